@@ -1,0 +1,12 @@
+"""Communication-efficient second-order and ADMM solvers for regularised models on chunked arrays."""
+
+import logging
+
+from dask_newton.estimators import LogisticRegression
+from dask_newton.minimize import Result, minimize
+
+__version__ = "0.1.0"
+
+__all__ = ["LogisticRegression", "Result", "__version__", "minimize"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

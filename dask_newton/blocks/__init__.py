@@ -1,0 +1,8 @@
+"""Where blocks live and how one pass runs."""
+
+from dask_newton.blocks.base import Blocks, Meter, PerBlock
+from dask_newton.blocks.dask import DaskBlocks
+from dask_newton.blocks.serial import SerialBlocks
+from dask_newton.blocks.threads import n_threads, parallel, thread_budget
+
+__all__ = ["Blocks", "DaskBlocks", "Meter", "PerBlock", "SerialBlocks", "n_threads", "parallel", "thread_budget"]

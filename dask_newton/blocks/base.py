@@ -1,0 +1,197 @@
+"""The boundary between algorithms and where the data are.
+
+The data are n blocks of rows. An algorithm sees a :class:`PerBlock` column (one value per block, kept beside the block)
+and calls :meth:`Blocks.map_reduce`: one broadcast, one function on every block, one sum. That is a *pass*, and the only
+way in which anything is computed on the data.
+
+Sums run over a fixed binary tree of block indices: whichever worker or thread holds a block, the additions are the
+same ones, and so are the bits of the result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "add", "payload", "tree_reduce"]
+
+T = TypeVar("T")
+
+# A partial sum: the sum of the blocks [index * 2**level, (index + 1) * 2**level), keyed by (level, index).
+Nodes = dict[tuple[int, int], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PerBlock(Generic[T]):
+    """One ``T`` per block, beside the block. Write-once, and opaque: only the engine that made it looks inside.
+
+    Attributes
+    ----------
+    parts : tuple
+        One handle per block, of the engine's own kind.
+    depth : int
+        How many passes its recipe goes back to data that can be read again; 0 for data and anchored columns.
+    """
+
+    parts: tuple[Any, ...]
+    depth: int = 0
+
+
+@dataclass
+class Meter:
+    """Counts communication in the papers' model: every block receives each broadcast and sends its own part.
+
+    What an engine really sends is less (blocks of one worker share it); these counts are the same in every engine.
+
+    Attributes
+    ----------
+    passes : int
+        Broadcast + map + sum, two rounds.
+    rounds : int
+        One broadcast or one reduction.
+    bytes_up, bytes_down : int
+        Bytes sent by, and to, all the blocks.
+    """
+
+    passes: int = 0
+    rounds: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+    def snapshot(self) -> dict[str, int]:
+        """Return the counts as a dictionary."""
+        return asdict(self)
+
+
+def payload(x: Any) -> int:
+    """Return the bytes of what is sent: arrays, and 8 for a number; names, flags and functions are free."""
+    if isinstance(x, np.ndarray | np.generic):
+        return x.nbytes
+    if isinstance(x, bool) or x is None:
+        return 0
+    if isinstance(x, int | float):
+        return 8
+    if isinstance(x, tuple | list):
+        return sum(map(payload, x))
+    if isinstance(x, dict):
+        return sum(map(payload, x.values()))
+    return 0
+
+
+def add(a: Any, b: Any) -> Any:
+    """Add two partial results: numbers and arrays, or tuples and dictionaries of them; None is nothing."""
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, tuple):
+        return tuple(map(add, a, b))
+    if isinstance(a, dict):
+        return {key: add(value, b[key]) for key, value in a.items()}
+    return a + b
+
+
+def tree_reduce(nodes: Nodes, n_blocks: int) -> Nodes:
+    """Add all complete pairs of a fixed binary tree over ``n_blocks`` leaves.
+
+    Parameters
+    ----------
+    nodes : dict
+        Any disjoint nodes of the tree. With every leaf covered, the root alone comes back.
+    n_blocks : int
+        Number of leaves.
+
+    Returns
+    -------
+    dict
+        The sums that cannot be joined without nodes that are missing here.
+    """
+    nodes = dict(nodes)
+    level, width = 0, n_blocks
+    while width > 1:
+        for index in range((width + 1) // 2):
+            left, right = (level, 2 * index), (level, 2 * index + 1)
+            if left in nodes and (right in nodes or right[1] >= width):
+                value = nodes.pop(left)
+                nodes[level + 1, index] = add(value, nodes.pop(right)) if right in nodes else value
+        level, width = level + 1, (width + 1) // 2
+    return nodes
+
+
+@dataclass
+class Blocks(ABC):
+    """``n_blocks`` blocks of rows, somewhere.
+
+    Attributes
+    ----------
+    n_blocks : int
+        Number of blocks.
+    meter : Meter
+        What the passes so far have cost; the only thing in the core that changes.
+    """
+
+    n_blocks: int
+    meter: Meter = field(default_factory=Meter)
+
+    def map_reduce(self, fn: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **shared: Any) -> Any:
+        """Run one pass.
+
+        Parameters
+        ----------
+        fn : callable
+            ``fn(*values, **shared)`` gets one value per column. It returns its part of the sum, or, with ``keep``,
+            a tuple of ``keep`` values to leave beside the block and then its part of the sum. It must be pure,
+            as a block may be computed again after a worker was lost.
+        *columns : PerBlock
+            Arguments that lie beside the blocks.
+        keep : int
+            How many values of the result stay beside the block.
+        **shared
+            Arguments broadcast to every block.
+
+        Returns
+        -------
+        total, or (column, ..., total)
+            The sum over all blocks, after the columns that were kept, if any.
+        """
+        kept, total, bytes_up = self._run(fn, columns, keep, shared)
+        bytes_down = self.n_blocks * payload(shared)
+        self.meter.passes += 1
+        self.meter.rounds += (bytes_down > 0) + (bytes_up > 0)
+        self.meter.bytes_down += bytes_down
+        self.meter.bytes_up += bytes_up
+        return (*kept, total) if keep else total
+
+    def map_blocks(self, fn: Callable[..., Any], *columns: PerBlock[Any], **shared: Any) -> PerBlock[Any]:
+        """Keep ``fn(*values, **shared)`` beside every block; nothing is sent up."""
+        return self.map_reduce(_KeepOnly(fn), *columns, keep=1, **shared)[0]
+
+    @abstractmethod
+    def place(self, values: Sequence[T]) -> PerBlock[T]:
+        """Put one small value of the driver beside each block."""
+
+    @abstractmethod
+    def gather(self, column: PerBlock[T]) -> list[T]:
+        """Bring the values of a column to the driver, in block order."""
+
+    @abstractmethod
+    def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
+        """Return ``(blocks, *columns)`` with only the blocks ``indices``; the meter goes along."""
+
+    @abstractmethod
+    def _run(
+        self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
+    ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
+        """Run a pass; return the kept columns, the total and the bytes that all blocks sent up."""
+
+
+@dataclass(frozen=True)
+class _KeepOnly:
+    """``fn`` with its whole result kept and nothing sent."""
+
+    fn: Callable[..., Any]
+
+    def __call__(self, *values: Any, **shared: Any) -> tuple[Any, None]:
+        return self.fn(*values, **shared), None

@@ -1,0 +1,105 @@
+"""The engine for Dask without a cluster: passes are graphs of one task per thread, run by the configured scheduler."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dask
+import dask.base
+import dask.threaded
+import joblib
+
+from dask_newton.blocks.base import Blocks, Nodes, PerBlock, tree_reduce
+from dask_newton.blocks.group import run_group
+
+__all__ = ["DaskBlocks", "contiguous_groups"]
+
+T = TypeVar("T")
+
+
+def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
+    """Cut ``range(n_blocks)`` into runs in proportion to ``weights``; runs may be empty.
+
+    Neighbours stay together because sums over complete subtrees of neighbours travel as one.
+    """
+    total, ends, seen = sum(weights), [0], 0
+    for weight in weights:
+        seen += weight
+        ends.append(round(n_blocks * seen / total))
+    return [list(range(start, stop)) for start, stop in zip(ends, ends[1:], strict=False)]
+
+
+@dataclass
+class DaskBlocks(Blocks):
+    """Blocks in the memory of this process, run by the scheduler that Dask is configured with.
+
+    Use :meth:`from_delayed`; with a current distributed client it returns the engine for that cluster.
+    """
+
+    @staticmethod
+    def from_delayed(parts: Sequence[Any]) -> tuple[Blocks, PerBlock[Any]]:
+        """Compute delayed blocks and keep them where they are.
+
+        Parameters
+        ----------
+        parts : sequence of dask.delayed.Delayed
+            One per block.
+
+        Returns
+        -------
+        blocks : Blocks
+            The engine: on the current distributed client, if there is one and Dask is configured to use it.
+        column : PerBlock
+            The computed blocks.
+        """
+        from dask_newton.blocks.cluster import ClusterBlocks, current_client
+
+        client = current_client()
+        if client is not None:
+            return ClusterBlocks.from_delayed(parts, client)
+        blocks = DaskBlocks(len(parts))
+        return blocks, blocks.place(dask.compute(*parts))
+
+    def place(self, values: Sequence[T]) -> PerBlock[T]:
+        """Put one value beside each block."""
+        if len(values) != self.n_blocks:
+            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
+        return PerBlock(tuple(values))
+
+    def gather(self, column: PerBlock[T]) -> list[T]:
+        """Return the values of a column."""
+        return list(column.parts)
+
+    def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
+        """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
+        chosen = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
+        return DaskBlocks(len(indices), self.meter), *chosen
+
+    def _run(
+        self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
+    ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
+        get = dask.base.get_scheduler() or dask.threaded.get
+        cores = dask.config.get("num_workers", None) or joblib.cpu_count()
+        n_tasks = 1 if get is dask.get else min(cores, self.n_blocks)
+        groups = [group for group in contiguous_groups(self.n_blocks, [1] * n_tasks) if group]
+        name = f"newton-{getattr(fn, '__name__', 'pass').strip('_')}-{uuid.uuid4().hex}"
+        graph = {}
+        for j, group in enumerate(groups):
+            values = [tuple(column.parts[i] for column in columns) for i in group]
+            # A partial without arguments, so that Dask does not walk through the blocks in search of tasks.
+            run = functools.partial(
+                run_group, fn, keep, group, values, shared, self.n_blocks, threads=cores // len(groups)
+            )
+            graph[name, j] = (run,)
+        results = get(graph, list(graph), num_workers=cores)
+        nodes: Nodes = {}
+        for _, part, _ in results:
+            nodes |= part
+        (total,) = tree_reduce(nodes, self.n_blocks).values()
+        kept = [values for group_kept, _, _ in results for values in group_kept]
+        columns_out = tuple(PerBlock(tuple(values[j] for values in kept)) for j in range(keep))
+        return columns_out, total, sum(bytes_up for _, _, bytes_up in results)

@@ -1,0 +1,58 @@
+"""What runs where the blocks are: one call for all the blocks of one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dask_newton.blocks.base import Nodes, payload, tree_reduce
+from dask_newton.blocks.threads import run_blocks, thread_budget
+
+__all__ = ["run_group"]
+
+
+def run_group(
+    fn: Callable[..., Any],
+    keep: int,
+    indices: Sequence[int],
+    values: Sequence[tuple[Any, ...]],
+    shared: dict[str, Any],
+    n_blocks: int,
+    threads: int | None = None,
+) -> tuple[list[tuple[Any, ...]], Nodes, int]:
+    """Run ``fn`` on some of the blocks and add up what can be added.
+
+    Parameters
+    ----------
+    fn, keep, shared
+        As in :meth:`dask_newton.blocks.Blocks.map_reduce`.
+    indices : sequence of int
+        The blocks.
+    values : sequence of tuple
+        The column values of each block.
+    n_blocks : int
+        Number of blocks in all, which fixes the tree.
+    threads : int or None
+        Threads to use; None leaves the budget as it is.
+
+    Returns
+    -------
+    kept : list of tuple
+        Per block, the ``keep`` values that stay.
+    nodes : dict
+        Sums over complete subtrees of these blocks.
+    bytes_up : int
+        What the blocks would send one by one.
+    """
+
+    def one(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+        result = fn(*arguments, **shared)
+        return (result[:keep], result[keep]) if keep else ((), result)
+
+    if threads is None:
+        results = run_blocks(one, values)
+    else:
+        with thread_budget(threads):
+            results = run_blocks(one, values)
+    nodes = tree_reduce({(0, i): part for i, (_, part) in zip(indices, results, strict=True)}, n_blocks)
+    return [kept for kept, _ in results], nodes, sum(payload(part) for _, part in results)

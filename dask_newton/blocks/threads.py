@@ -1,0 +1,111 @@
+"""Threads: how the cores given to a task are shared between blocks, row stripes and the BLAS.
+
+The BLAS runs single-threaded inside a pass and the library's own threads take blocks or row stripes. Row stripes are
+cut by the shape of the data alone, so that sums have the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import joblib
+import scipy.linalg  # noqa: F401  SciPy brings a BLAS of its own, which must be loaded before the libraries are listed
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["n_threads", "parallel", "run_blocks", "thread_budget"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_budget: ContextVar[int | None] = ContextVar("dask_newton_threads", default=None)
+
+
+def n_threads() -> int:
+    """Return the number of threads that the current task may use (all cores where nothing was said)."""
+    budget = _budget.get()
+    return joblib.cpu_count() if budget is None else budget
+
+
+@contextmanager
+def thread_budget(n: int) -> Iterator[None]:
+    """Give the code inside ``n`` threads, and the BLAS one per thread."""
+    token = _budget.set(max(1, n))
+    try:
+        with _single_threaded_blas:
+            yield
+    finally:
+        _budget.reset(token)
+
+
+class _SingleThreadedBlas:
+    """Limits the BLAS of the process to one thread while any task is inside.
+
+    The limit is global to the process, so tasks that overlap must share it: the first in sets it, the last out
+    restores it. (With one ``threadpool_limits`` each, the last to leave would restore the limit of another.)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_single_threaded_blas = _SingleThreadedBlas()
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@functools.cache
+def _pool(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n, thread_name_prefix="dask-newton")
+
+
+def _with_one_thread(fn: Callable[[T], R], item: T) -> R:
+    with thread_budget(1):
+        return fn(item)
+
+
+def parallel(fn: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Return ``[fn(item) for item in items]``, computed by the threads of the current task, in order.
+
+    Inside ``fn`` the budget is one thread, so that calls nest without waiting for each other.
+    """
+    n = min(n_threads(), len(items))
+    if n <= 1:
+        return [fn(item) for item in items]
+    with _single_threaded_blas:
+        return list(_pool(n).map(functools.partial(_with_one_thread, fn), items))
+
+
+def run_blocks(fn: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Run ``fn`` on every block with all threads of the task busy.
+
+    Many blocks, or a number of blocks that the threads divide, go one to a thread. Otherwise the blocks run one
+    after the other and each spreads its row stripes over the threads.
+    """
+    n, threads = len(items), n_threads()
+    if n >= 4 * threads or (n >= threads and n % threads == 0):
+        return parallel(fn, items)
+    with thread_budget(threads):
+        return [fn(item) for item in items]

@@ -1,0 +1,34 @@
+"""DATA IN: Zarr data sets, converters of raw formats, synthetic problems.
+
+A data set is a Zarr group with ``X``, ``y`` and optional columns (see ``layout``). ``save_dataset`` and
+``save_splits`` write one, ``open_dataset`` gives Dask arrays whose blocks are read where they are needed. Raw
+formats have one file each.
+"""
+
+from dask_newton.data.batches import RowBatches
+from dask_newton.data.idx import convert_idx, idx_batches, iter_idx, read_idx_header
+from dask_newton.data.info import dataset_info
+from dask_newton.data.layout import DatasetError
+from dask_newton.data.pixel_rows import convert_pixel_rows, pixel_row_batches
+from dask_newton.data.reader import Dataset, open_dataset, verify_dataset
+from dask_newton.data.synthetic import make_regression, make_softmax
+from dask_newton.data.writer import save_dataset, save_splits
+
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "RowBatches",
+    "convert_idx",
+    "convert_pixel_rows",
+    "dataset_info",
+    "idx_batches",
+    "iter_idx",
+    "make_regression",
+    "make_softmax",
+    "open_dataset",
+    "pixel_row_batches",
+    "read_idx_header",
+    "save_dataset",
+    "save_splits",
+    "verify_dataset",
+]

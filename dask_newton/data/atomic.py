@@ -1,0 +1,89 @@
+"""A directory that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replacing"]
+
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to, which takes the place of ``path`` when the block ends well.
+
+    After an exception the temporary directory is removed and ``path`` is as it was. A process that is killed
+    leaves ``path`` as it was, and the temporary directory, whose name begins with a dot and holds
+    ``.partial-``. Replacing takes two renames; a process killed between them leaves the former content in a
+    directory whose name holds ``.old-``.
+
+    Parameters
+    ----------
+    path : path
+        The directory to make.
+    overwrite : bool, default False
+        Replace what is at ``path``, which must be a Zarr hierarchy or an empty directory.
+
+    Yields
+    ------
+    pathlib.Path
+        A path that does not exist yet, on the file system of ``path``.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at ``path`` that may not be replaced.
+    FileNotFoundError
+        If the parent directory does not exist.
+    """
+    target = Path(os.path.abspath(path))
+    _check_target(target, overwrite)
+    home = target.parent
+    # Inside a Zarr group a temporary directory would be listed as a member of it, so it lies beside the
+    # outermost one.
+    while any((home / name).exists() for name in _ZARR_FILES):
+        home = home.parent
+    partial = home / f".{target.name}.partial-{secrets.token_hex(4)}"
+    try:
+        yield partial
+        _publish(partial, target, overwrite)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
+    if not target.exists() and not target.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(
+            f"{target} exists already; remove it, choose another path or give overwrite=True."
+        )
+    replaceable = target.is_dir() and not target.is_symlink()
+    if replaceable and any(target.iterdir()):
+        replaceable = any((target / name).exists() for name in _ZARR_FILES)
+    if not replaceable:
+        raise FileExistsError(f"{target} is not a Zarr group, so it is not overwritten; remove it yourself.")
+
+
+def _publish(partial: Path, target: Path, overwrite: bool) -> None:
+    _check_target(target, overwrite)  # it may have appeared since the writing began
+    old = partial.with_name(partial.name.replace(".partial-", ".old-"))
+    moved = target.exists()
+    if moved:
+        os.replace(target, old)
+    try:
+        os.replace(partial, target)
+    except OSError:
+        if moved:
+            os.replace(old, target)
+        raise
+    if moved:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,247 @@
+"""Open data sets as Dask arrays whose recipe ends at the file.
+
+Each block is one task that holds the path and the rows, never the data: a block that is lost with its worker
+is read again by another one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from zarr.errors import ContainsArrayError
+
+from dask_newton.data.integrity import (
+    check_chunks_present,
+    check_codecs,
+    check_marker,
+    local_path,
+    members_of,
+    read_chunk,
+    verify_group,
+    written_here,
+)
+from dask_newton.data.layout import COLUMNS, INTERNAL, DatasetError
+from dask_newton.data.rows import as_dask, plain_dtype, row_chunks
+
+__all__ = ["Dataset", "array_of", "open_dataset", "open_group", "splits_of", "verify_dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set that was opened.
+
+    Attributes
+    ----------
+    X : dask.array.Array of shape (n_samples, n_features)
+        Chunked in rows, one chunk over the columns.
+    y : dask.array.Array or None
+        Targets or labels, with the row chunks of ``X``; strings have a fixed width.
+    sample_weight, offset : dask.array.Array or None
+        Further columns, with the row chunks of ``X``.
+    feature_names, classes : numpy.ndarray or None
+        The coordinates ``feature`` and ``class``.
+    attrs : dict
+        Attributes such as name, source and licence.
+    """
+
+    X: da.Array
+    y: da.Array | None = None
+    sample_weight: da.Array | None = None
+    offset: da.Array | None = None
+    feature_names: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+def open_dataset(path: str | os.PathLike[str] | zarr.Group, *, chunk_rows: int | None = None) -> Dataset:
+    """Open a Zarr group with ``X`` and ``y``, without reading the data.
+
+    Parameters
+    ----------
+    path : path or zarr.Group
+        Such as ``"mnist.zarr/train"``; a group of :func:`dask_newton.data.save_dataset`, or any Zarr group
+        (format 2 or 3) with an array ``X`` of two dimensions, samples first, and usually ``y``.
+    chunk_rows : int, optional
+        Rows per block, rounded down to whole chunks on disk. By default a block is one chunk; in a group that
+        another program wrote, as many as take 16 MiB.
+
+    Returns
+    -------
+    Dataset
+        Dask arrays and coordinates.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    DatasetError
+        If it is no data set, or half-written, or could only be read by executing what it holds.
+    """
+    if chunk_rows is not None and chunk_rows < 1:
+        raise ValueError(f"chunk_rows is {chunk_rows}; give at least 1 row, or None.")
+    group, where = open_group(path)
+    X = array_of(group, "X", where)
+    if X is None:
+        splits = splits_of(group, where)
+        if splits:
+            raise DatasetError(
+                f"{where} has no array 'X' but the splits {', '.join(splits)}; give one of them, such as "
+                f"'{where}/{next(iter(splits))}'."
+            )
+        raise DatasetError(f"{where} has no array 'X', so it is not a data set; write one with save_dataset.")
+    columns = {"X": X} | {n: a for n in COLUMNS[1:] if (a := array_of(group, n, where)) is not None}
+    _check_shapes(columns, where)
+    for array in columns.values():
+        check_chunks_present(group, array, where)
+    chunks = row_chunks(X, chunk_rows, chunks_are_blocks=written_here(group))
+    lazy = {name: as_dask(group, array, chunks, where) for name, array in columns.items()}
+    attrs = {key: value for key, value in group.attrs.asdict().items() if key not in INTERNAL}
+    return Dataset(
+        **lazy,
+        feature_names=_coordinate(group, "feature", where, X.shape[1]),
+        classes=_coordinate(group, "class", where),
+        attrs=attrs,
+    )
+
+
+def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
+    """Read every chunk of a data set, or of all its splits, and compare it with its checksum.
+
+    Parameters
+    ----------
+    path : path or zarr.Group
+        A data set of :func:`dask_newton.data.save_dataset` or :func:`dask_newton.data.save_splits`.
+
+    Returns
+    -------
+    int
+        Number of chunks compared; all are as they were written.
+
+    Raises
+    ------
+    DatasetError
+        Naming the array and the chunk that is missing or differs, or if there are no checksums.
+    """
+    group, where = open_group(path)
+    if array_of(group, "X", where) is not None:
+        return verify_group(group, where)
+    splits = splits_of(group, where)
+    if not splits:
+        raise DatasetError(f"{where} holds no data set, so there is nothing to verify.")
+    return sum(verify_dataset(member) for member in splits.values())
+
+
+def open_group(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, str]:
+    """Open a group for reading and check its marker; return it with its name for messages."""
+    if isinstance(path, zarr.Group):
+        folder = local_path(path)
+        where = str(folder or path.path or path.store)
+        if folder is None:
+            check_marker(path, where)
+            return path, where
+        path = folder  # opened again by path, for reading, past any cached metadata
+    where = os.fspath(path)
+    if "://" not in where:
+        _check_exists(Path(where))
+    try:
+        group = zarr.open_group(where, mode="r", use_consolidated=False)
+    except ContainsArrayError as error:
+        raise DatasetError(f"{where} is a Zarr array; give the group that holds 'X' and 'y'.") from error
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{where} is not a Zarr group: it has no zarr.json or .zgroup. Write one with save_dataset or "
+            "convert it."
+        ) from error
+    except (JSONDecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, OSError) as error:
+        raise DatasetError(f"The metadata of {where} cannot be read, the file is damaged: {error}") from error
+    check_marker(group, where)
+    return group, where
+
+
+def array_of(group: zarr.Group, name: str, where: str) -> zarr.Array | None:
+    """Return the array ``name`` of a group, None if there is none; refuse one that cannot be read safely."""
+    try:
+        node = group.get(name)
+    except Exception as error:  # zarr raises many kinds for metadata that it does not understand
+        raise DatasetError(f"The metadata of {name!r} in {where} cannot be read: {error}") from error
+    if node is None:
+        return None
+    if isinstance(node, zarr.Group):
+        raise DatasetError(
+            f"{name!r} in {where} is a group, not an array (encoding {node.attrs.get('encoding-type')!r}); "
+            "only dense arrays are read."
+        )
+    check_codecs(node, where)
+    if "scale_factor" in node.attrs or "add_offset" in node.attrs:
+        raise DatasetError(
+            f"{name!r} in {where} is packed (scale_factor, add_offset); unpack it, as xarray does."
+        )
+    return node
+
+
+def splits_of(group: zarr.Group, where: str) -> dict[str, zarr.Group]:
+    """Return the sub-groups that hold a data set, by name."""
+    members = members_of(group, where)
+    return {name: node for name, node in members.items() if isinstance(node, zarr.Group) and _has_X(node)}
+
+
+def _has_X(group: zarr.Group) -> bool:
+    try:
+        return "X" in group
+    except Exception:  # it is there, but damaged; opening it says how
+        return True
+
+
+def _check_exists(path: Path) -> None:
+    if path.exists():
+        return
+    hint = ""
+    if path.parent.is_dir():
+        try:
+            splits = splits_of(zarr.open_group(path.parent, mode="r", use_consolidated=False), str(path))
+        except (OSError, ValueError):
+            splits = {}
+        hint = f"; {path.parent} has the splits {', '.join(splits)}" if splits else ""
+    raise FileNotFoundError(f"There is no data set at {path}{hint}.")
+
+
+def _check_shapes(columns: dict[str, zarr.Array], where: str) -> None:
+    X = columns["X"]
+    if X.ndim != 2:
+        raise DatasetError(
+            f"'X' in {where} has {X.ndim} dimensions {X.shape}; it must have two, samples and features."
+        )
+    if X.shape[0] == 0:
+        raise DatasetError(f"'X' in {where} has no rows.")
+    if X.dtype.kind not in "biuf":
+        raise DatasetError(f"'X' in {where} has dtype {X.dtype}; it must hold real numbers.")
+    names: Any = getattr(X.metadata, "dimension_names", None) or X.attrs.get("_ARRAY_DIMENSIONS") or ()
+    if "sample" in names and names[0] != "sample":
+        raise DatasetError(f"'X' in {where} has the dimensions {tuple(names)}; samples must come first.")
+    for name, array in columns.items():
+        if array.ndim == 0 or array.shape[0] != X.shape[0]:
+            raise DatasetError(
+                f"'X' in {where} has {X.shape[0]} rows, but {name!r} has shape {array.shape}: they must "
+                "have equally many."
+            )
+        if name in ("sample_weight", "offset") and (array.ndim != 1 or array.dtype.kind not in "biuf"):
+            raise DatasetError(
+                f"{name!r} in {where} must be one number per row, but is {array.dtype} {array.shape}."
+            )
+
+
+def _coordinate(group: zarr.Group, name: str, where: str, length: int | None = None) -> np.ndarray | None:
+    array = array_of(group, name, where)
+    if array is None or array.ndim != 1:
+        return None
+    if length is not None and array.shape[0] != length:
+        raise DatasetError(f"'X' in {where} has {length} columns, but {name!r} has {array.shape[0]} names.")
+    check_chunks_present(group, array, where)
+    return read_chunk(array, 0, array.shape[0], where).astype(plain_dtype(array, where))

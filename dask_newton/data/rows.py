@@ -1,0 +1,113 @@
+"""Rows of an array on disk as the blocks of a Dask array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import zarr
+from dask.base import tokenize
+
+from dask_newton.data.integrity import local_path, read_chunk
+from dask_newton.data.layout import DatasetError
+
+__all__ = ["ZarrRows", "as_dask", "plain_dtype", "row_chunks"]
+
+# Groups of other programs often have chunks far too small for one task; ours were cut to be blocks.
+_MIN_BLOCK_BYTES = 16 * 2**20
+
+
+class ZarrRows:
+    """An array on disk, by name: what a task holds instead of data.
+
+    Parameters
+    ----------
+    source : str or zarr.Group
+        Path of the group; the group itself if its store is not a local directory.
+    name : str
+        Name of the array in the group.
+    shape : tuple of int
+        Its shape.
+    dtype : numpy.dtype
+        What blocks are converted to: native byte order, strings of fixed width.
+    """
+
+    def __init__(
+        self, source: str | zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.source, self.name, self.shape, self.dtype = source, name, shape, dtype
+        self.ndim = len(shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part, on whichever worker this runs."""
+        group = self.source
+        try:
+            if isinstance(group, str):
+                group = zarr.open_group(group, mode="r", use_consolidated=False)
+            # No conversion to NumPy: with zarr.config.enable_gpu() this is an array on the GPU.
+            return group[self.name][key].astype(self.dtype, copy=False)  # type: ignore[index,union-attr]
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"The worker finds no data set at {self.source}; put it on a file system that all workers "
+                "see, under "
+                "the same path."
+            ) from error
+        except Exception as error:  # codecs of every origin raise errors of every kind
+            raise DatasetError(f"{self.name!r} in {self.source} cannot be read at {key}: {error}") from error
+
+
+def row_chunks(X: zarr.Array, chunk_rows: int | None, *, chunks_are_blocks: bool) -> tuple[int, ...]:
+    """Rows per block: whole chunks (or shards) on disk, which are what is decoded at once."""
+    n_rows, unit = X.shape[0], (X.shards or X.chunks)[0]
+    if chunk_rows is None:
+        target = _MIN_BLOCK_BYTES // max(1, X.shape[1] * X.dtype.itemsize)
+        rows = unit if chunks_are_blocks else -(-target // unit) * unit
+    else:
+        rows = chunk_rows // unit * unit
+    return da.core.normalize_chunks((max(unit, rows),), (n_rows,))[0]
+
+
+def as_dask(group: zarr.Group, array: zarr.Array, blocks: tuple[int, ...], where: str) -> da.Array:
+    """Wrap an array of a group as a Dask array with the given rows per block."""
+    folder = local_path(group)
+    dtype = plain_dtype(array, where)
+    rows = ZarrRows(group if folder is None else str(folder), array.basename, array.shape, dtype)
+    metadata = (
+        folder / array.basename / ("zarr.json" if array.metadata.zarr_format == 3 else ".zarray")
+        if folder
+        else None
+    )
+    # A data set that was written again under the same path must not share keys with the old one.
+    stamp = metadata.stat().st_mtime_ns if metadata else id(group)
+    name = (
+        f"read-{array.basename}-{tokenize(rows.source if folder else where, array.basename, stamp, blocks)}"
+    )
+    chunks = (blocks, *((size,) for size in array.shape[1:]))
+    meta = np.empty((0,) * array.ndim, dtype=dtype)
+    return da.from_array(
+        rows, chunks=chunks, name=name, meta=meta, asarray=False, fancy=False, inline_array=True
+    )
+
+
+def plain_dtype(array: zarr.Array, where: str) -> np.dtype[Any]:
+    """Convert a dtype to native byte order; give text of variable width the width of its longest value."""
+    if array.dtype.kind in "biuf":
+        return np.dtype(array.dtype.newbyteorder("="))
+    if array.dtype.kind == "U":
+        return np.dtype(f"U{array.dtype.itemsize // 4}")
+    if array.dtype.kind not in "TO":
+        raise DatasetError(
+            f"{array.basename!r} in {where} has dtype {array.dtype}; numbers and strings are read."
+        )
+    width = array.attrs.get("max_chars")
+    if not isinstance(width, int):
+        width = 1
+        for start in range(0, array.shape[0], array.chunks[0]):
+            values = (
+                read_chunk(array, start, min(start + array.chunks[0], array.shape[0]), where).ravel().tolist()
+            )
+            if not all(isinstance(value, str) for value in values):
+                raise DatasetError(f"{array.basename!r} in {where} holds objects that are not strings.")
+            width = max(width, *(len(value) for value in values))
+    return np.dtype(f"U{width}")

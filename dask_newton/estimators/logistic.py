@@ -1,0 +1,352 @@
+"""Logistic regression, binary and multinomial."""
+
+from __future__ import annotations
+
+import functools
+from numbers import Integral, Real
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
+
+from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.estimators.base import LinearEstimator, make_solver
+from dask_newton.estimators.inputs import row_chunks
+from dask_newton.losses import Logistic, Loss, Softmax
+from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+from dask_newton.solvers import Solver
+
+__all__ = ["LogisticRegression"]
+
+
+class LogisticRegression(ClassifierMixin, LinearEstimator):
+    r"""Regularised logistic regression, for data in memory or in chunks anywhere.
+
+    Minimises, over coefficients :math:`w` and an intercept :math:`b` that is not penalised,
+
+    .. math::
+
+        \frac{1}{S} \sum_j s_j \, \ell(y_j, x_j^\top w + b)
+        + \frac{1}{C S} \Bigl( r \lVert w \rVert_1 + \frac{1 - r}{2} \lVert w \rVert_2^2 \Bigr),
+        \qquad S = \sum_j s_j,
+
+    with sample weights :math:`s_j`, ``r = l1_ratio`` and :math:`\ell` the logistic loss for two classes, the softmax
+    cross-entropy for more. It is scikit-learn's objective divided by :math:`C S`, so that coefficients agree.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty; ``numpy.inf`` is no penalty.
+    l1_ratio : float, default=0.0
+        Share of the l1 penalty: 0 is l2, 1 is l1, between is elastic net.
+    fit_intercept : bool, default=True
+    class_weight : dict, 'balanced' or None, default=None
+        Factors for the weights of the samples of each class.
+    solver : str or Solver, default='auto'
+        ``'newton-cholesky'``, ``'newton-cg'``, ``'giant'``, ``'newton-admm'``, or ``'auto'``, which chooses by the
+        number of coefficients and the penalty, and logs why.
+    solver_options : dict, optional
+        Hyper-parameters of a named solver, see its class.
+    tol : float, default=1e-6
+        Stop when no entry of the gradient of the objective above (for l1, of its proximal form) is larger.
+    max_iter : int, default=100
+    warm_start : bool, default=False
+        Start from the coefficients of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Seed of solvers that draw samples.
+    verbose : int, default=0
+        1 shows the log of every iteration on standard error.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : ndarray of shape (1,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if X has feature names.
+    converged_ : bool
+        Whether the certificate reached ``tol``.
+    history_ : History
+        A record of every iteration; ``history_.plot(x="rounds")``.
+    n_passes_, n_rounds_ : int
+        Passes over the data, and communication rounds, that the solver used.
+    solver_ : Solver
+        The solver used, with all hyper-parameters.
+    result_ : Result
+        The certificate and the final status.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from dask_newton import LogisticRegression
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = LogisticRegression().fit(X / 16, y)
+    >>> round(clf.score(X / 16, y), 2)
+    0.98
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "solver": [str, Solver],
+        "solver_options": [dict, None],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.solver_options = solver_options
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LogisticRegression:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
+            A Zarr group may bring y and sample_weight along.
+        y : array-like or Dask array of shape (n_samples,), optional
+            Labels of any kind.
+        sample_weight : array-like or Dask array of shape (n_samples,), optional
+
+        Returns
+        -------
+        LogisticRegression
+            The estimator itself.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the certificate did not reach ``tol``.
+        """
+        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        rows = self._open(X, y, sample_weight)
+        classes, counts = self._find_classes(rows)
+        loss: Loss = Logistic() if len(classes) == 2 else Softmax(len(classes))
+        dtype = rows.X.dtype
+        blocks, data = self._place(
+            rows, loss,
+            functools.partial(_encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)),
+            self._reweighing(classes, counts, dtype),
+        )
+        start = self._start(classes)
+        self.classes_ = classes
+        result = self._minimize(blocks, data, self._penalty, start)
+        W = result.W
+        self.coef_ = np.ascontiguousarray((W[:-1] if self.fit_intercept else W).T)
+        self.intercept_ = W[-1].copy() if self.fit_intercept else np.zeros(W.shape[1])
+        if self.fit_intercept and loss.shift_invariant:
+            self.intercept_ -= self.intercept_.mean()
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
+
+        Returns
+        -------
+        array
+            Of the type and row chunks of X; lazy for a Dask array.
+        """
+        fn = functools.partial(_decision, coef=self._coef(), squeeze=len(self.classes_) == 2)
+        return self._map_rows(fn, X, None if len(self.classes_) == 2 else len(self.classes_), _dtype(X))
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable class of each sample; see :meth:`decision_function`."""
+        fn = functools.partial(_predict, coef=self._coef(), classes=self.classes_)
+        return self._map_rows(fn, X, None, self.classes_.dtype)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probabilities, of shape (n_samples, n_classes); see :meth:`decision_function`."""
+        fn = functools.partial(_probabilities, coef=self._coef(), loss=self._loss())
+        return self._map_rows(fn, X, len(self.classes_), _dtype(X))
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of the probabilities; see :meth:`decision_function`."""
+        fn = functools.partial(_log_probabilities, coef=self._coef(), loss=self._loss())
+        return self._map_rows(fn, X, len(self.classes_), _dtype(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on data with known labels.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        """
+        from dask_newton.estimators.inputs import is_lazy, open_rows
+
+        if not is_lazy(X):
+            return super().score(X, y, sample_weight)
+        rows = open_rows(X, y, sample_weight)
+        if rows.y is None:
+            raise ValueError("score needs y: give it, or the path of a Zarr group that holds it.")
+        chunks = [row_chunks(a, rows.X.numblocks[0]) for a in (self.predict(rows.X), rows.y, rows.sample_weight)]
+        parts = np.array(dask.compute(*(dask.delayed(_hits)(*chunk) for chunk in zip(*chunks, strict=True))))
+        hits, total = parts.sum(axis=0)
+        return float(hits / total)
+
+    def _penalty(self, total_weight: float) -> Penalty:
+        if np.isinf(self.C):
+            return NoPenalty()
+        lam1, lam2 = self.l1_ratio / (self.C * total_weight), (1 - self.l1_ratio) / (self.C * total_weight)
+        if self.l1_ratio == 0:
+            return L2(lam2)
+        return L1(lam1) if self.l1_ratio == 1 else ElasticNet(lam1, lam2)
+
+    def _find_classes(self, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the classes of all blocks and the weight of each class."""
+        if isinstance(rows.X, da.Array):
+            n = rows.X.numblocks[0]
+            parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
+            found = dask.compute(*(dask.delayed(_class_weights)(y, weight) for y, weight in parts))
+            found = [part for part in found if len(part[0])]
+            if not found:
+                raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+        else:
+            check_classification_targets(rows.y)
+            weight = rows.sample_weight
+            if weight is not None:
+                weight = _check_sample_weight(weight, rows.X, ensure_non_negative=True)
+            found = [_class_weights(rows.y, weight)]
+        classes = np.unique(np.concatenate([part[0] for part in found]))
+        if len(classes) < 2:
+            raise ValueError(
+                f"This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
+                f"{classes[0]!r}"
+            )
+        weights = np.zeros(len(classes))
+        for labels, sums in found:
+            weights[np.searchsorted(classes, labels)] += sums
+        return classes, weights
+
+    def _reweighing(self, classes: np.ndarray, weights: np.ndarray, dtype: Any) -> Any:
+        if self.class_weight is None:
+            return None
+        if self.class_weight == "balanced":
+            with np.errstate(divide="ignore"):
+                factors = weights.sum() / (len(classes) * weights)
+        else:
+            unknown = set(self.class_weight) - set(classes.tolist())  # type: ignore[arg-type]
+            if unknown:
+                raise ValueError(
+                    f"class_weight names classes that are not in y: {sorted(map(str, unknown))}; y has {list(classes)}."
+                )
+            factors = np.array([self.class_weight.get(c, 1.0) for c in classes.tolist()])  # type: ignore[union-attr]
+        return functools.partial(_reweigh, classes=classes, factors=np.where(np.isfinite(factors), factors, 0).astype(dtype))
+
+    def _start(self, classes: np.ndarray) -> Any:
+        previous = None
+        if self.warm_start and hasattr(self, "coef_") and np.array_equal(self.classes_, classes):
+            rows = [self.coef_.T, self.intercept_[None, :]] if self.fit_intercept else [self.coef_.T]
+            previous = np.concatenate(rows)
+        return lambda shape: previous if previous is not None and previous.shape == shape else None
+
+    def _loss(self) -> Loss:
+        return Logistic() if len(self.classes_) == 2 else Softmax(len(self.classes_))
+
+    def _coef(self) -> np.ndarray:
+        """Return the coefficients with the intercept as last row."""
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        return np.concatenate([self.coef_.T, self.intercept_[None, :]])
+
+
+# What is done with one chunk; module-level functions, so that they travel by name.
+
+
+def _dtype(X: Any) -> np.dtype:
+    return np.dtype(np.float32) if getattr(X, "dtype", None) == np.float32 else np.dtype(np.float64)
+
+
+def _class_weights(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    y = to_host(y)
+    check_classification_targets(y) if len(y) else None
+    labels, index = np.unique(y, return_inverse=True)
+    return labels, np.bincount(index.ravel(), None if weight is None else to_host(weight), len(labels))
+
+
+def _encode(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.searchsorted(classes, to_host(y)).astype(dtype)
+
+
+def _reweigh(y: Any, weight: np.ndarray | None, *, classes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    factor = factors[np.searchsorted(classes, to_host(y))]
+    return factor if weight is None else weight * factor
+
+
+def _margins(X: Any, coef: np.ndarray) -> Any:
+    W = from_host(coef, X, X.dtype)
+    return X @ W[:-1] + W[-1]
+
+
+def _decision(X: Any, *, coef: np.ndarray, squeeze: bool) -> Any:
+    z = _margins(X, coef)
+    return z[:, 0] if squeeze else z
+
+
+def _predict(X: Any, *, coef: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    z = _margins(X, coef)
+    xp = namespace(z)
+    index = xp.astype(z[:, 0] > 0, xp.int64) if coef.shape[1] == 1 else xp.argmax(z, axis=1)
+    return classes[to_host(index)]
+
+
+def _probabilities(X: Any, *, coef: np.ndarray, loss: Loss) -> Any:
+    return loss.inverse_link(_margins(X, coef))
+
+
+def _log_probabilities(X: Any, *, coef: np.ndarray, loss: Loss) -> Any:
+    z = _margins(X, coef)
+    xp = namespace(z)
+    if coef.shape[1] == 1:
+        z = xp.concat([xp.zeros_like(z), z], axis=1)
+    top = xp.max(z, axis=1, keepdims=True)
+    return z - top - xp.log(xp.sum(xp.exp(z - top), axis=1, keepdims=True))
+
+
+def _hits(predicted: np.ndarray, y: Any, weight: Any) -> tuple[float, float]:
+    hit = predicted == to_host(y)
+    if weight is None:
+        return float(hit.sum()), float(len(hit))
+    return float((hit * to_host(weight)).sum()), float(to_host(weight).sum())

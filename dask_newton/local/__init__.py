@@ -1,0 +1,7 @@
+"""Solvers on one block: pure functions of arrays, no Dask."""
+
+from dask_newton.local.base import LocalResult, LocalSolver
+from dask_newton.local.cg import CG
+from dask_newton.local.newton import LocalNewton, NewtonResult
+
+__all__ = ["CG", "LocalNewton", "LocalResult", "LocalSolver", "NewtonResult"]

@@ -1,0 +1,158 @@
+"""The only loop: step, record, stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from dask_newton.history import History
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.solvers import Info, Solver, State, Status
+
+__all__ = ["Result", "minimize"]
+
+logger = logging.getLogger(__name__)
+
+_ADVICE = {
+    Status.MAX_ITER: "raise max_iter, loosen tol, scale the features, or choose another solver",
+    Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
+    "data), or the features are badly scaled",
+    Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
+    Status.DIVERGED: "the iterates diverge: the classes may be separable (add a penalty), or choose another solver",
+    Status.NAN: "NaN or infinity arose; scale the features",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Where a run ended.
+
+    Attributes
+    ----------
+    W : ndarray, shape (q, K)
+        Coefficients, the intercept as last row.
+    value : float
+        F(W).
+    gradient_norm : float
+        The certificate: ``max|grad F(W)|``, or its proximal form where the penalty is not smooth.
+    status : Status
+    n_iter : int
+    history : History
+    state : State
+        Everything needed to go on, see ``minimize(state=...)``.
+    """
+
+    W: np.ndarray
+    value: float
+    gradient_norm: float
+    status: Status
+    n_iter: int
+    history: History
+    state: State
+
+    @property
+    def converged(self) -> bool:
+        """Whether the certificate reached the tolerance."""
+        return self.status is Status.CONVERGED
+
+
+def minimize(
+    problem: LinearObjective,
+    solver: Solver[Any],
+    start: np.ndarray | None = None,
+    *,
+    max_iter: int = 100,
+    tol: float = 1e-6,
+    state: State | None = None,
+    callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+) -> Result:
+    """Minimise an objective.
+
+    Parameters
+    ----------
+    problem : LinearObjective
+    solver : Solver
+    start : ndarray of shape (q, K), optional
+        Zeros by default.
+    max_iter : int
+        Iterations at most.
+    tol : float
+        Stop when the certificate is at most this: the largest entry of the gradient of the mean objective.
+    state : State, optional
+        Go on from the state of an earlier result instead of from ``start``.
+    callbacks : sequence of callable
+        Each is called with the record of every iteration.
+
+    Returns
+    -------
+    Result
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the certificate did not reach ``tol``; it says how far it is and what to do.
+
+    Raises
+    ------
+    UnsupportedError
+        If the solver cannot minimise this objective.
+    ValueError
+        If the objective is not finite at the start.
+    """
+    solver.check(problem)
+    began, history = time.perf_counter(), History(solver.name)
+    first = problem.blocks.meter.snapshot()
+
+    def record(iteration: int, state: State, info: Info) -> None:
+        spent = {key: count - first[key] for key, count in problem.blocks.meter.snapshot().items()}
+        row = {
+            "iteration": iteration,
+            "objective": state.value,
+            "gradient_norm": state.residual if np.isfinite(state.residual) else float("nan"),
+            "step_size": info.step_size,
+            "inner_iterations": info.inner_iterations,
+            **spent,
+            "seconds": time.perf_counter() - began,
+            "note": info.note,
+            **(info.extra or {}),
+        }
+        history.records.append(row)
+        logger.debug("%s %s", solver.name, row)
+        for callback in callbacks:
+            callback(row)
+
+    if state is None:
+        state = solver.init(problem, np.zeros(problem.shape) if start is None else np.array(start, dtype=np.float64))
+        if state.status is Status.NAN:
+            raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
+    record(0, state, Info())
+    iteration = 0
+    while not (state.residual <= tol) and state.status is Status.RUNNING and iteration < max_iter:
+        iteration += 1
+        state, info = solver.step(problem, state)
+        record(iteration, state, info)
+    if state.residual <= tol:
+        status = Status.CONVERGED
+    elif state.status is Status.RUNNING:
+        status = Status.MAX_ITER
+    else:
+        status = state.status
+    residual = state.residual
+    if not np.isfinite(residual) and status is not Status.NAN:
+        residual = problem.residual(state.W, problem.at(state.W).gradient)
+        status = Status.CONVERGED if residual <= tol else status
+    if status is not Status.CONVERGED:
+        warnings.warn(
+            f"{solver.name} stopped without converging ({status.value}) after {iteration} iterations: the largest "
+            f"gradient entry is {residual:.3g}, tol is {tol:.3g}. Advice: {_ADVICE[status]}.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return Result(state.W, state.value, residual, status, iteration, history, state)

@@ -1,0 +1,1 @@
+"""Objectives: what the solvers minimise; every public method is exactly one pass."""

@@ -1,0 +1,283 @@
+"""The arithmetic of one block of a linear model: pure functions of arrays, of any namespace, without Dask.
+
+With margins Z = X W + 1 b' + offset, where b is the last row of the coefficients when there is an intercept,
+
+    f(W) = sum_j s_j l(y_j, z_j),    grad f = [X 1]' (s * l'),    hess f V = [X 1]' (s * l''[X V + 1 v_b'])
+
+Only ``X @ V``, ``X.T @ R``, ``X.T @ (d * X)`` and row slices touch X. Quantities with a row per sample (margins,
+curvatures) are tuples with one array per row tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import align, from_host, namespace
+from dask_newton.blocks import parallel
+from dask_newton.losses import Loss
+from dask_newton.objectives.tiles import panels, stripes, tiles
+
+__all__ = ["LinearBlock", "Ray"]
+
+Array = Any
+Tiled = tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ray:
+    """The loss of a block along ``W + a D``, for several step sizes ``a``.
+
+    Attributes
+    ----------
+    values : Array
+        Sum of losses at each step size, shape (n_steps,), float64.
+    gradient : Array or None
+        Gradient at the first step size, shape (q, K), float64.
+    margins, curvature : tuple of Array
+        At the first step size, by row tile; curvature is empty if no gradient was asked for.
+    slopes : tuple of Array
+        Margins of the direction D, by row tile; empty if there is none.
+    """
+
+    values: Array
+    gradient: Array | None
+    margins: Tiled
+    curvature: Tiled
+    slopes: Tiled
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBlock:
+    """Rows of a linear model.
+
+    Attributes
+    ----------
+    X : Array, shape (n_rows, n_features)
+    y : Array, shape (n_rows,)
+        Targets, as the loss wants them.
+    weight : Array of shape (n_rows,) or None
+        Sample weights; None is 1 everywhere.
+    offset : Array of shape (n_rows, n_outputs) or None
+        Added to the margins.
+    loss : Loss
+    fit_intercept : bool
+        Whether coefficients have a last row that X has no column for.
+    """
+
+    X: Array
+    y: Array
+    weight: Array | None
+    offset: Array | None
+    loss: Loss
+    fit_intercept: bool
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: align(value) for name, value in state.items()})
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.X.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (q, K) of the coefficients."""
+        return self.X.shape[1] + self.fit_intercept, self.loss.n_outputs
+
+    @property
+    def precision(self) -> float:
+        """Rounding unit of the arithmetic on X."""
+        return float(namespace(self.X).finfo(self.X.dtype).eps)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the sample weights."""
+        if self.weight is None:
+            return float(self.n_rows)
+        xp = namespace(self.weight)
+        return float(xp.sum(self.weight, dtype=xp.float64))
+
+    def take(self, rows: np.ndarray) -> LinearBlock:
+        """Return the block of some rows (a copy)."""
+        xp, index = namespace(self.X), from_host(rows, self.X)
+        part = {name: getattr(self, name) for name in ("X", "y", "weight", "offset")}
+        return replace(self, **{k: None if a is None else xp.take(a, index, axis=0) for k, a in part.items()})
+
+    def ray(
+        self,
+        W: Array | None = None,
+        D: Array | None = None,
+        steps: Sequence[float] = (0.0,),
+        *,
+        margins: Tiled = (),
+        slopes: Tiled = (),
+        gradient: bool = True,
+    ) -> Ray:
+        """Evaluate the loss along a ray; one read of X, or none where margins serve.
+
+        Parameters
+        ----------
+        W, D : Array of shape (q, K), optional
+            Point and direction. Not needed where their margins are given.
+        steps : sequence of float
+            Step sizes. Gradient and curvature belong to the first.
+        margins, slopes : tuple of Array
+            Remembered margins of W and D.
+        gradient : bool
+            Whether to compute the gradient and curvature.
+        """
+        xp = namespace(self.X)
+        cuts = tiles(self.X)
+        W, D = self._cast(W), self._cast(D)
+
+        def stripe(indices: Sequence[int]) -> tuple[list[Array], Array, list[tuple[Array, ...]]]:
+            sums, grad, rows = [0.0] * len(steps), 0.0, []
+            for i in indices:
+                z = margins[i] if margins else self._margins(W, cuts[i], self.offset)
+                dz = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
+                first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
+                curvature = None
+                with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
+                    if gradient:
+                        value, g, curvature = self.loss.linearize(self.y[cuts[i]], first)
+                        grad = grad + self._transposed(self._weigh(g, cuts[i]), cuts[i])
+                    else:
+                        value = self.loss.value(self.y[cuts[i]], first)
+                    sums[0] = sums[0] + self._sum(value, cuts[i])
+                    for j, step in enumerate(steps[1:], 1):
+                        sums[j] = sums[j] + self._sum(self.loss.value(self.y[cuts[i]], z + step * dz), cuts[i])
+                rows.append((first, curvature, dz))
+            return sums, grad, rows
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * self.shape[1])) if cuts else []
+        rows = [row for part in parts for row in part[2]]
+        zero = from_host(np.zeros(()), self.X)
+        return Ray(
+            values=xp.stack([sum((part[0][j] for part in parts), zero) for j in range(len(steps))]),
+            gradient=self._sum_transposed([part[1] for part in parts]) if gradient else None,
+            margins=tuple(row[0] for row in rows),
+            curvature=tuple(row[1] for row in rows) if gradient else (),
+            slopes=tuple(row[2] for row in rows) if slopes or D is not None else (),
+        )
+
+    def hess_mul(self, curvature: Tiled, V: Array) -> Array:
+        """Multiply the Hessian of the summed loss with V, of shape (q, K) or, for b vectors at once, (q, K, b)."""
+        xp = namespace(self.X)
+        cuts = tiles(self.X)
+        q, K = self.shape
+        batch = V.shape[2] if V.ndim == 3 else 1
+        columns = xp.reshape(xp.permute_dims(V, (0, 2, 1)), (q, batch * K)) if V.ndim == 3 else V
+        columns = self._cast(columns)
+
+        def stripe(indices: Sequence[int]) -> Array:
+            total = 0.0
+            for i in indices:
+                dz = self._margins(columns, cuts[i], None)
+                parts = [self.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
+                u = parts[0] if batch == 1 else xp.concat(parts, axis=1)
+                total = total + self._transposed(self._weigh(u, cuts[i]), cuts[i])
+            return total
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * q * K * batch)) if cuts else []
+        product = self._sum_transposed(parts, batch * K)
+        return xp.permute_dims(xp.reshape(product, (q, batch, K)), (0, 2, 1)) if V.ndim == 3 else product
+
+    def hess_diag(self, curvature: Tiled) -> Array:
+        """Return the diagonal of the Hessian of the summed loss, shape (q, K), float64."""
+        xp, cuts, K = namespace(self.X), tiles(self.X), self.shape[1]
+
+        def stripe(indices: Sequence[int]) -> Array:
+            total = 0.0
+            for i in indices:
+                d = xp.stack([self.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
+                squares = replace(self, X=self.X[cuts[i]] ** 2)
+                total = total + squares._transposed(self._weigh(d, cuts[i]), slice(None))
+            return total
+
+        return self._sum_transposed(parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else [])
+
+    def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
+        """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
+
+        Parameters
+        ----------
+        curvature : tuple of Array
+            By row tile.
+        entries : sequence of callable
+            ``h = entry(loss, curvature_of_tile)``, shape (n_tile_rows,).
+        """
+        xp, p, q = namespace(self.X), self.X.shape[1], self.shape[0]
+        cuts = tiles(self.X)
+        groups = stripes(range(len(cuts)), 8 * q * q * len(entries))
+        work = [(g, e, I, J) for g in range(len(groups)) for e in range(len(entries)) for I, J in panels(p, self.X)]
+        sums = [[from_host(np.zeros((q, q)), self.X) for _ in entries] for _ in groups]
+
+        def gram(item: tuple[int, int, slice, slice]) -> None:
+            g, e, I, J = item
+            total, target = 0.0, sums[g][e]
+            for i in groups[g]:
+                h = self._weigh(entries[e](self.loss, curvature[i])[:, None], cuts[i])
+                X, hX = self.X[cuts[i], I], h * self.X[cuts[i], J]
+                total = total + X.T @ hX  # in the dtype of X within a stripe; float64 across stripes
+                if self.fit_intercept and I.start == 0:
+                    target[J, -1] += xp.sum(hX, axis=0, dtype=xp.float64)
+                    if J.start == 0:
+                        target[-1, -1] += xp.sum(h, dtype=xp.float64)
+            if groups[g]:
+                target[I, J] = xp.astype(total, xp.float64)
+
+        parallel(gram, work)
+        result = []
+        for e in range(len(entries)):
+            total = sums[0][e]
+            for g in range(1, len(groups)):
+                total = total + sums[g][e]
+            for I, J in panels(p, self.X):
+                if I != J:
+                    total[J, I] = total[I, J].T
+            if self.fit_intercept:
+                total[-1, :p] = total[:p, -1]
+            result.append(total)
+        return result
+
+    def _cast(self, V: Array | None) -> Array | None:
+        """Return coefficients in the compute dtype and on the device of X, transposed rows contiguous."""
+        if V is None:
+            return None
+        if isinstance(V, np.ndarray):
+            return from_host(V, self.X, self.X.dtype)
+        return namespace(self.X).astype(V, self.X.dtype)
+
+    def _margins(self, V: Array, rows: slice, offset: Array | None) -> Array:
+        """Return ``[X 1] V + offset`` for a tile, laid out by output: its row-wise sums run over long vectors."""
+        p = self.X.shape[1]
+        z = (V[:p].T @ self.X[rows].T).T
+        if self.fit_intercept:
+            z += V[p]
+        if offset is not None:
+            z += offset[rows]
+        return z
+
+    def _transposed(self, R: Array, rows: slice) -> Array:
+        """Return ``([X 1]' R)'`` for a tile, float64."""
+        xp = namespace(self.X)
+        product = xp.astype(R.T @ self.X[rows], xp.float64)
+        if not self.fit_intercept:
+            return product
+        return xp.concat([product, xp.sum(R, axis=0, dtype=xp.float64)[:, None]], axis=1)
+
+    def _sum_transposed(self, parts: list[Array], K: int | None = None) -> Array:
+        q, K = self.shape[0], K or self.shape[1]
+        return sum(parts[1:], parts[0]).T if parts else from_host(np.zeros((q, K)), self.X)
+
+    def _weigh(self, R: Array, rows: slice) -> Array:
+        return R if self.weight is None else R * self.weight[rows, None]
+
+    def _sum(self, values: Array, rows: slice) -> Array:
+        """Return the weighted sum of a tile's values, a float64 scalar."""
+        xp = namespace(values)
+        return xp.sum(values if self.weight is None else values * self.weight[rows], dtype=xp.float64)

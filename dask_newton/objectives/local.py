@@ -1,0 +1,101 @@
+"""The objective of one block, as the local solvers see it: on the block's device, without Dask.
+
+    f(x) = (1/scale) sum_{j in block} s_j l_j(x) + (ridge/2) norm(x_w)^2 + (rho/2) norm(x - center)^2
+
+GIANT and its relatives take the local mean (scale = S_i, ridge = lam2, rho = 0); ADMM takes the share (scale = S,
+ridge = 0) with a proximal term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.objectives.linear_block import LinearBlock
+
+__all__ = ["LocalObjective", "LocalPoint"]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class LocalPoint:
+    """A local objective linearised at x."""
+
+    x: Array
+    value: float
+    gradient: Array
+    margins: tuple[Array, ...]
+    curvature: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LocalObjective:
+    """One block's objective; see the formula above.
+
+    Attributes
+    ----------
+    block : LinearBlock
+    scale, ridge, rho : float
+    center : Array of shape (q, K) or None
+        On the block's device.
+    """
+
+    block: LinearBlock
+    scale: float
+    ridge: float = 0.0
+    rho: float = 0.0
+    center: Array | None = None
+
+    @property
+    def precision(self) -> float:
+        """Rounding unit of the arithmetic on the block."""
+        return self.block.precision
+
+    def device(self, a: np.ndarray) -> Array:
+        """Bring a vector of the driver to the block."""
+        return from_host(np.asarray(a, dtype=np.float64), self.block.X)
+
+    def at(self, x: Array) -> LocalPoint:
+        """Linearise at x."""
+        ray = self.block.ray(x)
+        value = float(ray.values[0]) / self.scale + self._terms(x)
+        return LocalPoint(x, value, self._add_terms(ray.gradient / self.scale, x), ray.margins, ray.curvature)
+
+    def hess_mul(self, curvature: tuple[Array, ...], v: Array) -> Array:
+        """Multiply the Hessian with v."""
+        return self._add_hessian(self.block.hess_mul(curvature, v) / self.scale, v)
+
+    def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
+        """Return the values at ``x + a d`` and the margins of d, which spare the product with X next time."""
+        ray = self.block.ray(None, d, steps, margins=point.margins, slopes=slopes, gradient=False)
+        values = to_host(ray.values) / self.scale
+        return values + np.array([self._terms(point.x + a * d) for a in steps]), ray.slopes
+
+    def _rows(self, x: Array) -> Array:
+        return x[:-1, ...] if self.block.fit_intercept else x
+
+    def _terms(self, x: Array) -> float:
+        xp, w = namespace(x), self._rows(x)
+        value = 0.5 * self.ridge * float(xp.sum(w * w)) if self.ridge else 0.0
+        if self.rho:
+            e = x - self.center
+            value += 0.5 * self.rho * float(xp.sum(e * e))
+        return value
+
+    def _add_terms(self, gradient: Array, x: Array) -> Array:
+        gradient = self._add_ridge(gradient, x)
+        return gradient + self.rho * (x - self.center) if self.rho else gradient
+
+    def _add_hessian(self, product: Array, v: Array) -> Array:
+        product = self._add_ridge(product, v)
+        return product + self.rho * v if self.rho else product
+
+    def _add_ridge(self, a: Array, x: Array) -> Array:
+        if self.ridge:
+            self._rows(a)[...] += self.ridge * self._rows(x)
+        return a

@@ -1,0 +1,17 @@
+"""Distributed solvers: one algorithm per file, each opening with its recursion.
+
+A new solver is a file here, a line below and an entry in tests/catalogue.py.
+"""
+
+from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+from dask_newton.solvers.giant import GIANT
+from dask_newton.solvers.newton_admm import NewtonADMM
+from dask_newton.solvers.newton_cg import NewtonCG
+from dask_newton.solvers.newton_cholesky import NewtonCholesky
+
+SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky)}
+
+__all__ = [
+    "GIANT", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SOLVERS", "Solver", "State", "Status",
+    "UnsupportedError",
+]

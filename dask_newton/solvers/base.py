@@ -1,0 +1,129 @@
+"""The contract of a distributed solver.
+
+A solver is a frozen dataclass of hyper-parameters; nothing is ever set on it. ``init`` makes a state, ``step`` maps a
+state to the next one and tells what happened. States are frozen dataclasses of scalars, driver arrays and
+:class:`~dask_newton.blocks.PerBlock` columns: all that is carried, so that a run can be stopped and go on.
+Solvers never loop, print, time or count; :func:`dask_newton.minimize` does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from dask_newton.objectives.linear import LinearObjective, Point
+from dask_newton.penalties import SmoothPenalty
+
+__all__ = ["Info", "Solver", "State", "Status", "UnsupportedError", "require_smooth"]
+
+S = TypeVar("S", bound="State")
+
+
+class UnsupportedError(ValueError):
+    """The solver cannot minimise this objective; the message names one that can."""
+
+
+class Status(StrEnum):
+    """How a run stands, or why it ended."""
+
+    RUNNING = "running"
+    CONVERGED = "converged"
+    MAX_ITER = "max_iter"
+    LINE_SEARCH_FAILED = "ls_fail"
+    NEGATIVE_CURVATURE = "npc"
+    DIVERGED = "diverged"
+    NAN = "nan"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What every solver carries.
+
+    Attributes
+    ----------
+    W : ndarray, shape (q, K)
+        Coefficients.
+    value : float
+        F(W); nan while unknown.
+    residual : float
+        Certificate of optimality at W, see :meth:`LinearObjective.residual`; inf while unknown.
+    status : Status
+    """
+
+    W: np.ndarray
+    value: float
+    residual: float
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class PointState(State):
+    """The state of a solver that needs the objective linearised at W and nothing else."""
+
+    point: Point
+
+    @classmethod
+    def at(cls, problem: LinearObjective, point: Point, status: Status = Status.RUNNING, **more: Any) -> Any:
+        """Return the state at a point."""
+        residual = problem.residual(point.W, point.gradient)
+        if not (np.isfinite(point.value) and np.isfinite(residual)):
+            status = Status.NAN
+        return cls(point.W, point.value, residual, status, point, **more)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What one step reports. It is recorded, never carried.
+
+    Attributes
+    ----------
+    step_size : float
+        Accepted step of the line search; nan where there is none.
+    inner_iterations : float
+        Iterations of the inner solver (for local solvers the mean over blocks).
+    note : str
+        Anything out of the ordinary, such as 'npc'; empty otherwise.
+    extra : dict
+        Further numbers that belong to one solver, such as ADMM's residuals.
+    """
+
+    step_size: float = float("nan")
+    inner_iterations: float = 0
+    note: str = ""
+    extra: dict[str, float] | None = None
+
+
+class Solver(ABC, Generic[S]):
+    """A distributed algorithm: a sequence of passes.
+
+    Attributes
+    ----------
+    name : str
+        The name under which estimators find it.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def check(self, problem: LinearObjective) -> None:
+        """Raise :class:`UnsupportedError` if this solver cannot minimise the objective."""
+
+    @abstractmethod
+    def init(self, problem: LinearObjective, start: np.ndarray) -> S:
+        """Return the state at ``start``."""
+
+    @abstractmethod
+    def step(self, problem: LinearObjective, state: S) -> tuple[S, Info]:
+        """Return the next state and what happened."""
+
+
+def require_smooth(problem: LinearObjective, name: str) -> None:
+    """Refuse penalties that are not differentiable."""
+    if not isinstance(problem.penalty, SmoothPenalty):
+        raise UnsupportedError(
+            f"solver {name!r} needs a differentiable penalty and got {problem.penalty}; use solver='newton-admm'."
+        )

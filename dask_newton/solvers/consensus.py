@@ -1,0 +1,174 @@
+"""What a block does in one iteration of consensus ADMM, and its penalty rho_i.
+
+Spectral penalty (Xu et al., ACADMM, ICML 2017), against a snapshot (x0, yh0, z0, y0) taken a few iterations ago, with
+the dual yh = y + rho (z_old - x), which is the gradient of phi_i at x where the x-update is exact:
+
+    alpha from (x - x0, yh - yh0),  beta from (-(z - z0), y - y0);   for a pair (d, e):
+        sd = <e,e> / <d,e>,  mg = <d,e> / <d,d>,   estimate = mg if 2 mg > sd else sd - mg / 2
+        trusted if <d,e> / (norm(d) norm(e)) > correlation
+    rho <- sqrt(alpha beta), or the one that is trusted, or unchanged; at most a factor 1 + C / k^2 away
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dask_newton.arrays import namespace, to_host
+from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.local import LocalObjective
+
+if TYPE_CHECKING:
+    from dask_newton.solvers.newton_admm import NewtonADMM
+
+__all__ = ["BlockState", "Summary", "spectral_penalty", "update_block"]
+
+Array = Any
+_SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What the spectral estimate compares with."""
+
+    x: Array
+    dual: Array
+    z: Array
+    y: Array
+
+
+@dataclass(frozen=True, eq=False)
+class BlockState:
+    """One block's part of the consensus.
+
+    Attributes
+    ----------
+    x, y, z : Array, shape (q, K)
+        Local solution, dual, and the consensus that x was computed with; on the block's device.
+    rho : float
+        Penalty, positive.
+    floor : float
+        Lower bound of rho, raised where the block met negative curvature.
+    first : float
+        The first rho; rho stays within a factor 1e8 of it.
+    snapshot : Snapshot or None
+    """
+
+    x: Array
+    y: Array
+    z: Array
+    rho: float
+    floor: float
+    first: float
+    snapshot: Snapshot | None
+
+    @classmethod
+    def start(cls, x: np.ndarray, rho: float) -> BlockState:
+        """Return the state before the first iteration."""
+        return cls(x, np.zeros_like(x), x, rho, 0.0, rho, None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Sums over the blocks; see :func:`update_block`."""
+
+    consensus: np.ndarray
+    gradient: np.ndarray | None
+    numbers: np.ndarray
+
+    _NAMES = ("rho", "rho_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan")
+
+    @classmethod
+    def of(cls, total: tuple[Any, ...]) -> Summary:
+        """Name the entries of a total."""
+        return cls(*total)
+
+    def __getattr__(self, name: str) -> float:
+        if name in Summary._NAMES:
+            return float(self.numbers[Summary._NAMES.index(name)])
+        raise AttributeError(name)
+
+
+def update_block(
+    block: LinearBlock, state: BlockState, *, z: np.ndarray, k: int, scaling: float, certify: bool,
+    options: NewtonADMM, total_weight: float,
+) -> tuple[BlockState, tuple[Any, ...]]:
+    """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
+
+    Returns
+    -------
+    state : BlockState
+    total : tuple
+        ``rho xr - y``; the gradient of the loss at z if ``certify``; and the numbers named in :class:`Summary`.
+    """
+    local = LocalObjective(block, total_weight)
+    z = local.device(z)
+    if k == 1:
+        state = replace(state, x=z, y=local.device(state.y), z=z)
+    else:
+        state = _finish(state, z, k - 1, scaling, options)
+    at_z = block.ray(z, gradient=certify)
+    local = replace(local, rho=state.rho, center=z + state.y / state.rho)
+    found = options.local_newton.minimize(local, state.x)
+    x, failed, n_nan = found.x, found.status == "ls_fail", found.status == "nan"
+    if not math.isfinite(_dot(x, x)):
+        n_nan = True
+    if n_nan:
+        x = state.x  # keep the last good x; the driver counts
+    floor = state.floor
+    if found.curvature < 0:
+        floor = max(floor, 2 * (state.rho - found.curvature))  # twice the negative curvature of phi_i
+    relaxed = options.relaxation * x + (1 - options.relaxation) * z
+    numbers = np.array([
+        state.rho, state.rho**2, _dot(state.x, state.x), _dot(state.y, state.y), _dot(state.x - z, state.x - z),
+        float(at_z.values[0]), found.n_products, failed or n_nan, n_nan,
+    ], dtype=np.float64)
+    consensus, gradient = to_host((state.rho * relaxed - state.y, at_z.gradient))
+    return replace(state, x=x, z=z, floor=floor), (consensus, gradient, numbers)
+
+
+def _finish(state: BlockState, z: Array, k: int, scaling: float, options: NewtonADMM) -> BlockState:
+    """Update y and rho at the end of iteration k."""
+    relaxed = options.relaxation * state.x + (1 - options.relaxation) * state.z
+    y = state.y + state.rho * (z - relaxed)
+    dual = state.y + state.rho * (state.z - state.x)
+    rho, snapshot = state.rho * scaling, state.snapshot
+    if options.penalty == "spectral" and (k - 1) % options.spectral_every == 0:
+        now = Snapshot(state.x, dual, z, y)
+        if snapshot is not None:
+            rho = spectral_penalty(snapshot, now, rho, k, options.correlation)
+        snapshot = now
+    rho = min(max(rho, 1e-8 * state.first, state.floor), 1e8 * state.first)
+    return replace(state, y=y, rho=rho, snapshot=snapshot)
+
+
+def spectral_penalty(old: Snapshot, new: Snapshot, rho: float, k: int, correlation: float) -> float:
+    """Return the spectral penalty; ``rho`` itself where no estimate can be trusted."""
+    alpha, trust_alpha = _estimate(new.x - old.x, new.dual - old.dual, correlation)
+    beta, trust_beta = _estimate(old.z - new.z, new.y - old.y, correlation)
+    if trust_alpha and trust_beta:
+        proposed = math.sqrt(alpha * beta)
+    elif trust_alpha or trust_beta:
+        proposed = alpha if trust_alpha else beta
+    else:
+        return rho
+    if not (math.isfinite(proposed) and proposed > 0):
+        return rho
+    reach = 1 + _SAFEGUARD / k**2
+    return max(min(proposed, reach * rho), rho / reach)
+
+
+def _estimate(d: Array, e: Array, correlation: float) -> tuple[float, bool]:
+    de, dd, ee = _dot(d, e), _dot(d, d), _dot(e, e)
+    if not (de > 0 and math.isfinite(dd * ee)):
+        return math.nan, False
+    steepest, gradient = ee / de, de / dd
+    return gradient if 2 * gradient > steepest else steepest - gradient / 2, de > correlation * math.sqrt(dd * ee)
+
+
+def _dot(u: Array, v: Array) -> float:
+    xp = namespace(u)
+    return float(xp.sum(u * v, dtype=xp.float64))

@@ -1,0 +1,82 @@
+"""Backtracking line search over all blocks, from remembered margins.
+
+The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a <g, D>. The first pass evaluates a = 1,
+which is nearly always taken, together with gradient and curvature there: then the search has cost the product X D, and
+the next iteration starts with its gradient known. Only otherwise do further passes, which do not read X, look at the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dask_newton.objectives.linear import LinearObjective, Point
+
+__all__ = ["LineSearch"]
+
+
+@dataclass(frozen=True)
+class LineSearch:
+    """Armijo backtracking.
+
+    Parameters
+    ----------
+    armijo : float
+        c, the sufficient decrease.
+    max_halvings : int
+        The smallest step tried is ``2**-max_halvings``.
+    speculative : bool
+        Compute the gradient at a = 1 in the first pass. False is the papers' count: values first, then the gradient.
+    batch : int
+        How many step sizes the first pass evaluates. The result does not depend on it.
+    """
+
+    armijo: float = 1e-4
+    max_halvings: int = 50
+    speculative: bool = True
+    batch: int = 1
+
+    def search(
+        self, problem: LinearObjective, point: Point, D: np.ndarray, *, hessian: bool = False
+    ) -> tuple[Point | None, float]:
+        """Return the accepted point and step size, or None and 0 if no step is acceptable.
+
+        Raises
+        ------
+        AssertionError
+            If D is no direction of descent; the solver has to see to that.
+        """
+        slope = float(np.vdot(point.gradient, D))
+        assert slope < 0, "the direction handed to the line search does not descend"
+        steps = [2.0**-k for k in range(self.max_halvings + 1)]
+        along = problem.along(
+            point, D, steps[: self.batch], linearize=self.speculative, hessian=hessian and self.speculative
+        )
+        first = along.first
+        if first is not None and (
+            along.values[0] <= point.value + self.armijo * slope or self._at_noise(problem, point, first, D, slope)
+        ):
+            return first, 1.0
+        done = 0
+        while True:
+            for step, value in zip(along.steps, along.values, strict=True):
+                if value <= point.value + self.armijo * step * slope:
+                    return problem.step(point, along, step, hessian=hessian), step
+            done += len(along.steps)
+            if done >= len(steps):
+                break
+            along = problem.more(point, along, steps[done : done + 12])
+        if first is None:
+            # Only here is the gradient at a = 1 worth a pass: to tell the end of the arithmetic from a failure.
+            along = problem.along(point, D, (1.0,), hessian=hessian)
+            assert along.first is not None
+            if self._at_noise(problem, point, along.first, D, slope):
+                return along.first, 1.0
+        return None, 0.0
+
+    @staticmethod
+    def _at_noise(problem: LinearObjective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:
+        """Whether values cannot be told apart but the slope has become smaller (approximate Wolfe condition)."""
+        noise = 4 * problem.precision * abs(point.value)
+        return abs(new.value - point.value) <= noise and abs(float(np.vdot(new.gradient, D))) <= abs(slope)

@@ -1,0 +1,212 @@
+"""Newton-ADMM: consensus ADMM with inexact Newton steps on the blocks (Fang et al., SC 2020).
+
+    minimise  sum_i phi_i(x_i) + R(z)   subject to x_i = z,        phi_i(x) = (1/S) sum_{j in block i} s_j l_j(x)
+
+    x_i <- argmin phi_i(x) + (rho_i / 2) norm(z - x + y_i / rho_i)^2      (a Newton step, on the block)
+    xr_i = a x_i + (1 - a) z                                              (over-relaxation)
+    z   <- prox_R( sum_i (rho_i xr_i - y_i) / sum_i rho_i,  1 / sum_i rho_i )        (on the driver)
+    y_i <- y_i + rho_i (z - xr_i)                                         (on the block, when it receives z)
+
+One pass per iteration: z goes down, sum_i (rho_i xr_i - y_i) and a few numbers come up; x_i and y_i never leave the block.
+A block finishes iteration k when it receives the z of iteration k, so residuals and objective are known one step late,
+and W is the last z whose objective is known.
+
+ADMM is quick to a few digits and slow beyond. With ``polish``, Newton-CG takes over from z once primal and dual
+residual (Boyd et al. 2011, section 3.3.1) are small, on the face of the l1 penalty where there is one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from dask_newton.blocks import PerBlock
+from dask_newton.local import CG, LocalNewton
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+from dask_newton.solvers.consensus import BlockState, Summary, update_block
+from dask_newton.solvers.newton_cg import NewtonCG, NewtonCGState
+from dask_newton.solvers.orthant_newton import OrthantNewton
+
+__all__ = ["NewtonADMM", "NewtonADMMState"]
+
+_PENALTIES = ("spectral", "residual_balancing", "fixed")
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonADMMState(State):
+    """Consensus, and the sums that the next z-update needs.
+
+    Attributes
+    ----------
+    z : ndarray, shape (q, K)
+        Newest consensus.
+    iteration : int
+        ADMM iterations done.
+    blocks : PerBlock of BlockState
+        x_i, y_i and rho_i.
+    dual_residual : float
+        s, of the newest z.
+    first_primal : float
+        r of the first iteration, against divergence.
+    scaling : float
+        Factor by which every rho_i is multiplied next (residual balancing).
+    failures : int
+        Iterations in a row in which every block failed.
+    polish : State or None
+        State of the method that took over.
+    """
+
+    z: np.ndarray
+    iteration: int
+    blocks: PerBlock[BlockState]
+    dual_residual: float = math.inf
+    first_primal: float = math.inf
+    scaling: float = 1.0
+    failures: int = 0
+    polish: State | None = None
+
+
+@dataclass(frozen=True)
+class NewtonADMM(Solver[NewtonADMMState]):
+    """Consensus ADMM with Newton steps.
+
+    Parameters
+    ----------
+    penalty : {'spectral', 'residual_balancing', 'fixed'}
+        How rho_i changes: by spectral estimates of the curvature of each block (Xu et al. 2017), by balancing
+        normalised primal and dual residuals (Wohlberg 2017), or not at all.
+    rho : float
+        First rho_i, for the objective as a sum over samples (it is divided by S here).
+    relaxation : float
+        a, in [1, 1.8]; 1.6 often saves iterations.
+    newton_steps, cg_max_iter, cg_rtol
+        Work of a block per iteration. More is rarely worth it.
+    spectral_every, correlation : int, float
+        Iterations between spectral estimates, and the correlation below which one is not trusted.
+    eps_rel : float
+        Relative primal and dual residual at which ADMM has done its part.
+    certify_every : int
+        Iterations between evaluations of the gradient at z, which ride on the pass.
+    polish : bool
+        Whether to hand over at ``eps_rel``, or after ``polish_after`` iterations; else ADMM goes on alone.
+    polish_after : int
+    """
+
+    penalty: str = "spectral"
+    rho: float = 1.0
+    relaxation: float = 1.0
+    newton_steps: int = 1
+    cg_max_iter: int = 10
+    cg_rtol: float = 1e-4
+    spectral_every: int = 1
+    correlation: float = 0.2
+    eps_rel: float = 1e-4
+    certify_every: int = 10
+    polish: bool = True
+    polish_after: int = 60
+    smooth_polish: NewtonCG = field(default=NewtonCG())
+    sparse_polish: OrthantNewton = field(default=OrthantNewton())
+    name = "newton-admm"
+
+    def check(self, problem: LinearObjective) -> None:
+        """Refuse options out of range; every penalty will do."""
+        if self.penalty not in _PENALTIES:
+            raise UnsupportedError(
+                f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {_PENALTIES}."
+            )
+        if not (self.rho > 0 and math.isfinite(self.rho)):
+            raise UnsupportedError(f"rho={self.rho} must be a positive number.")
+        if not 1 <= self.relaxation <= 1.8:
+            raise UnsupportedError(f"relaxation={self.relaxation} must lie in [1, 1.8].")
+
+    def init(self, problem: LinearObjective, start: np.ndarray) -> NewtonADMMState:
+        """Set x_i = z = start and y_i = 0, and evaluate the start."""
+        point = problem.at(start)
+        residual = problem.residual(start, point.gradient)
+        status = Status.RUNNING if math.isfinite(point.value) and math.isfinite(residual) else Status.NAN
+        rho = self.rho / problem.total_weight
+        blocks = problem.blocks.place([BlockState.start(start, rho) for _ in range(problem.blocks.n_blocks)])
+        return NewtonADMMState(start, point.value, residual, status, start, 0, blocks)
+
+    def step(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
+        """Do one ADMM iteration, or one of the polishing method."""
+        if state.polish is not None:
+            return self._polish(problem, state)
+        k = state.iteration + 1
+        certify = k > 1 and (k - 1) % self.certify_every == 0
+        blocks, total = problem.blocks.map_reduce(
+            update_block, problem.data, state.blocks, keep=1, z=state.z, k=k, scaling=state.scaling, certify=certify,
+            options=self, total_weight=problem.total_weight,
+        )
+        summary = Summary.of(total)
+        m = problem.blocks.n_blocks
+        z = summary.consensus / summary.rho
+        problem.penalised(z)[...] = problem.penalty.prox(problem.penalised(z), 1 / summary.rho)
+        state = self._judge(problem, state, summary, z, certify)
+        primal, dual = math.sqrt(summary.primal_squared), state.dual_residual
+        scale_x = max(math.sqrt(summary.x_squared), math.sqrt(m) * float(np.linalg.norm(state.z)))
+        scale_y = math.sqrt(summary.y_squared)
+        known = k > 1
+        small = known and primal <= self.eps_rel * scale_x and dual <= self.eps_rel * scale_y
+        scaling = 1.0
+        if self.penalty == "residual_balancing" and known:
+            r, s = primal / max(scale_x, 1e-300), dual / max(scale_y, 1e-300)
+            scaling = 2.0 if r > 2 * s else 0.5 if s > 2 * r else 1.0
+        info = Info(
+            inner_iterations=summary.n_products / m,
+            note=f"{summary.n_failed:.0f} of {m} blocks kept their x" if summary.n_failed else "",
+            extra={
+                "primal_residual": primal if known else math.nan,
+                "dual_residual": dual if known else math.nan,
+                "rho": summary.rho / m,
+            },
+        )
+        change = math.sqrt(summary.rho_squared) * float(np.linalg.norm(z - state.z))
+        first = primal if k == 2 else state.first_primal
+        state = replace(
+            state, z=z, iteration=k, blocks=blocks, dual_residual=change, first_primal=first, scaling=scaling
+        )
+        if state.status is Status.RUNNING and self.polish and (small or k >= self.polish_after):
+            state = self._hand_over(problem, state)
+        return state, info
+
+    def _judge(
+        self, problem: LinearObjective, state: NewtonADMMState, summary: Summary, z: np.ndarray, certify: bool
+    ) -> NewtonADMMState:
+        """Put what the blocks said of the z they received into the state."""
+        residual, status = math.inf, Status.RUNNING
+        value = summary.loss / problem.total_weight + problem.penalty.value(problem.penalised(state.z))
+        if certify:
+            gradient = summary.gradient / problem.total_weight
+            problem.penalised(gradient)[...] += problem.smooth.grad(problem.penalised(state.z))
+            residual = problem.residual(state.z, gradient)
+        failures = state.failures + 1 if summary.n_failed == problem.blocks.n_blocks else 0
+        if not (np.all(np.isfinite(z)) and math.isfinite(value)) or (failures >= 3 and summary.n_nan):
+            status = Status.NAN
+        elif failures >= 3 or math.sqrt(summary.primal_squared) > 1e6 * state.first_primal:
+            status = Status.DIVERGED
+        return replace(state, W=state.z, value=value, residual=residual, status=status, failures=failures)
+
+    def _hand_over(self, problem: LinearObjective, state: NewtonADMMState) -> NewtonADMMState:
+        method: Any = self.smooth_polish if problem.nonsmooth is None else self.sparse_polish
+        polish = method.init(problem, state.z)
+        return replace(
+            state, W=polish.W, value=polish.value, residual=polish.residual, status=polish.status, polish=polish
+        )
+
+    def _polish(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
+        method: Any = self.smooth_polish if isinstance(state.polish, NewtonCGState) else self.sparse_polish
+        polish, info = method.step(problem, state.polish)
+        state = replace(
+            state, W=polish.W, value=polish.value, residual=polish.residual, status=polish.status, polish=polish
+        )
+        return state, replace(info, note=f"polish {info.note}".strip())
+
+    @property
+    def local_newton(self) -> LocalNewton:
+        """The method that the blocks run."""
+        return LocalNewton(self.newton_steps, CG(self.cg_rtol, self.cg_max_iter))

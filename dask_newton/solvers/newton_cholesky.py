@@ -1,0 +1,89 @@
+"""Newton's method with the aggregated Hessian.
+
+    H   = sum_i X_i' D_i X_i / S + lam2 I        (one pass, together with F and g)
+    P   = -H^{-1} g                              (on the driver: Cholesky, or eigenvalues where that fails)
+    W  += a P                                    (line search; with a = 1 its pass brings the next F, g and H)
+
+The iterates do not depend on the blocks, and convergence is quadratic. The price is d (d + 1) / 2 numbers up per block
+and pass, d = q K, so the method is for d up to a few thousand. Spec: aggregated Hessian, scikit-learn's 'newton-cholesky'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.solvers.line_search import LineSearch
+
+__all__ = ["NewtonCholesky"]
+
+
+@dataclass(frozen=True)
+class NewtonCholesky(Solver[PointState]):
+    """Newton's method with an explicit Hessian.
+
+    Parameters
+    ----------
+    max_dim : int
+        Refuse problems with more coefficients; the Hessian has that many rows.
+    line_search : LineSearch
+    """
+
+    max_dim: int = 2000
+    line_search: LineSearch = field(default=LineSearch())
+    name = "newton-cholesky"
+
+    def check(self, problem: LinearObjective) -> None:
+        """Refuse penalties that are not smooth, and Hessians that are too large."""
+        require_smooth(problem, self.name)
+        if problem.size > self.max_dim:
+            raise UnsupportedError(
+                f"solver 'newton-cholesky' would form a Hessian of {problem.size} rows, more than max_dim="
+                f"{self.max_dim}; use solver='newton-cg', or raise max_dim in solver_options."
+            )
+
+    def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
+        """Linearise at the start, with the Hessian."""
+        return PointState.at(problem, problem.at(start, hessian=True))
+
+    def step(self, problem: LinearObjective, state: PointState) -> tuple[PointState, Info]:
+        """Solve with the Hessian and search along the direction."""
+        point = state.point
+        assert point.hessian is not None
+        P, note = newton_direction(problem, point.hessian, point.gradient)
+        if not np.vdot(P, point.gradient) < 0:
+            P, note = -point.gradient, "steepest descent"
+        new, size = self.line_search.search(problem, point, P, hessian=True)
+        if new is None:
+            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, note=note or "ls_fail")
+        return PointState.at(problem, new), Info(size, note=note)
+
+
+def newton_direction(problem: LinearObjective, hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return ``-H^{-1} g`` and a note if H is not safely positive definite.
+
+    H is scaled to a unit diagonal first, so that the units of the features do not matter. If it is not positive
+    definite, eigenvalues are replaced by their absolute values, which keeps descent where the loss is not convex, and
+    those that are zero up to rounding are left out, which gives the pseudo-inverse.
+    """
+    hessian = problem.fill_null_space(hessian)
+    diagonal = np.diagonal(hessian)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled, right = hessian * scale[:, None] * scale, gradient.ravel() * scale
+    try:
+        factor = scipy.linalg.cholesky(scaled, lower=True)
+        if np.min(np.diagonal(factor)) ** 2 > 1e-13:
+            direction = scipy.linalg.cho_solve((factor, True), right)
+            return -(direction * scale).reshape(gradient.shape), ""
+    except scipy.linalg.LinAlgError:
+        pass
+    values, vectors = scipy.linalg.eigh(scaled)
+    size = np.abs(values)
+    keep = size > 1e-13 * size.max()
+    direction = vectors[:, keep] @ ((vectors[:, keep].T @ right) / size[keep])
+    note = "indefinite" if values.min() < -1e-10 * size.max() else ""
+    return -(direction * scale).reshape(gradient.shape), note
