@@ -16,7 +16,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["ArrayType", "align", "from_host", "is_host", "namespace", "register_array_type", "to_host"]
+__all__ = ["ArrayType", "align", "by_column", "from_host", "is_host", "namespace", "register_array_type", "to_host"]
 
 Array = Any
 
@@ -112,8 +112,16 @@ def to_host(x: Any) -> Any:
 
 def from_host(a: np.ndarray, like: Array, dtype: Any = None) -> Array:
     """Copy the NumPy array ``a`` to the type and device of ``like``, cast to ``dtype`` on the host first."""
-    a = align(np.asarray(a, dtype=dtype))
+    a = align(np.asarray(a, dtype=_host_dtype(dtype)))
     return a if isinstance(like, np.ndarray) else _type_of(like).from_host(a, like)
+
+
+def _host_dtype(dtype: Any) -> Any:
+    """Return NumPy's dtype of the same name, as other array types have dtypes of their own."""
+    try:
+        return None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        return np.dtype(str(dtype).rpartition(".")[2])
 
 
 def align(x: Array) -> Array:
@@ -122,6 +130,11 @@ def align(x: Array) -> Array:
     Arrays that came over a network may; every product with them would be made through a copy, with other bits.
     """
     return np.require(x, requirements="A") if isinstance(x, np.ndarray) else x
+
+
+def by_column(x: Array) -> Array:
+    """Return ``x``, laid out column by column where that can be chosen: row-wise sums then run over long vectors."""
+    return np.asfortranarray(x) if isinstance(x, np.ndarray) else x
 
 
 def is_host(x: Array) -> bool:

@@ -1,8 +1,19 @@
 """Where blocks live and how one pass runs."""
 
+import dask_newton.blocks.config  # noqa: F401  the defaults must be there before anything is run
 from dask_newton.blocks.base import Blocks, Meter, PerBlock
 from dask_newton.blocks.dask import DaskBlocks
 from dask_newton.blocks.serial import SerialBlocks
-from dask_newton.blocks.threads import n_threads, parallel, thread_budget
+from dask_newton.blocks.threads import n_threads, parallel, run_blocks, thread_budget
 
-__all__ = ["Blocks", "DaskBlocks", "Meter", "PerBlock", "SerialBlocks", "n_threads", "parallel", "thread_budget"]
+__all__ = [
+    "Blocks",
+    "DaskBlocks",
+    "Meter",
+    "PerBlock",
+    "SerialBlocks",
+    "n_threads",
+    "parallel",
+    "run_blocks",
+    "thread_budget",
+]

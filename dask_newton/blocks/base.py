@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "add", "payload", "tree_reduce"]
+__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "add", "payload", "total_of", "tree_reduce"]
 
 T = TypeVar("T")
 
@@ -35,10 +35,13 @@ class PerBlock(Generic[T]):
         One handle per block, of the engine's own kind.
     depth : int
         How many passes its recipe goes back to data that can be read again; 0 for data and anchored columns.
+    needs : tuple
+        What must exist as long as the column or one made from it does, such as the files that its recipe reads.
     """
 
     parts: tuple[Any, ...]
     depth: int = 0
+    needs: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -83,13 +86,13 @@ def payload(x: Any) -> int:
 
 
 def add(a: Any, b: Any) -> Any:
-    """Add two partial results: numbers and arrays, or tuples and dictionaries of them; None is nothing."""
+    """Add two partial results: numbers and arrays, tuples of them, or dictionaries by key; None is nothing."""
     if a is None or b is None:
         return b if a is None else a
     if isinstance(a, tuple):
-        return tuple(map(add, a, b))
+        return tuple(add(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict):
-        return {key: add(value, b[key]) for key, value in a.items()}
+        return {key: add(a.get(key), b.get(key)) for key in {**a, **b}}
     return a + b
 
 
@@ -118,6 +121,12 @@ def tree_reduce(nodes: Nodes, n_blocks: int) -> Nodes:
                 nodes[level + 1, index] = add(value, nodes.pop(right)) if right in nodes else value
         level, width = level + 1, (width + 1) // 2
     return nodes
+
+
+def total_of(nodes: Nodes, n_blocks: int) -> Any:
+    """Return the sum over all blocks from nodes that cover them; None if there are no blocks."""
+    (total,) = tree_reduce(nodes, n_blocks).values() if n_blocks else (None,)
+    return total
 
 
 @dataclass

@@ -8,17 +8,22 @@ is, replaced by columns whose recipe is their own value, so that at most that ma
 from __future__ import annotations
 
 import logging
+import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Future, get_client, get_worker, wait
 
-from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, tree_reduce
+from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
+from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.dask import contiguous_groups
 from dask_newton.blocks.group import run_group
+from dask_newton.blocks.spill import Folder, Packed, nbytes, pack, unpack
 
 __all__ = ["ClusterBlocks", "current_client"]
 
@@ -41,7 +46,7 @@ def current_client() -> Client | None:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Where the value of one block is: all of a future, or entry ``[0][row][column]`` of what a pass returned."""
+    """Where the value of one block is: all of a future, or ``kept[row][column]`` of its :class:`_Result`."""
 
     future: Future
     entry: tuple[int, int] | None = None
@@ -63,6 +68,7 @@ class ClusterBlocks(Blocks):
     data: list[Future] = field(kw_only=True)
     _owners: list[str | None] = field(default_factory=list, init=False)
     _passes_since_look: int = field(default=0, init=False)
+    _warned: bool = field(default=False, init=False)
 
     @classmethod
     def from_delayed(cls, parts: Sequence[Any], client: Client) -> tuple[ClusterBlocks, PerBlock[Any]]:
@@ -94,13 +100,13 @@ class ClusterBlocks(Blocks):
         """Put one value beside each block; the value itself is its recipe."""
         if len(values) != self.n_blocks:
             raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
-        parts: list[_Part | None] = [None] * self.n_blocks
-        for owner, group in self._groups():
-            rows = [(values[i],) for i in group]
-            future = self._submit("place", owner, _Inline((rows,)))
-            for row, i in enumerate(group):
-                parts[i] = _Part(future, (row, 0))
-        return PerBlock(tuple(parts))
+        groups = self._groups()
+        sizes = [sum(nbytes(values[i]) for i in group) for _, group in groups]
+        futures = [
+            self._submit("place", owner, _Placed([(values[i],) for i in group], size), size=size)
+            for (owner, group), size in zip(groups, sizes, strict=True)
+        ]
+        return PerBlock(self._parts(groups, futures, 0))
 
     def gather(self, column: PerBlock[T]) -> list[T]:
         """Bring the values of a column to the driver."""
@@ -113,34 +119,52 @@ class ClusterBlocks(Blocks):
         blocks = ClusterBlocks(
             len(indices), self.meter, client=self.client, data=[self.data[i] for i in indices]
         )
-        chosen = (PerBlock(tuple(column.parts[i] for i in indices), column.depth) for column in columns)
+        chosen = (PerBlock(tuple(c.parts[i] for i in indices), c.depth, c.needs) for c in columns)
         return blocks, *chosen
 
     def _groups(self) -> list[tuple[str | None, list[int]]]:
-        """Return the blocks that each worker holds, looked up anew every few passes."""
-        every = dask.config.get("dask-newton.anchor.every", 10)
-        if not self._owners or self._passes_since_look >= every:
-            who = self.client.who_has(self.data)
-            self._owners = [min(who.get(future.key, ()), default=None) for future in self.data]
+        """Return the blocks that each worker holds, looked up anew every few passes, and while some are lost."""
+        if not self._owners or None in self._owners or self._passes_since_look >= setting("anchor.every"):
+            who, load = self.client.who_has(self.data), Counter[str]()
+            self._owners = []
+            for future in self.data:
+                # Of several workers that hold a copy, the one with less to do.
+                owner = min(who.get(future.key, ()), key=lambda address: (load[address], address), default=None)
+                self._owners.append(owner)
+                load[owner] += 1
             self._passes_since_look = 0
         groups: dict[str | None, list[int]] = {}
         for i, owner in enumerate(self._owners):
             groups.setdefault(owner, []).append(i)
         return list(groups.items())
 
-    def _submit(self, name: str, owner: str | None, fn: Callable[..., Any], *args: Any) -> Future:
+    def _parts(self, groups: list[tuple[str | None, list[int]]], futures: list[Future], j: int) -> tuple[_Part, ...]:
+        """Return column ``j`` of the results of one task per group."""
+        parts = {
+            i: _Part(future, (row, j))
+            for (_, group), future in zip(groups, futures, strict=True)
+            for row, i in enumerate(group)
+        }
+        return tuple(parts[i] for i in range(self.n_blocks))
+
+    def _submit(self, name: str, owner: str | None, fn: Callable[..., Any], *args: Any, size: int = 0) -> Future:
         # The address is a wish: if that worker is gone, any other does the work.
         where = {"workers": [owner], "allow_other_workers": True} if owner else {}
-        return self.client.submit(fn, *args, key=f"newton-{name}-{uuid.uuid4().hex}", pure=False, **where)
+        submit = partial(self.client.submit, fn, *args, key=f"newton-{name}-{uuid.uuid4().hex}", pure=False, **where)
+        if size <= n_bytes("broadcast.inline-bytes"):
+            return submit()
+        # Values that are their own recipe are sent inside the task on purpose; Dask need not warn of it.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            return submit()
 
     def _run(
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         name = getattr(getattr(fn, "fn", fn), "__name__", "pass").strip("_")
         broadcast: Any = _Inline(shared)
-        if payload(shared) > dask.config.get("dask-newton.broadcast.inline-bytes", 1_000_000):
+        if payload(shared) > n_bytes("broadcast.inline-bytes"):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
-            broadcast = self._submit("broadcast", None, broadcast)
+            broadcast = self._submit("broadcast", None, broadcast, size=payload(shared))
         groups, results = self._groups(), []
         for owner, group in groups:
             futures = list(dict.fromkeys(column.parts[i].future for i in group for column in columns))
@@ -155,42 +179,69 @@ class ClusterBlocks(Blocks):
             ]
         nodes: Nodes = {}
         bytes_up = kept_bytes = 0
-        for _, part, up, size in self.client.gather(summaries if keep else results):
-            nodes |= part
-            bytes_up += up
-            kept_bytes += size
+        for result in self.client.gather(summaries if keep else results):
+            nodes |= result.nodes
+            bytes_up += result.bytes_up
+            kept_bytes += result.size
         self._passes_since_look += 1
-        (total,) = tree_reduce(nodes, self.n_blocks).values()
         depth = 1 + max((column.depth for column in columns), default=0)
-        kept = []
-        for j in range(keep):
-            parts: list[_Part | None] = [None] * self.n_blocks
-            for (_, group), future in zip(groups, results, strict=True):
-                for row, i in enumerate(group):
-                    parts[i] = _Part(future, (row, j))
-            kept.append(PerBlock(tuple(parts), depth))
-        if keep and depth > dask.config.get("dask-newton.anchor.every", 10):
-            kept = self._anchor(kept, kept_bytes)
-        return tuple(kept), total, bytes_up
+        needs = tuple(dict.fromkeys(need for column in columns for need in column.needs))
+        if keep and depth > setting("anchor.every"):
+            results, depth, needs = self._anchor(groups, results, kept_bytes) or (results, depth, needs)
+        kept = tuple(PerBlock(self._parts(groups, results, j), depth, needs) for j in range(keep))
+        return kept, total_of(nodes, self.n_blocks), bytes_up
 
-    def _anchor(self, columns: list[PerBlock[Any]], size: int) -> list[PerBlock[Any]]:
-        limit = dask.config.get("dask-newton.anchor.max-bytes", 256_000_000)
-        if size > limit:
-            logger.warning(
-                "%d bytes of per-block state are above dask-newton.anchor.max-bytes (%d) and stay on the workers "
-                "unanchored: after the loss of a worker, passes back to the last anchor are done again.", size, limit)
-            return columns
-        return [self.place(self.gather(column)) for column in columns]
+    def _anchor(
+        self, groups: list[tuple[str | None, list[int]]], results: list[Future], size: int
+    ) -> tuple[list[Future], int, tuple[Folder, ...]] | None:
+        """Return results with the same values whose recipe does not go through any pass, their depth and needs."""
+        limit, directory = n_bytes("anchor.max-bytes"), setting("anchor.directory")
+        if size > limit and not directory:
+            if not self._warned:
+                logger.warning(
+                    "%d bytes of per-block state are above dask-newton.anchor.max-bytes (%d) and stay on the workers "
+                    "unanchored: after the loss of a worker, all passes back to the last anchor are done again. Set "
+                    "dask-newton.anchor.directory to a folder that the client and all workers see.", size, limit)
+            self._warned = True
+            return None
+        folder = Folder(directory) if size > limit else None
+        packs = [
+            self._submit("pack", owner, _Pack(group, folder.path if folder else None), result)
+            for (owner, group), result in zip(groups, results, strict=True)
+        ]
+        anchored = []
+        for (owner, group), anchor in zip(groups, self.client.gather(packs), strict=True):
+            # The blocks of data come along where arrays are to go back to a device, which only they know.
+            data = [self.data[i] for i in group] if anchor.foreign else []
+            anchored.append(self._submit("anchor", owner, anchor, *data, size=0 if folder else anchor.size))
+        return anchored, 0, (folder,) if folder else ()
 
 
-@dataclass(frozen=True)
 class _Inline:
     """A value that travels inside the task, hidden from Dask's search for futures."""
 
-    value: Any
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __call__(self) -> Any:
         return self.value
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a task leaves on its worker: ``keep`` values per block, and sums of their parts over these blocks.
+
+    A class of its own, so that it travels by pickle: arrays directly in a tuple would arrive unaligned.
+    """
+
+    kept: Sequence[tuple[Any, ...]]
+    nodes: Nodes
+    bytes_up: int
+    size: int
+
+    def __sizeof__(self) -> int:
+        # Dask does not look for arrays inside dataclasses.
+        return self.size + payload(self.nodes)
 
 
 @dataclass(frozen=True)
@@ -203,25 +254,59 @@ class _Task:
     entries: list[tuple[tuple[int, tuple[int, int] | None], ...]]
     n_blocks: int
 
-    def __call__(self, shared: Any, *pieces: Any) -> tuple[Any, Nodes, int, int]:
+    def __call__(self, shared: Any, *pieces: Any) -> _Result:
         shared = shared.value if isinstance(shared, _Inline) else shared
         values = [tuple(_entry(pieces[j], entry) for j, entry in row) for row in self.entries]
         threads = get_worker().state.nthreads
         kept, nodes, up = run_group(self.fn, self.keep, self.indices, values, shared, self.n_blocks, threads)
-        return kept, nodes, up, sum(payload_of_kept(row) for row in kept)
+        return _Result(kept, nodes, up, nbytes(kept) if self.keep else 0)
 
 
-def payload_of_kept(value: Any) -> int:
-    """Return about how many bytes a kept value holds."""
-    return dask.sizeof.sizeof(value) if not isinstance(value, tuple) else sum(map(payload_of_kept, value))
+@dataclass(frozen=True)
+class _Placed:
+    """A task without work, whose recipe holds its values."""
+
+    kept: list[tuple[Any, ...]]
+    size: int
+
+    def __call__(self) -> _Result:
+        return _Result(self.kept, {}, 0, self.size)
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """Makes the recipe of an anchor of what a pass kept: its values, or files with their arrays in ``folder``."""
+
+    indices: list[int]
+    folder: str | None
+
+    def __call__(self, result: _Result) -> _Anchor:
+        paths = [os.path.join(self.folder, f"{i}.npz") if self.folder else None for i in self.indices]
+        return _Anchor([pack(row, path) for row, path in zip(result.kept, paths, strict=True)], result.size)
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """The recipe of an anchor."""
+
+    packed: list[Packed]
+    size: int
+
+    @property
+    def foreign(self) -> bool:
+        return any(packed.foreign for packed in self.packed)
+
+    def __call__(self, *data: Any) -> _Result:
+        blocks = data or [None] * len(self.packed)
+        return _Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
 
 
 def _entry(value: Any, entry: tuple[int, int] | None) -> Any:
-    return value if entry is None else value[0][entry[0]][entry[1]]
+    return value if entry is None else value.kept[entry[0]][entry[1]]
 
 
-def _summary(result: tuple[Any, ...]) -> tuple[Any, ...]:
-    return None, *result[1:]
+def _summary(result: _Result) -> _Result:
+    return _Result((), result.nodes, result.bytes_up, result.size)
 
 
 def _holds_futures(part: Any) -> bool:

@@ -13,7 +13,7 @@ import dask.base
 import dask.threaded
 import joblib
 
-from dask_newton.blocks.base import Blocks, Nodes, PerBlock, tree_reduce
+from dask_newton.blocks.base import Blocks, Nodes, PerBlock, total_of
 from dask_newton.blocks.group import run_group
 
 __all__ = ["DaskBlocks", "contiguous_groups"]
@@ -83,6 +83,9 @@ class DaskBlocks(Blocks):
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         get = dask.base.get_scheduler() or dask.threaded.get
+        if hasattr(get, "__self__"):
+            # A distributed client that came after these blocks were placed; they stay where they are.
+            get = dask.threaded.get
         cores = dask.config.get("num_workers", None) or joblib.cpu_count()
         n_tasks = 1 if get is dask.get else min(cores, self.n_blocks)
         groups = [group for group in contiguous_groups(self.n_blocks, [1] * n_tasks) if group]
@@ -99,7 +102,6 @@ class DaskBlocks(Blocks):
         nodes: Nodes = {}
         for _, part, _ in results:
             nodes |= part
-        (total,) = tree_reduce(nodes, self.n_blocks).values()
         kept = [values for group_kept, _, _ in results for values in group_kept]
         columns_out = tuple(PerBlock(tuple(values[j] for values in kept)) for j in range(keep))
-        return columns_out, total, sum(bytes_up for _, _, bytes_up in results)
+        return columns_out, total_of(nodes, self.n_blocks), sum(bytes_up for _, _, bytes_up in results)

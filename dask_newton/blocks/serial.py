@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dask_newton.blocks.base import Blocks, PerBlock
+from dask_newton.blocks.base import Blocks, PerBlock, total_of
 from dask_newton.blocks.group import run_group
 
 __all__ = ["SerialBlocks"]
@@ -38,5 +38,5 @@ class SerialBlocks(Blocks):
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         values = list(zip(*(column.parts for column in columns), strict=True)) or [()] * self.n_blocks
         kept, nodes, bytes_up = run_group(fn, keep, range(self.n_blocks), values, shared, self.n_blocks)
-        (total,) = nodes.values() if nodes else (None,)
-        return tuple(PerBlock(tuple(k[j] for k in kept)) for j in range(keep)), total, bytes_up
+        columns_out = tuple(PerBlock(tuple(k[j] for k in kept)) for j in range(keep))
+        return columns_out, total_of(nodes, self.n_blocks), bytes_up

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -77,25 +78,41 @@ def _controller() -> ThreadpoolController:
 
 
 @functools.cache
-def _pool(n: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n, thread_name_prefix="dask-newton")
-
-
-def _with_one_thread(fn: Callable[[T], R], item: T) -> R:
-    with thread_budget(1):
-        return fn(item)
+def _pool() -> ThreadPoolExecutor:
+    # Threads start when they are needed. Budgets bound how many run, so the size only has to be large enough.
+    return ThreadPoolExecutor(max(64, 4 * joblib.cpu_count()), thread_name_prefix="dask-newton")
 
 
 def parallel(fn: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``[fn(item) for item in items]``, computed by the threads of the current task, in order.
 
-    Inside ``fn`` the budget is one thread, so that calls nest without waiting for each other.
+    Inside ``fn`` the budget is one thread. The calling thread works too and waits for no thread that has not begun,
+    so calls may nest in any way. If several items fail, the error of the first of them is raised.
     """
     n = min(n_threads(), len(items))
     if n <= 1:
         return [fn(item) for item in items]
+    todo, results, errors = deque(enumerate(items)), {}, {}
+
+    def work() -> None:
+        with thread_budget(1):
+            while todo and not errors:
+                try:
+                    i, item = todo.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                try:
+                    results[i] = fn(item)
+                except BaseException as error:
+                    errors[i] = error
+
     with _single_threaded_blas:
-        return list(_pool(n).map(functools.partial(_with_one_thread, fn), items))
+        helpers = [_pool().submit(work) for _ in range(n - 1)]
+        work()
+        wait([helper for helper in helpers if not helper.cancel()])
+    if errors:
+        raise errors[min(errors)]
+    return [results[i] for i in range(len(items))]
 
 
 def run_blocks(fn: Callable[[T], R], items: Sequence[T]) -> list[R]:

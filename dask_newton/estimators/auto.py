@@ -1,23 +1,33 @@
 """``solver="auto"``: which solver, and why.
 
-The rules follow from what a pass costs. An explicit Hessian is unbeatable while it is small. Beyond that the blocks decide:
-where Hessian products of all rows are cheap to add up (one process, or a fast network) Newton-CG is independent of the blocks.
+The rules follow from what was measured (asv_bench/benchmarks/solvers.py has the problems). While an explicit Hessian is
+cheap to add up, nothing needs fewer passes. Beyond that L-BFGS on a sampled Hessian needs one pass per iteration and
+about as few iterations. Newton-CG needs a pass per inner iteration, but no matrix with as many rows as there are features.
 """
 
 from __future__ import annotations
 
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, Solver
+from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton, Solver
 
 __all__ = ["choose_solver"]
+
+_CHEAP_HESSIAN = 1e9  # floating point operations: some hundredths of a second
 
 
 def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
     """Return a solver for the objective and one sentence with the reason."""
-    d = problem.size
+    q, K = problem.shape
+    exact, sampled = NewtonCholesky(), SampledNewton()
     if problem.nonsmooth is not None:
         return NewtonADMM(), f"the penalty {problem.penalty} is not differentiable, which consensus ADMM handles"
-    limit = NewtonCholesky().max_dim
-    if d <= limit:
-        return NewtonCholesky(), f"the Hessian has {d} rows, few enough (at most {limit}) to add it up explicitly"
-    return NewtonCG(preconditioner="gram"), f"an explicit Hessian would have {d} rows"
+    if problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN:
+        return exact, f"the Hessian has {problem.size} rows and is cheap to add up over {problem.n_rows} samples"
+    if q <= sampled.max_features:
+        return sampled, (
+            f"the Hessian ({problem.size} rows) of all {problem.n_rows} samples is dear, but one of a sample, with {q} "
+            "rows for each output, is not"
+        )
+    return NewtonCG(preconditioner="jacobi"), (
+        f"with {q} features no Hessian can be factored, so it is used through products only"
+    )

@@ -1,19 +1,72 @@
-"""Preconditioners: symmetric positive definite maps r -> M r, applied without communication.
+"""Preconditioners: symmetric positive definite maps r -> M r on the driver, applied without communication.
 
     jacobi    M = diag(H)^{-1}
-    gram      M = (X' diag(d) X / S + lam2 I)^{-1} on each output, from one Cholesky factor of size q
+    shared    one factored q x q matrix for every output
+    outputs   a factored q x q matrix for each output
+    joint     a factored matrix for all q K coefficients
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Map", "factor", "gram", "jacobi"]
+__all__ = ["Factor", "Map", "jacobi", "joint", "outputs", "shared"]
 
 Map = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A Cholesky factor of a matrix scaled to a unit diagonal, so that the units of the features do not matter.
+
+    Attributes
+    ----------
+    lower : ndarray, shape (n, n)
+        Factor of ``D A D``, in the precision of A.
+    scale : ndarray, shape (n,)
+        The diagonal of D.
+    """
+
+    lower: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: np.ndarray, ridge: np.ndarray | float = 0.0, diagonal: np.ndarray | None = None) -> Factor:
+        """Factor ``matrix + diag(ridge)``, shifted as far as it needs.
+
+        Parameters
+        ----------
+        matrix : ndarray, shape (n, n)
+            Symmetric positive semidefinite.
+        ridge : ndarray of shape (n,), or float
+        diagonal : ndarray of shape (n,), optional
+            What the diagonal should at least be. A matrix from a row sample knows too little of columns that are rarely
+            not zero; without this its inverse would be far too large there.
+        """
+        exact = np.diagonal(matrix).astype(np.float64)
+        exact = (exact if diagonal is None else np.maximum(exact, diagonal)) + ridge
+        scale = 1 / np.sqrt(np.where(exact > 0, exact, 1.0))
+        scaled = matrix * scale[:, None].astype(matrix.dtype)
+        scaled *= scale.astype(matrix.dtype)
+        shift = 1e-6 if matrix.dtype == np.float32 else 1e-12
+        index = np.arange(len(scaled))
+        while shift <= 1:
+            scaled[index, index] = 1 + shift
+            try:
+                return cls(scipy.linalg.cholesky(scaled, lower=True, check_finite=False), scale)
+            except scipy.linalg.LinAlgError:
+                shift *= 100
+        raise ValueError("The Hessian of a row sample cannot be factored; are there huge numbers in X?")
+
+    def solve(self, r: np.ndarray) -> np.ndarray:
+        """Return the inverse of the matrix times r, shape (n,) or (n, k), float64."""
+        scale = self.scale if r.ndim == 1 else self.scale[:, None]
+        right = (r * scale).astype(self.lower.dtype)
+        return scipy.linalg.cho_solve((self.lower, True), right, overwrite_b=True, check_finite=False) * scale
 
 
 def jacobi(diagonal: np.ndarray) -> Map:
@@ -22,20 +75,16 @@ def jacobi(diagonal: np.ndarray) -> Map:
     return lambda r: r / safe
 
 
-def factor(matrix: np.ndarray) -> np.ndarray:
-    """Return the lower Cholesky factor of a symmetric positive semidefinite matrix, shifted as far as it needs.
-
-    The shift makes columns that are constant zero, or the same as others, harmless.
-    """
-    mean = np.trace(matrix) / len(matrix) or 1.0
-    for shift in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
-        try:
-            return scipy.linalg.cholesky(matrix + shift * mean * np.eye(len(matrix)), lower=True)
-        except scipy.linalg.LinAlgError:
-            continue
-    raise ValueError("The Gram matrix of the features is not positive semidefinite; are there NaN or infinity in X?")
-
-
-def gram(lower: np.ndarray) -> Map:
+def shared(factor: Factor) -> Map:
     """Return the solution with one factor for every column of r, shape (q, K)."""
-    return lambda r: scipy.linalg.cho_solve((lower, True), r, check_finite=False)
+    return factor.solve
+
+
+def outputs(factors: Sequence[Factor]) -> Map:
+    """Return the solution with a factor for each column of r, shape (q, K)."""
+    return lambda r: np.stack([factor.solve(r[:, k]) for k, factor in enumerate(factors)], axis=1)
+
+
+def joint(factor: Factor) -> Map:
+    """Return the solution with one factor for all of r, shape (q, K), rows of the matrix as ``r.ravel()``."""
+    return lambda r: factor.solve(r.ravel()).reshape(r.shape)

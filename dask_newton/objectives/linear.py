@@ -18,6 +18,7 @@ import numpy as np
 from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
+from dask_newton.objectives import passes
 from dask_newton.objectives.linear_block import LinearBlock, Ray
 from dask_newton.penalties import Penalty, SmoothPenalty
 
@@ -85,8 +86,12 @@ class LinearObjective:
         The engine.
     data : PerBlock of LinearBlock
         No block is empty.
+    index : PerBlock of int
+        A number for each block, which seeds its random streams.
     weights : ndarray, shape (n_blocks,)
         Sum of sample weights of each block; all positive.
+    column_squares : ndarray, shape (q,)
+        Diagonal of ``[X 1]' diag(s) [X 1] / S``.
     loss, penalty
         l and R.
     shape : (int, int)
@@ -101,7 +106,9 @@ class LinearObjective:
 
     blocks: Blocks
     data: PerBlock[LinearBlock]
+    index: PerBlock[int]
     weights: np.ndarray
+    column_squares: np.ndarray
     loss: Loss
     penalty: Penalty
     shape: tuple[int, int]
@@ -138,22 +145,23 @@ class LinearObjective:
             If a block holds NaN, infinity or negative weights, if its arrays differ in length, or if no block has any
             weight.
         """
-        facts = blocks.gather(blocks.map_blocks(_facts, data))
-        for i, fact in enumerate(facts):
+        index = blocks.place(range(blocks.n_blocks))
+        facts, squares = blocks.map_reduce(passes.facts, data, index)
+        for i, fact in sorted(facts.items()):
             if fact.problem:
                 raise ValueError(f"Block {i} of the data {fact.problem}")
-        used = [i for i, fact in enumerate(facts) if fact.weight > 0]
+        used = [i for i, fact in sorted(facts.items()) if fact.weight > 0]
         if not used:
             raise ValueError("All sample weights are zero, or there are no rows; there is nothing to fit.")
         if len(used) < blocks.n_blocks:
-            blocks, data = blocks.select(used, data)
-        first = facts[used[0]]
-        weights = np.array([facts[i].weight for i in used])
+            blocks, data, index = blocks.select(used, data, index)
+        first, weights = facts[used[0]], np.array([facts[i].weight for i in used])
+        total = math.fsum(weights)
         if not isinstance(penalty, Penalty):
-            penalty = penalty(math.fsum(weights))
+            penalty = penalty(total)
         return cls(
-            blocks, data, weights, first.loss, penalty, first.shape,
-            first.fit_intercept, sum(facts[i].n_rows for i in used), first.precision,
+            blocks, data, index, weights, squares / total, first.loss, penalty, first.shape, first.fit_intercept,
+            sum(facts[i].n_rows for i in used), first.precision,
         )
 
     @property
@@ -183,7 +191,7 @@ class LinearObjective:
 
     def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
         """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""
-        *kept, sums = self.blocks.map_reduce(_at, self.data, keep=2, W=W, hessian=hessian)
+        *kept, sums = self.blocks.map_reduce(passes.at, self.data, keep=2, W=W, hessian=hessian)
         return self._point(W, sums, kept, 0)
 
     def along(
@@ -191,14 +199,14 @@ class LinearObjective:
     ) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         slopes, *kept, sums = self.blocks.map_reduce(
-            _along, self.data, point.margins, keep=3, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian
+            passes.along, self.data, point.margins, keep=3, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian
         )
         first = self._point(point.W + steps[0] * D, sums, kept, point.age + 1) if linearize else None
         return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
 
     def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
         """Evaluate F at further step sizes; X is not read."""
-        values = self.blocks.map_reduce(_more, self.data, point.margins, along.slopes, steps=tuple(steps))
+        values = self.blocks.map_reduce(passes.more, self.data, point.margins, along.slopes, steps=tuple(steps))
         return Along(along.D, tuple(steps), self._values(point.W, along.D, steps, values), along.slopes, None)
 
     def step(self, point: Point, along: Along, size: float, *, hessian: bool = False) -> Point:
@@ -207,13 +215,13 @@ class LinearObjective:
         if point.age >= self.MAX_AGE:
             return self.at(W, hessian=hessian)
         *kept, sums = self.blocks.map_reduce(
-            _step, self.data, point.margins, along.slopes, keep=2, size=size, hessian=hessian
+            passes.step, self.data, point.margins, along.slopes, keep=2, size=size, hessian=hessian
         )
         return self._point(W, sums, kept, point.age + 1)
 
     def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part at the point, times V of shape (q, K) or (q, K, b)."""
-        product = self.blocks.map_reduce(_hess_mul, self.data, point.curvature, V=V) / self.total_weight
+        product = self.blocks.map_reduce(passes.hess_mul, self.data, point.curvature, V=V) / self.total_weight
         self.penalised(product)[...] += self.smooth.hess_diag * self.penalised(V)
         return product
 
@@ -233,7 +241,7 @@ class LinearObjective:
 
     def hess_diag(self, point: Point) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part, shape (q, K)."""
-        diagonal = self.blocks.map_reduce(_hess_diag, self.data, point.curvature) / self.total_weight
+        diagonal = self.blocks.map_reduce(passes.hess_diag, self.data, point.curvature) / self.total_weight
         self.penalised(diagonal)[...] += self.smooth.hess_diag
         return diagonal
 
@@ -242,18 +250,43 @@ class LinearObjective:
 
         With it, one q x q matrix stands for the Hessian blocks of all outputs.
         """
-        gram = self.blocks.map_reduce(_gram, self.data, point.curvature) / self.total_weight
+        gram = self.blocks.map_reduce(passes.gram, self.data, point.curvature) / self.total_weight
         diagonal = np.arange(self.shape[0] - self.fit_intercept)
         gram[diagonal, diagonal] += self.smooth.hess_diag
         return gram
 
     def sample(self, fraction: float, seed: int) -> LinearObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
-        index = self.blocks.place(range(self.blocks.n_blocks))
         data, weights = self.blocks.map_reduce(
-            _sample, self.data, index, keep=1, fraction=fraction, seed=seed, n_blocks=self.blocks.n_blocks
+            passes.sample, self.data, self.index, keep=1, fraction=fraction, seed=seed
         )
-        return replace(self, data=data, weights=weights)
+        if not any(weights.values()):
+            return self
+        rows = math.ceil(fraction * self.n_rows)
+        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
+
+    def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+        """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""
+        sums = self.blocks.map_reduce(passes.sample_gram, self.data, self.index, W=W, fraction=fraction, seed=seed)
+        return sums / sums.dtype.type(self.total_weight)
+
+    def sampled_output_hessians(self, point: Point, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Estimate the diagonal blocks of the Hessian, and compute its diagonal; both without the l2 term.
+
+        Returns
+        -------
+        blocks : ndarray, shape (K, q, q)
+            From ``fraction`` of the rows of every block, drawn for each output according to their weight in it.
+        diagonal : ndarray, shape (q, K)
+        """
+        hessians, diagonal = self.blocks.map_reduce(
+            passes.output_hessians, self.data, point.curvature, self.index, fraction=fraction, seed=seed
+        )
+        return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
+
+    def centre(self, V: np.ndarray) -> np.ndarray:
+        """Remove what F does not see of V, or what is best removed: the mean over outputs, if the loss is blind to it."""
+        return V - V.mean(axis=1, keepdims=True) if self.loss.shift_invariant else V
 
     def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:
         w, d = self.penalised(W), self.penalised(D)
@@ -267,134 +300,7 @@ class LinearObjective:
         value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
         hessian = None
         if packed is not None:
-            hessian = _unpack_hessian(packed / self.total_weight, self.shape)
+            hessian = passes.unpack_hessian(packed / self.total_weight, self.shape)
             diagonal = np.arange(self.penalised(W).size)
             hessian[diagonal, diagonal] += self.smooth.hess_diag
         return Point(W, value, gradient, *kept, age, hessian)
-
-
-# What a pass does on one block. Module-level functions, so that they travel by name.
-
-
-@dataclass(frozen=True)
-class _Facts:
-    n_rows: int
-    weight: float
-    problem: str
-    shape: tuple[int, int]
-    fit_intercept: bool
-    loss: Loss
-    precision: float
-
-
-def _facts(block: LinearBlock) -> _Facts:
-    weight = block.total_weight if block.n_rows else 0.0
-    return _Facts(
-        block.n_rows, weight, _problem(block), block.shape, block.fit_intercept, block.loss, block.precision
-    )
-
-
-def _problem(block: LinearBlock) -> str:
-    """Say what is wrong with a block, or nothing."""
-    arrays = {name: getattr(block, name) for name in ("X", "y", "weight", "offset")}
-    lengths = {name: a.shape[0] for name, a in arrays.items() if a is not None}
-    if len(set(lengths.values())) > 1:
-        return f"has arrays of different lengths, {lengths}; chunk them alike along the rows."
-    bad = [name for name, a in arrays.items() if not _finite(a)]
-    if bad:
-        return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."
-    xp = namespace(block.X)
-    if block.weight is not None and block.n_rows and bool(xp.any(block.weight < 0)):
-        return "contains negative sample weights; weights must be zero or positive."
-    return ""
-
-
-def _finite(a: Any) -> bool:
-    if a is None or a.shape[0] == 0:
-        return True
-    xp = namespace(a)
-    # The sum is finite if all entries are; only if it is not is a look at every entry needed.
-    if not xp.isdtype(a.dtype, "real floating") or bool(xp.isfinite(xp.sum(a))):
-        return True
-    return bool(xp.all(xp.isfinite(a)))
-
-
-def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
-    """Return what a block adds to the values, the gradient and, on request, the packed Hessian."""
-    return (*to_host((ray.values, ray.gradient)), _packed_hessian(block, ray.curvature) if hessian else None)
-
-
-def _at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
-    ray = block.ray(W)
-    return ray.margins, ray.curvature, _sums(block, ray, hessian)
-
-
-def _along(
-    block: LinearBlock, margins: Any, *, D: np.ndarray, steps: tuple[float, ...], linearize: bool, hessian: bool
-) -> Any:
-    ray = block.ray(None, D, steps, margins=margins, gradient=linearize)
-    kept = (ray.margins, ray.curvature) if linearize else ((), ())
-    return ray.slopes, *kept, _sums(block, ray, hessian)
-
-
-def _more(block: LinearBlock, margins: Any, slopes: Any, *, steps: tuple[float, ...]) -> Any:
-    return to_host(block.ray(steps=steps, margins=margins, slopes=slopes, gradient=False).values)
-
-
-def _step(block: LinearBlock, margins: Any, slopes: Any, *, size: float, hessian: bool) -> Any:
-    ray = block.ray(steps=(size,), margins=margins, slopes=slopes)
-    return ray.margins, ray.curvature, _sums(block, ray, hessian)
-
-
-def _hess_mul(block: LinearBlock, curvature: Any, *, V: np.ndarray) -> Any:
-    return to_host(block.hess_mul(curvature, from_host(V, block.X)))
-
-
-def _pairs(K: int) -> list[tuple[int, int]]:
-    return [(k, j) for k in range(K) for j in range(k, K)]
-
-
-@dataclass(frozen=True)
-class _Entry:
-    k: int
-    j: int
-
-    def __call__(self, loss: Loss, curvature: Any) -> Any:
-        return loss.hess_entry(curvature, self.k, self.j)
-
-
-def _packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
-    """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
-    upper = np.triu_indices(block.shape[0])
-    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss.n_outputs)])
-    return np.stack([to_host(gram)[upper] for gram in grams])
-
-
-def _unpack_hessian(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    q, K = shape
-    hessian, upper = np.empty((q, K, q, K)), np.triu_indices(q)
-    for row, (k, j) in zip(packed, _pairs(K), strict=True):
-        gram = np.empty((q, q))
-        gram[upper] = row
-        gram.T[upper] = row
-        hessian[:, k, :, j] = hessian[:, j, :, k] = gram
-    return hessian.reshape(q * K, q * K)
-
-
-def _hess_diag(block: LinearBlock, curvature: Any) -> Any:
-    return to_host(block.hess_diag(curvature))
-
-
-def _mean_diagonal(loss: Loss, curvature: Any) -> Any:
-    return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs
-
-
-def _gram(block: LinearBlock, curvature: Any) -> Any:
-    return to_host(block.grams(curvature, [_mean_diagonal])[0])
-
-
-def _sample(block: LinearBlock, index: int, *, fraction: float, seed: int, n_blocks: int) -> Any:
-    n = max(1, math.ceil(fraction * block.n_rows))
-    rows = np.random.default_rng([seed, index]).choice(block.n_rows, n, replace=False, shuffle=False)
-    part = block.take(np.sort(rows))
-    return part, np.where(np.arange(n_blocks) == index, part.total_weight, 0.0)

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import align, from_host, namespace
+from dask_newton.arrays import align, by_column, from_host, namespace
 from dask_newton.blocks import parallel
 from dask_newton.losses import Loss
-from dask_newton.objectives.tiles import panels, stripes, tiles
+from dask_newton.objectives.grams import weighted_grams
+from dask_newton.objectives.tiles import stripes, tiles
 
 __all__ = ["LinearBlock", "Ray"]
 
@@ -144,7 +145,7 @@ class LinearBlock:
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
                     if gradient:
                         value, g, curvature = self.loss.linearize(self.y[cuts[i]], first)
-                        grad = grad + self._transposed(self._weigh(g, cuts[i]), cuts[i])
+                        grad = grad + self._transposed(self.weigh(g, cuts[i]), cuts[i])
                     else:
                         value = self.loss.value(self.y[cuts[i]], first)
                     sums[0] = sums[0] + self._sum(value, cuts[i])
@@ -179,7 +180,7 @@ class LinearBlock:
                 dz = self._margins(columns, cuts[i], None)
                 parts = [self.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
                 u = parts[0] if batch == 1 else xp.concat(parts, axis=1)
-                total = total + self._transposed(self._weigh(u, cuts[i]), cuts[i])
+                total = total + self._transposed(self.weigh(u, cuts[i]), cuts[i])
             return total
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * q * K * batch)) if cuts else []
@@ -194,11 +195,28 @@ class LinearBlock:
             total = 0.0
             for i in indices:
                 d = xp.stack([self.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
-                squares = replace(self, X=self.X[cuts[i]] ** 2)
-                total = total + squares._transposed(self._weigh(d, cuts[i]), slice(None))
+                squares = replace(self, X=self.X[cuts[i], :] ** 2)
+                total = total + squares._transposed(self.weigh(d, cuts[i]), slice(None))
             return total
 
         return self._sum_transposed(parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else [])
+
+    def column_squares(self) -> Array:
+        """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""
+        xp, cuts = namespace(self.X), tiles(self.X)
+
+        def stripe(indices: Sequence[int]) -> Array:
+            total = 0.0
+            with np.errstate(over="ignore", invalid="ignore"):
+                for i in indices:
+                    total = total + xp.sum(self.weigh(self.X[cuts[i], :] ** 2, cuts[i]), axis=0, dtype=xp.float64)
+            return total
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0])) if cuts else []
+        squares = sum(parts, from_host(np.zeros(self.X.shape[1]), self.X))
+        if not self.fit_intercept:
+            return squares
+        return xp.concat([squares, from_host(np.array([self.total_weight]), self.X)])
 
     def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
         """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
@@ -210,39 +228,11 @@ class LinearBlock:
         entries : sequence of callable
             ``h = entry(loss, curvature_of_tile)``, shape (n_tile_rows,).
         """
-        xp, p, q = namespace(self.X), self.X.shape[1], self.shape[0]
         cuts = tiles(self.X)
-        groups = stripes(range(len(cuts)), 8 * q * q * len(entries))
-        work = [(g, e, I, J) for g in range(len(groups)) for e in range(len(entries)) for I, J in panels(p, self.X)]
-        sums = [[from_host(np.zeros((q, q)), self.X) for _ in entries] for _ in groups]
-
-        def gram(item: tuple[int, int, slice, slice]) -> None:
-            g, e, I, J = item
-            total, target = 0.0, sums[g][e]
-            for i in groups[g]:
-                h = self._weigh(entries[e](self.loss, curvature[i])[:, None], cuts[i])
-                X, hX = self.X[cuts[i], I], h * self.X[cuts[i], J]
-                total = total + X.T @ hX  # in the dtype of X within a stripe; float64 across stripes
-                if self.fit_intercept and I.start == 0:
-                    target[J, -1] += xp.sum(hX, axis=0, dtype=xp.float64)
-                    if J.start == 0:
-                        target[-1, -1] += xp.sum(h, dtype=xp.float64)
-            if groups[g]:
-                target[I, J] = xp.astype(total, xp.float64)
-
-        parallel(gram, work)
-        result = []
-        for e in range(len(entries)):
-            total = sums[0][e]
-            for g in range(1, len(groups)):
-                total = total + sums[g][e]
-            for I, J in panels(p, self.X):
-                if I != J:
-                    total[J, I] = total[I, J].T
-            if self.fit_intercept:
-                total[-1, :p] = total[:p, -1]
-            result.append(total)
-        return result
+        weights = [
+            lambda i, entry=entry: self.weigh(entry(self.loss, curvature[i])[:, None], cuts[i]) for entry in entries
+        ]
+        return weighted_grams(self.X, self.fit_intercept, weights)
 
     def _cast(self, V: Array | None) -> Array | None:
         """Return coefficients in the compute dtype and on the device of X, transposed rows contiguous."""
@@ -253,19 +243,19 @@ class LinearBlock:
         return namespace(self.X).astype(V, self.X.dtype)
 
     def _margins(self, V: Array, rows: slice, offset: Array | None) -> Array:
-        """Return ``[X 1] V + offset`` for a tile, laid out by output: its row-wise sums run over long vectors."""
+        """Return ``[X 1] V + offset`` for a tile."""
         p = self.X.shape[1]
-        z = (V[:p].T @ self.X[rows].T).T
+        z = by_column(self.X[rows, :] @ V[:p, :])
         if self.fit_intercept:
-            z += V[p]
+            z += V[p, :]
         if offset is not None:
-            z += offset[rows]
+            z += offset[rows, :]
         return z
 
     def _transposed(self, R: Array, rows: slice) -> Array:
         """Return ``([X 1]' R)'`` for a tile, float64."""
         xp = namespace(self.X)
-        product = xp.astype(R.T @ self.X[rows], xp.float64)
+        product = xp.astype(R.T @ self.X[rows, :], xp.float64)
         if not self.fit_intercept:
             return product
         return xp.concat([product, xp.sum(R, axis=0, dtype=xp.float64)[:, None]], axis=1)
@@ -274,7 +264,8 @@ class LinearBlock:
         q, K = self.shape[0], K or self.shape[1]
         return sum(parts[1:], parts[0]).T if parts else from_host(np.zeros((q, K)), self.X)
 
-    def _weigh(self, R: Array, rows: slice) -> Array:
+    def weigh(self, R: Array, rows: slice) -> Array:
+        """Multiply rows of R with the sample weights of the rows ``rows`` of the block."""
         return R if self.weight is None else R * self.weight[rows, None]
 
     def _sum(self, values: Array, rows: slice) -> Array:

@@ -8,10 +8,11 @@ from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
+from dask_newton.solvers.sampled_newton import SampledNewton
 
-SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky)}
+SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton)}
 
 __all__ = [
-    "GIANT", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SOLVERS", "Solver", "State", "Status",
+    "GIANT", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SOLVERS", "SampledNewton", "Solver", "State", "Status",
     "UnsupportedError",
 ]

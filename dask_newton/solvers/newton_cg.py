@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dask_newton.local import CG, preconditioners
+from dask_newton.local.preconditioners import Factor
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
 from dask_newton.solvers.line_search import LineSearch
@@ -35,13 +36,13 @@ class NewtonCGState(PointState):
         Forcing term of the coming step.
     iteration : int
         Steps done; seeds the Hessian samples.
-    metric : ndarray or None
-        Diagonal of the Hessian (q, K), or a factor of the Gram matrix (q, q).
+    metric : ndarray, Factor or None
+        Diagonal of the Hessian (q, K), or the factored Gram matrix.
     """
 
     eta: float
     iteration: int
-    metric: np.ndarray | None
+    metric: np.ndarray | Factor | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class NewtonCG(Solver[NewtonCGState]):
     hessian_sample : float or None
         Fraction of every block's rows, drawn anew for each step, that stands for all rows in products with the
         Hessian. The gradient stays exact, and so does the optimum.
+    seed : int
+        Of the samples.
     line_search : LineSearch
     """
 
@@ -67,6 +70,7 @@ class NewtonCG(Solver[NewtonCGState]):
     rtol: float | None = None
     preconditioner: str = "none"
     hessian_sample: float | None = None
+    seed: int = 0
     line_search: LineSearch = field(default=LineSearch())
     name = "newton-cg"
 
@@ -89,11 +93,11 @@ class NewtonCG(Solver[NewtonCGState]):
         """Solve for the Newton direction and search along it."""
         point, model, model_point = state.point, problem, state.point
         if self.hessian_sample is not None and self.hessian_sample < 1:
-            model = problem.sample(self.hessian_sample, state.iteration)
+            model = problem.sample(self.hessian_sample, self.seed + state.iteration)
             model_point = model.at(point.W)
         metric = self._metric(model, model_point, state)
         found = CG(state.eta, self.max_cg).solve(
-            lambda V: model.hess_mul(model_point, V), -point.gradient, self._preconditioner(problem, metric)
+            lambda V: model.hess_mul(model_point, V), -point.gradient, self._preconditioner(metric)
         )
         P, note = found.x, found.status if found.status in ("npc", "nan") else ""
         if not np.vdot(P, point.gradient) < 0:
@@ -110,17 +114,18 @@ class NewtonCG(Solver[NewtonCGState]):
             carried["eta"] = _forcing(state.eta, point.gradient, new.gradient)
         return NewtonCGState.at(problem, new, **carried), info
 
-    def _metric(self, problem: LinearObjective, point: Point, state: NewtonCGState) -> np.ndarray | None:
+    def _metric(self, problem: LinearObjective, point: Point, state: NewtonCGState) -> np.ndarray | Factor | None:
         if self.preconditioner == "jacobi":
             return problem.hess_diag(point)
         if self.preconditioner == "gram" and (state.metric is None or state.iteration in (2, 5)):
-            return preconditioners.factor(problem.gram(point))
+            return Factor.of(problem.gram(point))
         return state.metric
 
-    def _preconditioner(self, problem: LinearObjective, metric: np.ndarray | None) -> preconditioners.Map | None:
+    @staticmethod
+    def _preconditioner(metric: np.ndarray | Factor | None) -> preconditioners.Map | None:
         if metric is None:
             return None
-        return preconditioners.jacobi(metric) if self.preconditioner == "jacobi" else preconditioners.gram(metric)
+        return preconditioners.shared(metric) if isinstance(metric, Factor) else preconditioners.jacobi(metric)
 
 
 def _forcing(eta: float, old: np.ndarray, new: np.ndarray) -> float:

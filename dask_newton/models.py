@@ -1,0 +1,308 @@
+"""Fitted estimators <-> Zarr groups: arrays and JSON, nothing that is executed when it is read.
+
+A model is a Zarr v3 group with the arrays ``coef`` and ``intercept``, the coordinates ``class`` and ``feature``,
+a sub-group ``history`` with one array per recorded quantity, and attributes. The class of the estimator and its
+solver are stored by name and looked up in the tables of this library, so that a file can name nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from sklearn.utils.validation import check_is_fitted
+
+from dask_newton.data.atomic import replacing
+from dask_newton.data.columns import Column
+from dask_newton.data.integrity import verify_group
+from dask_newton.data.layout import DatasetError
+from dask_newton.data.reader import array_of, open_group
+from dask_newton.data.rows import plain_dtype
+from dask_newton.estimators import LogisticRegression
+from dask_newton.history import History
+from dask_newton.minimize import Result
+from dask_newton.model_json import (
+    ModelError,
+    decode,
+    decode_parameters,
+    decode_solver,
+    encode,
+    encode_parameters,
+    encode_solver,
+)
+from dask_newton.solvers import Status
+
+__all__ = ["ModelError", "is_model", "load_model", "save_model"]
+
+# A new estimator that can be saved is one entry here.
+ESTIMATORS: dict[str, type[Any]] = {cls.__name__: cls for cls in (LogisticRegression,)}
+
+_FORMAT_KEY, _FORMAT = "dask_newton_model_format", 1
+
+
+def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Save a fitted estimator as a Zarr group.
+
+    Parameters
+    ----------
+    estimator : LogisticRegression
+        Fitted.
+    path : path
+        The group to make, such as ``"model.zarr"``; it appears whole or not at all.
+    overwrite : bool, default False
+        Replace the Zarr group that is at ``path`` already.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    ModelError
+        If a parameter, such as a generator of random numbers, is more than JSON can hold.
+    NotFittedError
+        If the estimator is not fitted.
+    FileExistsError, FileNotFoundError
+        If ``path`` exists already or its folder does not.
+    """
+    name = type(estimator).__name__
+    if ESTIMATORS.get(name) is not type(estimator):
+        raise ModelError(f"{name} cannot be saved; estimators that can are {', '.join(ESTIMATORS)}.")
+    check_is_fitted(estimator)
+    attributes: dict[str, Any] = {  # before anything is written: this is what may fail
+        _FORMAT_KEY: _FORMAT,
+        "complete": True,
+        "created_by": _created_by(),
+        "estimator": name,
+        "parameters": encode_parameters(estimator),
+        "solver": encode_solver(estimator.solver_),
+        "fitted": {
+            "n_iter": int(estimator.n_iter_[0]),
+            "converged": bool(estimator.converged_),
+            "n_passes": int(estimator.n_passes_),
+            "n_rounds": int(estimator.n_rounds_),
+            "status": estimator.result_.status.value,
+            "objective": encode(estimator.result_.value, "the objective"),
+            "gradient_norm": encode(estimator.result_.gradient_norm, "the gradient norm"),
+        },
+    }
+    with replacing(path, overwrite=overwrite) as partial:
+        group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=attributes)
+        _write_arrays(group, estimator)
+        _write_history(group.create_group("history"), estimator.history_)
+        verify_group(group, str(path))
+    return Path(path)
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Load an estimator that :func:`save_model` saved.
+
+    Everything read is checked: checksums, shapes, names and the range of every parameter.
+
+    Parameters
+    ----------
+    path : path
+        The group.
+
+    Returns
+    -------
+    estimator
+        Fitted, with the parameters and attributes that it was saved with. Only ``result_.state`` is None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    ModelError
+        If it is no model, damaged, or of a newer version of the library.
+    """
+    group, where = _open(path)
+    attributes: dict[str, Any] = group.attrs.asdict()
+    if attributes[_FORMAT_KEY] != _FORMAT:
+        raise ModelError(
+            f"{where} is a model of format {attributes[_FORMAT_KEY]!r}, but this version reads format {_FORMAT}; "
+            "update dask_newton."
+        )
+    try:
+        verify_group(group, where)
+        estimator = _make_estimator(attributes, where)
+        _set_arrays(estimator, group, where)
+        _set_fitted(estimator, attributes, _read_history(group["history"], where))
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelError(f"The model {where} is damaged or was edited: {what}") from error
+    return estimator
+
+
+def is_model(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a Zarr group at ``path`` that says it is a model."""
+    try:
+        return _FORMAT_KEY in zarr.open_group(os.fspath(path), mode="r", use_consolidated=False).attrs
+    except (OSError, JSONDecodeError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _open(path: str | os.PathLike[str]) -> tuple[zarr.Group, str]:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"There is no model at {os.fspath(path)}.")
+    try:
+        group, where = open_group(path)
+    except DatasetError as error:
+        raise ModelError(f"{os.fspath(path)} cannot be opened as a model: {error}") from error
+    if _FORMAT_KEY not in group.attrs:
+        raise ModelError(f"{where} is a Zarr group, but not a model that save_model wrote.")
+    return group, where
+
+
+def _created_by() -> str:
+    from dask_newton import __version__
+
+    return f"dask_newton {__version__}"
+
+
+# Arrays
+
+
+def _write_arrays(group: zarr.Group, estimator: Any) -> None:
+    coef, classes = np.asarray(estimator.coef_), getattr(estimator, "classes_", None)
+    # xarray wants one length per dimension; two classes have one row of coefficients.
+    output = "class" if classes is not None and len(classes) == len(coef) else "output"
+    outputs = (output,) if coef.ndim == 2 else ()
+    columns = {
+        "coef": (coef, (*outputs, "feature")),
+        "intercept": (np.atleast_1d(estimator.intercept_), outputs or ("output",)),
+    }
+    if classes is not None:
+        columns["class"] = (_text(classes, "class"), ("class",))
+    if hasattr(estimator, "feature_names_in_"):
+        columns["feature"] = (_text(estimator.feature_names_in_, "feature name"), ("feature",))
+    for name, (values, dims) in columns.items():
+        _write_array(group, name, values, dims)
+    if classes is not None:
+        group.attrs["class_dtype"] = classes.dtype.str
+
+
+def _write_array(group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...]) -> None:
+    column = Column.create(group, name, values, max(1, len(values)), True, dims)
+    column.append(values)
+    column.finish()
+
+
+def _text(labels: np.ndarray, what: str) -> np.ndarray:
+    if labels.dtype.kind != "O":
+        return labels
+    odd = [label for label in labels if not isinstance(label, str)]
+    if odd:
+        raise ModelError(f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved.")
+    return labels.astype(np.dtypes.StringDType())
+
+
+def _read_array(group: zarr.Group, name: str, where: str) -> np.ndarray | None:
+    array = array_of(group, name, where)
+    return None if array is None else np.asarray(array[:]).astype(plain_dtype(array, where))
+
+
+def _set_arrays(estimator: Any, group: zarr.Group, where: str) -> None:
+    def require(fits: bool, finding: str) -> None:
+        if not fits:
+            raise ModelError(f"The model {where} is damaged or was edited: {finding}.")
+
+    arrays = {name: _read_array(group, name, where) for name in ("coef", "intercept", "class", "feature")}
+    coef, intercept, classes, features = arrays.values()
+    require(coef is not None and intercept is not None, "it needs the arrays 'coef' and 'intercept'")
+    assert coef is not None and intercept is not None
+    require(coef.ndim in (1, 2) and coef.dtype.kind == "f", f"coef is {coef.dtype} of shape {coef.shape}")
+    n_outputs = len(coef) if coef.ndim == 2 else 1
+    require(intercept.shape == (n_outputs,), f"coef has shape {coef.shape}, but intercept {intercept.shape}")
+    require(bool(np.isfinite(coef).all() and np.isfinite(intercept).all()), "coefficients are not finite")
+    require((classes is not None) == hasattr(estimator, "predict_proba"), "classes are missing or not wanted")
+    if classes is not None:
+        expected = 1 if len(classes) == 2 else len(classes)
+        require(n_outputs == expected, f"{len(classes)} classes do not go with {n_outputs} outputs")
+        dtype: np.dtype[Any] = np.dtype(str(group.attrs["class_dtype"]))
+        require(dtype.kind in "biufUO", f"classes cannot have dtype {dtype}")
+        estimator.classes_ = classes.astype(dtype)
+    if features is not None:
+        names, width = len(features), coef.shape[-1]
+        require(names == width, f"{names} feature names do not go with {width} coefficients")
+        estimator.feature_names_in_ = features.astype(object)
+    estimator.coef_ = coef
+    estimator.intercept_ = intercept if coef.ndim == 2 else float(intercept[0])
+    estimator.n_features_in_ = coef.shape[-1]
+
+
+# Attributes
+
+
+def _make_estimator(attributes: Mapping[str, Any], where: str) -> Any:
+    cls = ESTIMATORS.get(attributes["estimator"])
+    if cls is None:
+        raise ModelError(
+            f"{where} is a {attributes['estimator']!r}, which this version does not know; known are "
+            f"{', '.join(ESTIMATORS)}. Update dask_newton."
+        )
+    stored = attributes["parameters"]
+    unknown = set(stored) - set(cls().get_params(deep=False))
+    if unknown:
+        raise ModelError(
+            f"{where} has the parameter {min(unknown)!r}, which this version does not know; update dask_newton."
+        )
+    estimator = cls(**decode_parameters(stored))
+    estimator._validate_params()
+    return estimator
+
+
+def _set_fitted(estimator: Any, attributes: Mapping[str, Any], history: History) -> None:
+    fitted = attributes["fitted"]
+    estimator.n_iter_ = np.array([fitted["n_iter"]], dtype=np.int32)
+    estimator.converged_ = bool(fitted["converged"])
+    estimator.n_passes_, estimator.n_rounds_ = int(fitted["n_passes"]), int(fitted["n_rounds"])
+    estimator.solver_, estimator.history_ = decode_solver(attributes["solver"]), history
+    rows = [np.atleast_2d(estimator.coef_).T]
+    if estimator.fit_intercept:
+        rows.append(np.atleast_2d(estimator.intercept_))
+    value, norm, no_state = decode(fitted["objective"]), decode(fitted["gradient_norm"]), None
+    status, n_iter = Status(fitted["status"]), fitted["n_iter"]
+    estimator.result_ = Result(np.concatenate(rows), value, norm, status, n_iter, history, no_state)  # type: ignore[arg-type]
+
+
+# History
+
+
+def _write_history(group: zarr.Group, history: History) -> None:
+    names = list(dict.fromkeys(name for record in history for name in record))
+    for name in names:
+        present = [i for i, record in enumerate(history) if name in record]
+        values = [history[i][name] for i in present]
+        filled = np.full(len(history), "" if isinstance(values[0], str) else np.nan, dtype=object)
+        filled[present] = values
+        dtype = np.asarray(values if len(present) == len(history) else filled.tolist()).dtype
+        _write_array(group, name, filled.astype(dtype), ("iteration",))
+        if len(present) < len(history):
+            group[name].attrs["present"] = present  # some solvers record a quantity in some iterations only
+    group.attrs.update({"solver": history.solver, "columns": names})
+    verify_group(group, "history")
+
+
+def _read_history(group: Any, where: str) -> History:
+    verify_group(group, f"{where}/history")
+    columns, records = group.attrs["columns"], []
+    values: dict[str, list[Any]] = {}
+    for name in columns:
+        array = _read_array(group, name, where)
+        if array is None:
+            raise ModelError(f"The model {where} is damaged: its history has no {name!r}.")
+        values[name] = array.tolist()
+    length = len(next(iter(values.values()), []))
+    present = {name: set(group[name].attrs.get("present", range(length))) for name in columns}
+    for i in range(length):
+        records.append({name: values[name][i] for name in columns if i in present[name]})
+    return History(group.attrs["solver"], records)

@@ -1,0 +1,53 @@
+"""Weighted Gram matrices ``[X 1]' diag(h) [X 1]``: all rows of an array, in parallel over row stripes and column panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import from_host, namespace
+from dask_newton.blocks import parallel
+from dask_newton.objectives.tiles import panels, stripes, tiles
+
+__all__ = ["weighted_grams"]
+
+Array = Any
+
+
+def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], Array]]) -> list[Array]:
+    """Return ``[X 1]' diag(h) [X 1]`` for several h; ``weights[e](i)`` is h for row tile i, shape (n_tile_rows, 1)."""
+    xp, p, cuts = namespace(X), X.shape[1], tiles(X)
+    q = p + intercept
+    groups = stripes(range(len(cuts)), 8 * q * q * len(weights))
+    work = [(g, e, I, J) for g in range(len(groups)) for e in range(len(weights)) for I, J in panels(p, X)]
+    sums = [[from_host(np.zeros((q, q)), X) for _ in weights] for _ in groups]
+
+    def gram(item: tuple[int, int, slice, slice]) -> None:
+        g, e, I, J = item
+        total, target = 0.0, sums[g][e]
+        for i in groups[g]:
+            h = weights[e](i)
+            hX = h * X[cuts[i], J]
+            total = total + X[cuts[i], I].T @ hX  # in the dtype of X within a stripe; float64 across stripes
+            if intercept and I.start == 0:
+                target[J, -1] += xp.sum(hX, axis=0, dtype=xp.float64)
+                if J.start == 0:
+                    target[-1, -1] += xp.sum(h, dtype=xp.float64)
+        if groups[g]:
+            target[I, J] = xp.astype(total, xp.float64)
+
+    parallel(gram, work)
+    result = []
+    for e in range(len(weights)):
+        total = sums[0][e]
+        for g in range(1, len(groups)):
+            total = total + sums[g][e]
+        for I, J in panels(p, X):
+            if I != J:
+                total[J, I] = total[I, J].T
+        if intercept:
+            total[-1, :p] = total[:p, -1]
+        result.append(total)
+    return result

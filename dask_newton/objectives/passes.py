@@ -1,0 +1,168 @@
+"""What each pass of the linear objective does on one block: module-level functions, so that they travel by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.losses import Loss
+from dask_newton.objectives.linear_block import LinearBlock, Ray
+from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the driver must know of a block before it starts."""
+
+    n_rows: int
+    weight: float
+    problem: str
+    shape: tuple[int, int]
+    fit_intercept: bool
+    loss: Loss
+    precision: float
+
+
+def facts(block: LinearBlock, index: int) -> tuple[dict[int, Facts], np.ndarray]:
+    """Send the facts of a block, keyed by its index, and its column squares."""
+    squares, weight, problem = np.zeros(block.shape[0]), 0.0, _mismatch(block)
+    if block.n_rows and not problem:
+        squares, weight = to_host(block.column_squares()), block.total_weight
+        problem = _bad_values(block, bool(np.all(np.isfinite(squares))))
+    fact = Facts(block.n_rows, weight, problem, block.shape, block.fit_intercept, block.loss, block.precision)
+    return {index: fact}, squares
+
+
+def _arrays(block: LinearBlock) -> dict[str, Any]:
+    arrays = {name: getattr(block, name) for name in ("X", "y", "weight", "offset")}
+    return {name: a for name, a in arrays.items() if a is not None}
+
+
+def _mismatch(block: LinearBlock) -> str:
+    lengths = {name: a.shape[0] for name, a in _arrays(block).items()}
+    if len(set(lengths.values())) == 1:
+        return ""
+    return f"has arrays of different lengths, {lengths}; chunk them alike along the rows."
+
+
+def _bad_values(block: LinearBlock, finite: bool) -> str:
+    """Say what values are wrong, or nothing; ``finite`` is that sums of squares of X, with the weights, are finite."""
+    # Squares can overflow where entries do not, so only then is every entry of X looked at.
+    bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(a))]
+    if bad:
+        return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."
+    if block.weight is not None and bool(namespace(block.X).any(block.weight < 0)):
+        return "contains negative sample weights; weights must be zero or positive."
+    return ""
+
+
+def _finite(a: Any) -> bool:
+    xp = namespace(a)
+    return not xp.isdtype(a.dtype, "real floating") or bool(xp.all(xp.isfinite(a)))
+
+
+def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
+    """Return what a block adds to the values, the gradient and, on request, the packed Hessian."""
+    return (*to_host((ray.values, ray.gradient)), _packed_hessian(block, ray.curvature) if hessian else None)
+
+
+def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
+    """Keep margins and curvature at W; send value, gradient and, on request, the Hessian."""
+    ray = block.ray(W)
+    return ray.margins, ray.curvature, _sums(block, ray, hessian)
+
+
+def along(
+    block: LinearBlock, margins: Any, *, D: np.ndarray, steps: tuple[float, ...], linearize: bool, hessian: bool
+) -> Any:
+    """Keep the margins of D and the linearisation at the first step; send the values at all steps."""
+    ray = block.ray(None, D, steps, margins=margins, gradient=linearize)
+    kept = (ray.margins, ray.curvature) if linearize else ((), ())
+    return ray.slopes, *kept, _sums(block, ray, hessian)
+
+
+def more(block: LinearBlock, margins: Any, slopes: Any, *, steps: tuple[float, ...]) -> Any:
+    """Send values at further steps."""
+    return to_host(block.ray(steps=steps, margins=margins, slopes=slopes, gradient=False).values)
+
+
+def step(block: LinearBlock, margins: Any, slopes: Any, *, size: float, hessian: bool) -> Any:
+    """As :func:`at`, from remembered margins."""
+    ray = block.ray(steps=(size,), margins=margins, slopes=slopes)
+    return ray.margins, ray.curvature, _sums(block, ray, hessian)
+
+
+def hess_mul(block: LinearBlock, curvature: Any, *, V: np.ndarray) -> Any:
+    """Send the product of the Hessian with V."""
+    return to_host(block.hess_mul(curvature, from_host(V, block.X)))
+
+
+def _pairs(K: int) -> list[tuple[int, int]]:
+    return [(k, j) for k in range(K) for j in range(k, K)]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    k: int
+    j: int
+
+    def __call__(self, loss: Loss, curvature: Any) -> Any:
+        return loss.hess_entry(curvature, self.k, self.j)
+
+
+def _packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
+    """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
+    upper = np.triu_indices(block.shape[0])
+    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss.n_outputs)])
+    return np.stack([to_host(gram)[upper] for gram in grams])
+
+
+def unpack_hessian(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the matrix whose upper triangles were sent."""
+    q, K = shape
+    hessian, upper = np.empty((q, K, q, K)), np.triu_indices(q)
+    for row, (k, j) in zip(packed, _pairs(K), strict=True):
+        gram = np.empty((q, q))
+        gram[upper] = row
+        gram.T[upper] = row
+        hessian[:, k, :, j] = hessian[:, j, :, k] = gram
+    return hessian.reshape(q * K, q * K)
+
+
+def hess_diag(block: LinearBlock, curvature: Any) -> Any:
+    """Send the diagonal of the Hessian."""
+    return to_host(block.hess_diag(curvature))
+
+
+def _mean_diagonal(loss: Loss, curvature: Any) -> Any:
+    return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs
+
+
+def gram(block: LinearBlock, curvature: Any) -> Any:
+    """Send the Gram matrix, weighted by the mean diagonal of the rows' Hessians."""
+    return to_host(block.grams(curvature, [_mean_diagonal])[0])
+
+
+def sample(block: LinearBlock, index: int, *, fraction: float, seed: int) -> Any:
+    """Keep a stratified sample of the rows; send its weight, keyed by the block's index."""
+    n = max(1, math.ceil(fraction * block.n_rows))
+    part = block.take(stratified_rows(block.n_rows, n, np.random.default_rng([seed, index])))
+    return part, {index: part.total_weight}
+
+
+def sample_gram(block: LinearBlock, index: int, *, W: np.ndarray, fraction: float, seed: int) -> Any:
+    """Send the Gram matrix of a row sample, weighted by the mean diagonal of the rows' Hessians."""
+    n = max(1, math.ceil(fraction * block.n_rows))
+    gram = sampled_gram(block, from_host(W, block.X), n, _mean_diagonal, [seed, index])
+    return to_host(gram).astype(block.X.dtype, copy=False)
+
+
+def output_hessians(block: LinearBlock, curvature: Any, index: int, *, fraction: float, seed: int) -> Any:
+    """Send the sampled diagonal blocks of the Hessian, and its whole diagonal."""
+    n = max(1, math.ceil(fraction * block.n_rows))
+    grams = sampled_output_hessians(block, curvature, n, [seed, index])
+    return np.stack([to_host(g).astype(block.X.dtype, copy=False) for g in grams]), to_host(block.hess_diag(curvature))

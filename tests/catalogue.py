@@ -1,0 +1,130 @@
+"""Every loss, penalty, local solver, solver and block engine, once. Contract tests are parametrised from here.
+
+Whoever adds a member adds a line here; ``test_catalogue.py`` fails until that is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
+from dask_newton.local import CG, LocalNewton
+from dask_newton.losses import Logistic, Loss, Softmax
+from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, Solver
+from dask_newton.solvers.orthant_newton import OrthantNewton
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss, targets for it, and what it should compute, by SciPy.
+
+    Attributes
+    ----------
+    loss : Loss
+    targets : callable
+        ``targets(rng, n)`` returns n valid targets, as floats.
+    value : callable
+        ``value(y, z)`` returns the loss of each row, by an independent formula.
+    response : callable
+        ``response(z)`` returns the mean response.
+    """
+
+    loss: Loss
+    targets: Callable[[np.random.Generator, int], np.ndarray]
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    response: Callable[[np.ndarray], np.ndarray]
+
+
+def _classes(n_classes: int) -> Callable[[np.random.Generator, int], np.ndarray]:
+    return lambda rng, n: rng.integers(0, n_classes, n).astype(np.float64)
+
+
+def _with_zero(z: np.ndarray) -> np.ndarray:
+    return np.column_stack([z, np.zeros(len(z))])
+
+
+def _cross_entropy(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return -scipy.special.log_softmax(z, axis=1)[np.arange(len(z)), y.astype(int)]
+
+
+LOSSES: dict[str, LossCase] = {
+    "logistic": LossCase(
+        Logistic(), _classes(2),
+        # -log p of the label: the margin is that of class 1 against class 0.
+        lambda y, z: -scipy.special.log_expit(np.where(y == 1, z[:, 0], -z[:, 0])),
+        lambda z: np.column_stack([scipy.special.expit(-z[:, 0]), scipy.special.expit(z[:, 0])]),
+    ),
+    "softmax": LossCase(Softmax(4), _classes(4), _cross_entropy, lambda z: scipy.special.softmax(z, axis=1)),
+    "softmax-reference": LossCase(
+        Softmax(4, "reference"), _classes(4), lambda y, z: _cross_entropy(y, _with_zero(z)),
+        lambda z: scipy.special.softmax(_with_zero(z), axis=1),
+    ),
+}
+
+PENALTIES: dict[str, Penalty] = {
+    "none": NoPenalty(), "l2": L2(0.7), "l1": L1(0.3), "elastic_net": ElasticNet(0.3, 0.7),
+}
+
+LOCAL_SOLVERS: dict[str, Any] = {"cg": CG(rtol=1e-12, max_iter=1000), "newton": LocalNewton()}
+
+
+@dataclass(frozen=True)
+class SolverCase:
+    """A solver and what it can minimise.
+
+    Attributes
+    ----------
+    solver : Solver
+        With its defaults.
+    penalties : tuple of str
+        Keys of :data:`PENALTIES` that it supports.
+    registered : bool
+        Whether estimators find it by name.
+    error : float
+        Largest error of a coefficient, at the certificate ``tol``.
+    tol : float
+    """
+
+    solver: Solver[Any]
+    penalties: tuple[str, ...]
+    registered: bool = True
+    error: float = 1e-6
+    tol: float = 1e-9
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+SMOOTH = ("none", "l2")
+SPARSE = ("l1", "elastic_net")
+
+SOLVERS: dict[str, SolverCase] = {
+    "giant": SolverCase(GIANT(), SMOOTH),
+    "newton-admm": SolverCase(NewtonADMM(), SMOOTH + SPARSE),
+    "newton-cg": SolverCase(NewtonCG(), SMOOTH, error=1e-8, tol=1e-11),
+    "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH, error=1e-8, tol=1e-11),
+    "orthant-newton": SolverCase(OrthantNewton(), SPARSE, registered=False),
+}
+
+
+def serial_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:
+    """Blocks in a list."""
+    blocks = SerialBlocks(len(parts))
+    return blocks, blocks.place(parts)
+
+
+def dask_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:
+    """Blocks run by Dask's threads, or by the current distributed client."""
+    import dask
+
+    return DaskBlocks.from_delayed([dask.delayed(part, traverse=False) for part in parts])
+
+
+# Engine -> (function that makes blocks of it, whether a distributed client must be current).
+BLOCKS: dict[str, tuple[Callable[[list[Any]], tuple[Blocks, PerBlock[Any]]], bool]] = {
+    "SerialBlocks": (serial_blocks, False), "DaskBlocks": (dask_blocks, False), "ClusterBlocks": (dask_blocks, True),
+}

@@ -1,0 +1,359 @@
+"""Problems with known solutions, and an independent dense model that says what is right.
+
+``known(...)`` returns an objective over blocks together with its optimum. Optima come from scikit-learn, or, where it
+has no such model (offsets, l1), from Newton's method on :class:`Dense`; ``test_problems.py`` verifies all of them by
+their optimality conditions.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.special
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
+
+from dask_newton.blocks import SerialBlocks
+from dask_newton.losses import Logistic, Loss, Softmax
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+
+LAYOUTS = ("equal", "unequal", "empty", "weightless")
+
+# F at the optimum of the l2 problems with C = 1 and an unpenalised intercept, from the specification.
+OPTIMA = {"digits": 0.19952640385863193, "breast_cancer": 0.06636018622473808}
+
+
+@functools.cache
+def rows(name: str) -> tuple[np.ndarray, np.ndarray, Loss]:
+    """Return X, y and the loss of a problem, rows in the order of ``default_rng(0).permutation``."""
+    if name == "digits":
+        X, y = load_digits(return_X_y=True)
+        X, loss = X / 16, Softmax(10)
+    elif name == "breast_cancer":
+        X, y = load_breast_cancer(return_X_y=True)
+        X, loss = (X - X.mean(axis=0)) / X.std(axis=0), Logistic()
+    elif name in ("noisy", "noisy_reference"):
+        # Labels are drawn from the model, so that the classes overlap and the unpenalised optimum exists.
+        rng = np.random.default_rng(7)
+        X = rng.normal(size=(600, 5))
+        logits = X @ rng.normal(size=(5, 3)) + [0.5, 0.0, -0.5]
+        y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        loss = Softmax(3, "reference" if name == "noisy_reference" else "symmetric")
+    else:
+        raise KeyError(name)
+    order = np.random.default_rng(0).permutation(len(y))
+    return np.ascontiguousarray(X[order]), y[order].astype(np.float64), loss
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """F, its gradient and its Hessian written down plainly over all rows, with SciPy's functions."""
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    offset: np.ndarray | float
+    loss: Loss
+    fit_intercept: bool
+    penalty: Penalty
+
+    def __post_init__(self) -> None:
+        for a in (self.X, self.y, self.weight, self.offset):
+            if isinstance(a, np.ndarray):
+                a.setflags(write=False)  # blocks are views of it: a kernel that writes into the data is caught
+
+    @functools.cached_property
+    def A(self) -> np.ndarray:
+        """``[X 1]``."""
+        return np.column_stack([self.X, np.ones(len(self.X))]) if self.fit_intercept else self.X
+
+    @functools.cached_property
+    def lam(self) -> tuple[float, float]:
+        """Strengths of the l1 and the l2 part."""
+        return {
+            NoPenalty: lambda r: (0.0, 0.0), L2: lambda r: (0.0, r.lam), L1: lambda r: (r.lam, 0.0),
+            ElasticNet: lambda r: (r.lam1, r.lam2),
+        }[type(self.penalty)](self.penalty)
+
+    @functools.cached_property
+    def mask(self) -> np.ndarray:
+        """1 for penalised rows of W, 0 for the intercept."""
+        mask = np.ones((self.A.shape[1], 1))
+        if self.fit_intercept:
+            mask[-1] = 0
+        return mask
+
+    def parts(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return value (n,), gradient (n, K) and Hessian (n, K, K) of each row's loss."""
+        Z, K = self.A @ W + self.offset, W.shape[1]
+        if isinstance(self.loss, Logistic):
+            p = scipy.special.expit(Z)
+            return np.logaddexp(0, Z[:, 0]) - self.y * Z[:, 0], p - self.y[:, None], (p * (1 - p))[:, :, None]
+        if not isinstance(self.loss, Softmax):  # tests/losses has verified the loss itself
+            value, gradient, curvature = self.loss.linearize(self.y, Z)
+            entries = [[self.loss.hess_entry(curvature, k, j) for j in range(K)] for k in range(K)]
+            return value, gradient, np.moveaxis(np.array(entries), 2, 0)
+        full = np.column_stack([Z, np.zeros(len(Z))]) if self.loss.reference else Z
+        label = self.y.astype(int)
+        p, onehot = scipy.special.softmax(full, axis=1), np.eye(full.shape[1])[label]
+        value = scipy.special.logsumexp(full, axis=1) - full[np.arange(len(full)), label]
+        p, onehot = p[:, :K], onehot[:, :K]
+        return value, p - onehot, p[:, :, None] * np.eye(K) - p[:, :, None] * p[:, None, :]
+
+    def value(self, W: np.ndarray) -> float:
+        """Return F(W)."""
+        l1, l2 = self.lam
+        masked = self.mask * W
+        smooth = self.weight @ self.parts(W)[0] / self.weight.sum()
+        return float(smooth + l1 * np.abs(masked).sum() + l2 / 2 * np.vdot(masked, masked))
+
+    def gradient(self, W: np.ndarray) -> np.ndarray:
+        """Return the gradient of the differentiable part."""
+        G = self.weight[:, None] * self.parts(W)[1]
+        return self.A.T @ G / self.weight.sum() + self.lam[1] * self.mask * W
+
+    def hessian(self, W: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the differentiable part, rows as ``W.ravel()``."""
+        H = np.einsum("na,nb,nkj,n->akbj", self.A, self.A, self.parts(W)[2], self.weight, optimize=True)
+        H = H.reshape(W.size, W.size) / self.weight.sum()
+        return H + self.lam[1] * np.diag(np.broadcast_to(self.mask, W.shape).ravel())
+
+    def residual(self, W: np.ndarray) -> float:
+        """Return ``max|W - prox(W - grad F(W))|``, which is 0 at the optimum alone."""
+        moved = W - self.gradient(W)
+        shrunk = np.sign(moved) * np.maximum(np.abs(moved) - self.lam[0], 0)
+        return float(np.max(np.abs(W - np.where(self.mask == 1, shrunk, moved))))
+
+    def minimum(self) -> np.ndarray:
+        """Return the optimum: proximal gradient steps find the support, Newton steps do the rest."""
+        W = np.zeros((self.A.shape[1], self.loss.n_outputs))
+        l1 = self.lam[0]
+        if l1:
+            bound = self.loss.curvature_bound * np.linalg.norm(self.A, 2) ** 2 * self.weight.max()
+            step = 1 / (bound / self.weight.sum() + self.lam[1])
+            old, V, t = W, W, 1.0
+            for _ in range(4000):
+                moved = V - step * self.gradient(V)
+                shrunk = np.sign(moved) * np.maximum(np.abs(moved) - step * l1, 0)
+                W = np.where(self.mask == 1, shrunk, moved)
+                if np.vdot(V - W, W - old) > 0:
+                    t = 1.0  # restart: the momentum points uphill
+                old, V, t = W, W + (t - 1) / ((1 + (1 + 4 * t * t) ** 0.5) / 2) * (W - old), (1 + (1 + 4 * t * t) ** 0.5) / 2
+        free = ((W != 0) | (self.mask == 0)).ravel() if l1 else np.ones(W.size, bool)
+        signs = (l1 * self.mask * np.sign(W)).ravel()[free]
+        for _ in range(30):
+            g = self.gradient(W).ravel()[free] + signs
+            P = np.zeros(W.size)
+            P[free] = -np.linalg.pinv(self.hessian(W)[np.ix_(free, free)], rcond=1e-12, hermitian=True) @ g
+            P, step = P.reshape(W.shape), 1.0
+            while self.value(W + step * P) > self.value(W) + 1e-15 and step > 1e-6:
+                step /= 2
+            W = W + step * P
+        return W
+
+
+def penalty(name: str, total_weight: float) -> Penalty:
+    """Return a penalty by name; the l2 part is that of C = 1."""
+    ridge = 1 / total_weight
+    return {
+        "none": NoPenalty(), "l2": L2(ridge), "l1": L1(0.01), "elastic_net": ElasticNet(0.01, ridge),
+    }[name]
+
+
+@functools.cache
+def dense(
+    name: str, penalty_name: str = "l2", weighted: bool = False, offset: bool = False, fit_intercept: bool = True
+) -> Dense:
+    """Return the dense model of a problem."""
+    X, y, loss = rows(name)
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(0.5, 2.0, len(y)) * (rng.random(len(y)) > 0.1) if weighted else np.ones(len(y))
+    shift = rng.normal(size=(len(y), loss.n_outputs)) / 2 if offset else 0.0
+    return Dense(X, y, weight, shift, loss, fit_intercept, penalty(penalty_name, weight.sum()))
+
+
+@functools.cache
+def solution(
+    name: str, penalty_name: str = "l2", weighted: bool = False, offset: bool = False, fit_intercept: bool = True
+) -> tuple[np.ndarray, float]:
+    """Return the coefficients at the optimum, shape (q, K), and the optimal value."""
+    model = dense(name, penalty_name, weighted, offset, fit_intercept)
+    by_sklearn = not offset and penalty_name in ("none", "l2") and not getattr(model.loss, "reference", False)
+    W = _by_sklearn(model) if by_sklearn else model.minimum()
+    W.setflags(write=False)  # it is shared by all tests
+    return W, model.value(W)
+
+
+def _by_sklearn(model: Dense) -> np.ndarray:
+    C = np.inf if model.lam[1] == 0 else 1 / (model.lam[1] * model.weight.sum())
+    reference = LogisticRegression(
+        C=C, solver="newton-cholesky", tol=1e-12, max_iter=100, fit_intercept=model.fit_intercept
+    )
+    with warnings.catch_warnings():
+        # At tol = 1e-12 the last line search finds nothing; test_problems.py looks at the gradient instead.
+        warnings.simplefilter("ignore")
+        reference.fit(model.X, model.y, sample_weight=model.weight)
+    return np.vstack([reference.coef_.T, reference.intercept_]) if model.fit_intercept else reference.coef_.T.copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """An objective and its optimum."""
+
+    objective: LinearObjective
+    W: np.ndarray
+    optimum: float
+    dense: Dense
+
+    def error(self, W: np.ndarray) -> float:
+        """Return the largest difference of a coefficient from the reference."""
+        return float(np.max(np.abs(self._canonical(W) - self._canonical(self.W))))
+
+    def gap(self, value: float) -> float:
+        """Return the relative gap of a value to the optimum."""
+        return (value - self.optimum) / self.optimum
+
+    def _canonical(self, W: np.ndarray) -> np.ndarray:
+        """Return W with mean zero over the outputs in rows where F cannot see the mean."""
+        if not self.dense.loss.shift_invariant:
+            return W
+        free = (self.dense.mask == 0) | (self.dense.lam == (0.0, 0.0))
+        return W - free * W.mean(axis=1, keepdims=True)
+
+
+def cuts(n: int, m: int, layout: str = "equal") -> list[int]:
+    """Return the ``m - 1`` inner boundaries of m blocks of n rows."""
+    share = np.arange(1, m + 1) ** 2 if layout == "unequal" else np.ones(m)
+    return list(np.round(n * np.cumsum(share / share.sum())[:-1]).astype(int))
+
+
+def parts(model: Dense, m: int = 4, layout: str = "equal", dtype: str = "float64", move: Any = None) -> list[LinearBlock]:
+    """Cut a dense model into blocks.
+
+    Parameters
+    ----------
+    model : Dense
+    m : int
+        Blocks that hold rows of the model.
+    layout : str
+        'equal' or 'unequal' sizes; 'empty' adds a block without rows, 'weightless' one of rows of weight 0.
+    dtype : str
+    move : callable, optional
+        Turns a NumPy array into an array of another type.
+    """
+    here = cuts(len(model.y), m, layout)
+    weighted = layout == "weightless" or not np.all(model.weight == 1)
+    offset = model.offset if isinstance(model.offset, np.ndarray) else None
+    columns = [
+        None if a is None else np.split(np.asarray(a, dtype), here)
+        for a in (model.X, model.y, model.weight if weighted else None, offset)
+    ]
+    blocks = [tuple(None if column is None else column[i] for column in columns) for i in range(m)]
+    if layout == "empty":
+        blocks.insert(m // 2, tuple(None if a is None else a[:0] for a in blocks[0]))
+    elif layout == "weightless":
+        X, y, weight, shift = blocks[0]
+        blocks.insert(m // 2, (X[:9] * 1e3, y[:9], 0 * weight[:9], None if shift is None else shift[:9]))
+    move = move or (lambda a: a)
+    return [
+        LinearBlock(*(None if a is None else move(a) for a in block), model.loss, model.fit_intercept)
+        for block in blocks
+    ]
+
+
+def objective(blocks: list[LinearBlock], penalty: Penalty) -> LinearObjective:
+    """Return the objective over blocks in this process."""
+    engine = SerialBlocks(len(blocks))
+    return LinearObjective.from_blocks(engine, engine.place(blocks), penalty)
+
+
+def known(
+    name: str = "breast_cancer", penalty_name: str = "l2", *, m: int = 4, layout: str = "equal",
+    dtype: str = "float64", weighted: bool = False, offset: bool = False, fit_intercept: bool = True,
+    order: np.ndarray | None = None, move: Any = None,
+) -> Known:
+    """Return a problem with its solution; the solutions are computed once, the objective (with its meter) is new.
+
+    Parameters
+    ----------
+    name : {'digits', 'breast_cancer', 'noisy', 'noisy_reference'}
+    penalty_name : {'none', 'l2', 'l1', 'elastic_net'}
+    m, layout, dtype, move
+        As in :func:`parts`.
+    weighted, offset, fit_intercept : bool
+        Whether there are sample weights (a tenth of them 0), offsets of the margins, an intercept.
+    order : ndarray of int, optional
+        Another order of the rows.
+    """
+    key = (name, penalty_name, weighted, offset, fit_intercept)
+    model, (W, optimum) = dense(*key), solution(*key)
+    if order is not None:
+        model = Dense(
+            model.X[order], model.y[order], model.weight[order],
+            model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0, model.loss, fit_intercept, model.penalty,
+        )
+    return Known(objective(parts(model, m, layout, dtype, move), model.penalty), W, optimum, model)
+
+
+@dataclass(frozen=True)
+class SquaredSoftplus(Loss):
+    """Non-convex least squares of the DINO paper: ``l(t, z) = (t - a)^2`` with ``a = log(1 + e^z)``."""
+
+    convex = False
+    curvature_bound = None
+    n_outputs = 1
+
+    def value(self, y, z):
+        """Return the loss of each row."""
+        return (y - np.logaddexp(0, z[:, 0])) ** 2
+
+    def linearize(self, y, z):
+        """Return value, gradient ``2 (a - t) s`` and curvature ``2 (s^2 + (a - t) s (1 - s))``."""
+        a, s = np.logaddexp(0, z[:, 0]), scipy.special.expit(z[:, 0])
+        return (y - a) ** 2, (2 * (a - y) * s)[:, None], (2 * (s * s + (a - y) * s * (1 - s)))[:, None]
+
+    def hess_mul(self, curvature, v):
+        """Return the product."""
+        return curvature * v
+
+    def hess_entry(self, curvature, k, j):
+        """Return the curvature."""
+        return curvature[:, 0]
+
+    def inverse_link(self, z):
+        """Return ``a``."""
+        return np.logaddexp(0, z[:, 0])
+
+
+@dataclass(frozen=True)
+class Poisoned(Logistic):
+    """A logistic loss that turns to NaN in rows marked by ``y >= 2`` once their margin is larger than ``limit``.
+
+    ``only_curvature`` leaves value and gradient finite.
+    """
+
+    limit: float = 0.0
+    only_curvature: bool = False
+
+    def value(self, y, z):
+        """Return the loss, NaN in poisoned rows."""
+        value = super().value(y % 2, z)
+        return value if self.only_curvature else np.where(self._bad(y, z), np.nan, value)
+
+    def linearize(self, y, z):
+        """Return value, gradient and curvature, NaN in poisoned rows."""
+        value, gradient, curvature = super().linearize(y % 2, z)
+        bad = self._bad(y, z)
+        curvature = np.where(bad[:, None], np.nan, curvature)
+        if self.only_curvature:
+            return value, gradient, curvature
+        return np.where(bad, np.nan, value), np.where(bad[:, None], np.nan, gradient), curvature
+
+    def _bad(self, y, z):
+        return (y >= 2) & (np.abs(z[:, 0]) >= self.limit)
