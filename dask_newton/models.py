@@ -23,6 +23,7 @@ from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.reader import array_of, open_group
 from dask_newton.data.rows import plain_dtype
+from dask_newton.data.writer import _consolidate as consolidate
 from dask_newton.estimators import LogisticRegression
 from dask_newton.history import History
 from dask_newton.minimize import Result
@@ -77,7 +78,6 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
     check_is_fitted(estimator)
     attributes: dict[str, Any] = {  # before anything is written: this is what may fail
         _FORMAT_KEY: _FORMAT,
-        "complete": True,
         "created_by": _created_by(),
         "estimator": name,
         "parameters": encode_parameters(estimator),
@@ -97,6 +97,8 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
         _write_arrays(group, estimator)
         _write_history(group.create_group("history"), estimator.history_)
         verify_group(group, str(path))
+        consolidate(partial / "history")
+        consolidate(partial)
     return Path(path)
 
 
@@ -201,7 +203,9 @@ def _text(labels: np.ndarray, what: str) -> np.ndarray:
         return labels
     odd = [label for label in labels if not isinstance(label, str)]
     if odd:
-        raise ModelError(f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved.")
+        raise ModelError(
+            f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved."
+        )
     return labels.astype(np.dtypes.StringDType())
 
 

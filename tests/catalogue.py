@@ -6,7 +6,7 @@ Whoever adds a member adds a line here; ``test_catalogue.py`` fails until that i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.local import CG, LocalNewton
 from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
-from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, Solver
+from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton, Solver
 from dask_newton.solvers.orthant_newton import OrthantNewton
 
 
@@ -96,7 +96,6 @@ class SolverCase:
     registered: bool = True
     error: float = 1e-6
     tol: float = 1e-9
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 SMOOTH = ("none", "l2")
@@ -107,6 +106,7 @@ SOLVERS: dict[str, SolverCase] = {
     "newton-admm": SolverCase(NewtonADMM(), SMOOTH + SPARSE),
     "newton-cg": SolverCase(NewtonCG(), SMOOTH, error=1e-8, tol=1e-11),
     "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH, error=1e-8, tol=1e-11),
+    "sampled-newton": SolverCase(SampledNewton(), SMOOTH),
     "orthant-newton": SolverCase(OrthantNewton(), SPARSE, registered=False),
 }
 

@@ -10,6 +10,7 @@ same ones, and so are the bits of the result.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "add", "payload", "total_of", "tree_reduce"]
+__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
 T = TypeVar("T")
 
@@ -96,6 +97,37 @@ def add(a: Any, b: Any) -> Any:
     return a + b
 
 
+class TreeSum:
+    """A sum over a fixed binary tree of ``n_blocks`` leaves, to which nodes may be given in any order by any thread.
+
+    Two nodes with the same parent are added as soon as both are there, so that few of them are in memory at a time.
+
+    Attributes
+    ----------
+    nodes : dict
+        Sums that cannot be joined without nodes that were not given yet; in the end the root alone.
+    """
+
+    def __init__(self, n_blocks: int) -> None:
+        self.nodes: Nodes = {}
+        self._n_blocks = n_blocks
+        self._lock = threading.Lock()
+
+    def add(self, level: int, index: int, value: Any) -> None:
+        """Give the node ``(level, index)``."""
+        width = -(-self._n_blocks >> level)
+        while width > 1:
+            if index ^ 1 < width:
+                with self._lock:
+                    if (level, index ^ 1) not in self.nodes:
+                        self.nodes[level, index] = value
+                        return
+                    other = self.nodes.pop((level, index ^ 1))
+                value = add(other, value) if index % 2 else add(value, other)
+            level, index, width = level + 1, index // 2, (width + 1) // 2
+        self.nodes[level, index] = value
+
+
 def tree_reduce(nodes: Nodes, n_blocks: int) -> Nodes:
     """Add all complete pairs of a fixed binary tree over ``n_blocks`` leaves.
 
@@ -111,16 +143,10 @@ def tree_reduce(nodes: Nodes, n_blocks: int) -> Nodes:
     dict
         The sums that cannot be joined without nodes that are missing here.
     """
-    nodes = dict(nodes)
-    level, width = 0, n_blocks
-    while width > 1:
-        for index in range((width + 1) // 2):
-            left, right = (level, 2 * index), (level, 2 * index + 1)
-            if left in nodes and (right in nodes or right[1] >= width):
-                value = nodes.pop(left)
-                nodes[level + 1, index] = add(value, nodes.pop(right)) if right in nodes else value
-        level, width = level + 1, (width + 1) // 2
-    return nodes
+    tree = TreeSum(n_blocks)
+    for (level, index), value in nodes.items():
+        tree.add(level, index, value)
+    return tree.nodes
 
 
 def total_of(nodes: Nodes, n_blocks: int) -> Any:

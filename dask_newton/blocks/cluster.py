@@ -90,7 +90,8 @@ class ClusterBlocks(Blocks):
             for address, group in zip(workers, groups, strict=True):
                 here = [parts[i] for i in group]
                 futures += client.compute(here, workers=[address], allow_other_workers=True) if here else []
-        wait(futures)
+        with client.as_current():
+            wait(futures)
         for future in futures:
             if future.status != "finished":
                 future.result()  # raises what happened on the worker

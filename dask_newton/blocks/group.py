@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dask_newton.blocks.base import Nodes, payload, tree_reduce
+from dask_newton.blocks.base import Nodes, TreeSum, payload
 from dask_newton.blocks.threads import run_blocks, thread_budget
 
 __all__ = ["run_group"]
@@ -45,14 +45,19 @@ def run_group(
         What the blocks would send one by one.
     """
 
-    def one(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-        result = fn(*arguments, **shared)
-        return (result[:keep], result[keep]) if keep else ((), result)
+    total = TreeSum(n_blocks)
 
+    def one(place: tuple[int, tuple[Any, ...]]) -> tuple[tuple[Any, ...], int]:
+        index, arguments = place
+        result = fn(*arguments, **shared)
+        part = result[keep] if keep else result
+        total.add(0, index, part)
+        return (result[:keep] if keep else ()), payload(part)
+
+    items = list(zip(indices, values, strict=True))
     if threads is None:
-        results = run_blocks(one, values)
+        results = run_blocks(one, items)
     else:
         with thread_budget(threads):
-            results = run_blocks(one, values)
-    nodes = tree_reduce({(0, i): part for i, (_, part) in zip(indices, results, strict=True)}, n_blocks)
-    return [kept for kept, _ in results], nodes, sum(payload(part) for _, part in results)
+            results = run_blocks(one, items)
+    return [kept for kept, _ in results], total.nodes, sum(size for _, size in results)

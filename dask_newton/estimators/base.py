@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import logging
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,7 +92,8 @@ class LinearEstimator(BaseEstimator):
             return rows
         if isinstance(y, da.Array):
             y = y.compute()
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C", **check)
+        # The first pass looks for NaN with all cores, and on the way to something else.
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False, **check)
         return Rows(X, y, sample_weight)
 
     def _place(
@@ -106,7 +108,11 @@ class LinearEstimator(BaseEstimator):
         columns = zip(
             row_chunks(rows.X, n), row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True
         )
-        return DaskBlocks.from_delayed([dask.delayed(make, pure=False)(*chunks) for chunks in columns])
+        name = f"newton-block-{uuid.uuid4().hex}"
+        make = dask.delayed(make, pure=False)
+        return DaskBlocks.from_delayed(
+            [make(*chunks, dask_key_name=(name, i)) for i, chunks in enumerate(columns)]
+        )
 
     def _minimize(
         self,

@@ -108,6 +108,8 @@ class LocalNewton:
         # The full step is nearly always taken, so it is tried alone.
         for first, last in ((0, 0), (1, 4), (5, self.max_halvings)):
             steps = [2.0**-k for k in range(first, min(last, self.max_halvings) + 1)]
+            if not steps:
+                break
             values, slopes = objective.along(point, p, steps, slopes)
             for step, value in zip(steps, values, strict=True):
                 if value <= point.value + self.armijo * step * slope + noise:

@@ -198,10 +198,13 @@ class LinearObjective:
         self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True, hessian: bool = False
     ) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        fresh = point.age >= self.MAX_AGE  # then the margins of W are computed in the same read of X as those of D
         slopes, *kept, sums = self.blocks.map_reduce(
-            passes.along, self.data, point.margins, keep=3, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian
+            passes.along, self.data, point.margins, keep=3, W=point.W if fresh else None, D=D, steps=tuple(steps),
+            linearize=linearize, hessian=hessian,
         )
-        first = self._point(point.W + steps[0] * D, sums, kept, point.age + 1) if linearize else None
+        age = 1 if fresh else point.age + 1
+        first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
         return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
 
     def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:

@@ -77,10 +77,14 @@ def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
 
 
 def along(
-    block: LinearBlock, margins: Any, *, D: np.ndarray, steps: tuple[float, ...], linearize: bool, hessian: bool
+    block: LinearBlock, margins: Any, *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...], linearize: bool,
+    hessian: bool,
 ) -> Any:
-    """Keep the margins of D and the linearisation at the first step; send the values at all steps."""
-    ray = block.ray(None, D, steps, margins=margins, gradient=linearize)
+    """Keep the margins of D and the linearisation at the first step; send the values at all steps.
+
+    With W given, its margins are computed anew.
+    """
+    ray = block.ray(W, D, steps, margins=margins if W is None else (), gradient=linearize)
     kept = (ray.margins, ray.curvature) if linearize else ((), ())
     return ray.slopes, *kept, _sums(block, ray, hessian)
 

@@ -88,7 +88,7 @@ def _local_direction(
     weight = block.total_weight
     local = LocalObjective(block, weight, ridge)
     found = cg.solve(lambda v: local.hess_mul(curvature, v), -local.device(gradient))
-    failed = int(found.status in ("npc", "nan"))
+    failed = int(found.status == "nan" or (found.status == "npc" and not block.loss.convex))
     direction = to_host(found.x)
     if failed:
         direction, weight = (-gradient, weight) if npc == "steepest" else (np.zeros_like(gradient), 0.0)

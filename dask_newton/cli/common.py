@@ -1,0 +1,226 @@
+"""What the commands share: errors as sentences, progress, tables, a place to compute."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from rich.progress import Progress
+    from rich.table import Table
+
+__all__ = [
+    "Sentences",
+    "check_destination",
+    "compute_on",
+    "computing_options",
+    "echo_warnings",
+    "example",
+    "megabytes",
+    "new_table",
+    "print_table",
+    "progress_bar",
+    "row_progress",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What wrong input, a full disk or a lost cluster raise. Anything else is a mistake of the library, and a
+# traceback.
+_EXPECTED = (ValueError, OSError, MemoryError)
+
+CONNECT_SECONDS = 10
+
+
+class Sentences(click.Group):
+    """A group whose commands end an expected error with one sentence instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.params.get("debug") or not (isinstance(error, _EXPECTED) or _workers_died(error)):
+                raise
+            raise click.ClickException(_sentence(error)) from error
+
+
+def _workers_died(error: BaseException) -> bool:
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(error, distributed.KilledWorker)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "Memory ran out; give smaller chunks (--chunk-rows when converting) or more memory."
+    if _workers_died(error):
+        return (
+            "A task was lost with several workers in a row, which probably ran out of memory; give smaller "
+            f"chunks or more memory per worker. {error}"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}."
+    # The library speaks of its own keyword where the command line has an option.
+    return " ".join(str(error).split()).replace("overwrite=True", "--overwrite") or type(error).__name__
+
+
+def example(*lines: str) -> str:
+    """Return the last part of the help of a command."""
+    # click keeps the lines of a paragraph that begins with a backspace.
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def check_destination(
+    path: str | None, overwrite: bool, *, zarr: bool = False, inputs: tuple[str | None, ...] = ()
+) -> None:
+    """Refuse a path that could not be written, before hours of work and not after; never replace an input."""
+    if path is None:
+        return
+    full = os.path.abspath(path)
+    folder = os.path.dirname(full)
+    for given in inputs:
+        if given is not None and f"{os.path.abspath(given)}{os.sep}".startswith(f"{full}{os.sep}"):
+            raise FileExistsError(f"{path} holds the input {given}; choose another path to write to.")
+    if zarr:
+        from pathlib import Path
+
+        from dask_newton.data.atomic import _check_target
+
+        _check_target(Path(full), overwrite)
+    elif not os.path.isdir(folder):
+        raise FileNotFoundError(f"The folder {folder} does not exist; create it first.")
+    elif os.path.isdir(full):
+        raise FileExistsError(f"{path} is a folder; give the name of a file.")
+    elif os.path.exists(full) and not overwrite:
+        raise FileExistsError(f"{path} exists already; remove it, choose another path or give --overwrite.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder {folder} may not be written to.")
+
+
+@contextmanager
+def echo_warnings(seen: list[warnings.WarningMessage] | None = None) -> Iterator[None]:
+    """Print warnings as sentences on standard error; collect them in ``seen``."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, UserWarning):  # deprecations are no business of the user
+                    click.echo(f"Warning: {' '.join(str(warning.message).split())}", err=True)
+            if seen is not None:
+                seen += caught
+
+
+@contextmanager
+def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
+    """Show progress on standard error while it is a terminal, and leave nothing behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as progress:
+        yield progress
+
+
+def row_progress(progress: Progress, description: str) -> Callable[[int, int | None], None]:
+    """Return what ``save_dataset(progress=...)`` wants."""
+    task = progress.add_task(description, total=None)
+
+    def report(done: int, total: int | None) -> None:
+        progress.update(task, completed=done, total=total)
+
+    return report
+
+
+def new_table(title: str | None = None, *columns: str) -> Table:
+    """Make a table; the first column holds names, the others numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_header=bool(columns),
+    )
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print on standard output; a file or a pipe gets plain text that is wide enough."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(table)
+
+
+def megabytes(n_bytes: float) -> str:
+    """Return a number of bytes in MB, with three digits."""
+    return f"{n_bytes / 1e6:.3g}" if n_bytes < 1e9 else f"{n_bytes / 1e6:.0f}"
+
+
+def computing_options(command: F) -> F:
+    """Add the options that say where to compute."""
+    command = click.option(
+        "--workers",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Compute in N processes of this machine; by default in the threads of this one.",
+    )(command)
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Compute on the Dask cluster there, such as tcp://10.0.0.1:8786.",
+    )(command)
+
+
+@contextmanager
+def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | None]:
+    """Connect to a cluster, or start one, for the duration of the block."""
+    if scheduler is not None and workers is not None:
+        raise click.UsageError("Give either --scheduler or --workers, not both.")
+    if scheduler is None and workers is None:
+        yield None
+        return
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            raise click.ClickException(
+                f"No Dask scheduler answers at {scheduler!r} within {CONNECT_SECONDS} seconds; give the "
+                "address that it printed when it started, such as tcp://10.0.0.1:8786."
+            ) from error
+        with client:
+            yield client
+        return
+    threads = max(1, (os.cpu_count() or 1) // (workers or 1))
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

@@ -1,0 +1,93 @@
+"""``dask-newton info``: what a data set or a model holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dask_newton.cli.common import echo_warnings, example, new_table, print_table
+
+__all__ = ["info"]
+
+
+@click.command(
+    epilog=example(
+        "dask-newton info mnist.zarr",
+        "dask-newton info model.zarr --json",
+    )
+)
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def info(path: str, as_json: bool) -> None:
+    """Show what a data set, or a model, holds."""
+    from dask_newton.data import dataset_info
+    from dask_newton.models import is_model
+
+    with echo_warnings():
+        found = _model_info(path) if is_model(path) else dataset_info(path)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif "estimator" in found:
+        _print_pairs(path, found)
+    else:
+        _print_dataset(path, found)
+
+
+def _model_info(path: str) -> dict[str, Any]:
+    import numpy as np
+
+    from dask_newton.models import load_model
+
+    model = load_model(path)
+    defaults = type(model)().get_params()
+    changed = {name: value for name, value in model.get_params().items() if value != defaults[name]}
+    classes = [str(label) for label in getattr(model, "classes_", [])]
+    return {
+        "estimator": type(model).__name__,
+        "parameters": ", ".join(f"{name}={value!r}" for name, value in changed.items()) or "defaults",
+        "solver": model.solver_.name,
+        "features": model.n_features_in_,
+        "classes": classes,
+        "non-zero coefficients": f"{np.count_nonzero(model.coef_)} of {model.coef_.size}",
+        "status": model.result_.status.value,
+        "largest gradient entry": model.result_.gradient_norm,
+        "objective": model.result_.value,
+        "iterations": int(model.n_iter_[0]),
+        "passes": model.n_passes_,
+        "rounds": model.n_rounds_,
+    }
+
+
+def _print_pairs(title: str, pairs: dict[str, Any]) -> None:
+    table = new_table(title)
+    for name, value in pairs.items():
+        if isinstance(value, list):
+            value = _shorten(value)
+        table.add_row(name, f"{value:.10g}" if isinstance(value, float) else str(value))
+    print_table(table)
+
+
+def _print_dataset(path: str, found: dict[str, Any]) -> None:
+    splits = found.get("splits", {"": found})
+    table = new_table(path, "array", "shape", "dtype", "chunks", "n chunks", "MB", "MB on disk")
+    for split, content in splits.items():
+        for name, array in content["arrays"].items():
+            sizes = ["" if array[k] is None else f"{array[k] / 1e6:.4g}" for k in ("bytes", "stored_bytes")]
+            shape, chunks = (" x ".join(map(str, array[key])) for key in ("shape", "chunks"))
+            row = shape, array["dtype"], chunks, str(array["n_chunks"]), *sizes
+            table.add_row(f"{split}/{name}" if split else name, *row)
+    print_table(table)
+    notes = {key: value for key, value in found["attrs"].items() if isinstance(value, str | int | float)}
+    for split, content in splits.items():
+        if content["class_counts"]:
+            counts = [f"{label} ({count})" for label, count in content["class_counts"].items()]
+            notes[f"classes {split}".strip()] = _shorten(counts)
+    if notes:
+        _print_pairs("", notes)
+
+
+def _shorten(entries: list[str], most: int = 12) -> str:
+    shown = entries if len(entries) <= most else [*entries[: most - 2], "...", entries[-1]]
+    return f"{', '.join(shown)}" + (f" ({len(entries)} in all)" if len(entries) > most else "")

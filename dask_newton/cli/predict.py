@@ -1,0 +1,131 @@
+"""``dask-newton predict``: a model and a data set -> predictions, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from dask_newton.cli.common import (
+    check_destination,
+    compute_on,
+    computing_options,
+    echo_warnings,
+    example,
+    progress_bar,
+    row_progress,
+)
+
+__all__ = ["predict"]
+
+
+@click.command(
+    epilog=example(
+        "dask-newton predict model.zarr mnist.zarr/test --out predictions.zarr --proba",
+    )
+)
+@click.argument("model_path", metavar="MODEL")
+@click.argument("data")
+@click.option("--out", required=True, metavar="PATH", help="Zarr group to write, such as predictions.zarr.")
+@click.option("--proba", is_flag=True, help="Write the probability of every class as well.")
+@click.option("--overwrite", is_flag=True, help="Replace the Zarr group at --out.")
+@computing_options
+def predict(
+    model_path: str,
+    data: str,
+    out: str,
+    proba: bool,
+    overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
+) -> None:
+    """Predict the classes of a data set with a model.
+
+    Writes the array "prediction", and with --proba "probability"; prints the accuracy if DATA has labels.
+    """
+    from dask_newton.data import open_dataset
+    from dask_newton.models import load_model
+
+    check_destination(out, overwrite, zarr=True, inputs=(model_path, data))
+    model = load_model(model_path)
+    with echo_warnings():
+        dataset = open_dataset(data)
+        if dataset.X.shape[1] != model.n_features_in_:
+            raise ValueError(
+                f"{data} has {dataset.X.shape[1]} features, but the model {model_path} was fitted with "
+                f"{model.n_features_in_}; give the data that go with it."
+            )
+        with compute_on(scheduler, workers) as client, progress_bar() as progress:
+            threads = sum(client.nthreads().values()) if client else os.cpu_count()
+            batches = _batches(model, dataset, proba, max(1, threads or 1))
+            attrs = {"model": model_path, "data": data}
+            report = row_progress(progress, "Predicting")
+            hits, weight = _write(batches, len(dataset.X), model.classes_, out, overwrite, attrs, report)
+    click.echo(f"Wrote {len(dataset.X)} predictions to {out}.")
+    if dataset.y is not None:
+        click.echo(f"Accuracy: {hits / weight:.4f}")
+
+
+def _batches(model: Any, dataset: Any, proba: bool, at_once: int) -> Iterator[dict[str, Any]]:
+    """Predict a few blocks at a time, as many as there are threads."""
+    import dask
+
+    for first in range(0, dataset.X.numblocks[0], at_once):
+        X = dataset.X.blocks[first : first + at_once]
+        lazy = {"prediction": model.predict(X)} | ({"probability": model.predict_proba(X)} if proba else {})
+        for name in ("y", "sample_weight"):
+            column = getattr(dataset, name)
+            if column is not None:
+                lazy[name] = column.blocks[first : first + at_once]
+        (batch,) = dask.compute(lazy)
+        yield batch
+
+
+def _write(
+    batches: Iterator[dict[str, Any]],
+    n_rows: int,
+    classes: Any,
+    out: str,
+    overwrite: bool,
+    attrs: dict[str, str],
+    report: Any,
+) -> tuple[float, float]:
+    """Write batches as they come; return the weight of the rows that are right, and of all."""
+    import numpy as np
+    import zarr
+
+    from dask_newton.data.atomic import replacing
+    from dask_newton.data.columns import Column
+    from dask_newton.data.integrity import verify_group
+    from dask_newton.data.writer import _consolidate as consolidate
+
+    hits = weight = 0.0
+    done, columns = 0, {}
+    with replacing(out, overwrite=overwrite) as partial:
+        group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=dict(attrs))
+        columns["class"] = Column.coordinate(group, "class", _plain(classes))
+        for batch in batches:
+            # All batches but the last are equally long, so that each one is a whole chunk.
+            for name, dims in (("prediction", ("sample",)), ("probability", ("sample", "class"))):
+                if name in batch:
+                    values = _plain(batch[name])
+                    if name not in columns:
+                        columns[name] = Column.create(group, name, values, len(values), True, dims)
+                    columns[name].append(values)
+            if "y" in batch:
+                right = batch["prediction"] == batch["y"]
+                weights = batch.get("sample_weight", np.ones(len(right)))
+                hits, weight = hits + float(weights[right].sum()), weight + float(weights.sum())
+            done += len(batch["prediction"])
+            report(done, n_rows)
+        for column in columns.values():
+            column.finish()
+        verify_group(group, out)
+        consolidate(partial)
+    return hits, weight
+
+
+def _plain(values: Any) -> Any:
+    return values.astype(str) if values.dtype.kind == "O" else values

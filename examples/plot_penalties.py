@@ -1,0 +1,56 @@
+"""
+An l1 path with warm starts
+===========================
+
+With an l1 penalty some coefficients are exactly zero. The path of solutions shows in which order features enter.
+"""
+
+# %%
+# The features are standardised by us: the library never does that on its own, because the penalty would then act on
+# other coefficients than those it reports.
+
+import dask.array as da
+import numpy as np
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_breast_cancer
+
+from dask_newton import LogisticRegression
+
+data = load_breast_cancer()
+X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+X = da.from_array(X, chunks=(143, -1))
+y = da.from_array(data.target, chunks=143)
+
+# %%
+# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not differentiable;
+# ``solver="auto"`` takes Newton-ADMM, which approaches the optimum by consensus and then finishes by Newton steps on the
+# face of non-zero coefficients. With ``warm_start`` each fit begins at the solution for the previous ``C``.
+
+strengths = np.geomspace(3e-3, 1.0, 14)
+clf = LogisticRegression(l1_ratio=1.0, warm_start=True, max_iter=200)
+path, passes = [], []
+for C in strengths:
+    clf.set_params(C=C).fit(X, y)
+    path.append(clf.coef_[0])
+    passes.append(clf.n_passes_)
+    print(
+        f"C {C:6.3f}   {np.count_nonzero(clf.coef_):2d} non-zero coefficients   {clf.n_passes_:3d} passes   "
+        f"certificate {clf.result_.gradient_norm:.0e}"
+    )
+path = np.array(path)
+
+# %%
+# The zeros are exact, not small numbers, so that counting them is meaningful.
+
+print("solver:", clf.solver_.name)
+last = [data.feature_names[j] for j in np.argsort(-np.abs(path[-1]))[:3]]
+print("largest coefficients at the weakest penalty:", ", ".join(last))
+
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+ax.plot(strengths, path, linewidth=1.2)
+ax.set_xscale("log")
+ax.set_xlabel("C, the inverse strength of the penalty")
+ax.set_ylabel("coefficient of the standardised feature")
+ax.axhline(0, color="0.6", linewidth=0.8)
+ax.spines[["top", "right"]].set_visible(False)
+plt.show()

@@ -1,0 +1,150 @@
+"""Newton on one block: exact on quadratics, monotone elsewhere, and honest about failure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from problems import SquaredSoftplus, dense, parts
+
+from dask_newton.local import CG, LocalNewton
+from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.local import LocalObjective
+
+
+@dataclass
+class Point:
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+    curvature: object = None
+
+
+class Smooth:
+    """A function given by value, gradient and Hessian, as a local objective."""
+
+    precision = 2.2e-16
+
+    def __init__(self, value, gradient, hessian):
+        self.value, self.gradient, self.hessian, self.trials = value, gradient, hessian, []
+
+    def at(self, x):
+        return Point(x, self.value(x), self.gradient(x), self.hessian(x))
+
+    def hess_mul(self, curvature, v):
+        return curvature @ v
+
+    def along(self, point, d, steps, slopes=()):
+        assert len(steps) > 0
+        self.trials += steps
+        return np.array([self.value(point.x + a * d) for a in steps]), ()
+
+
+def quadratic():
+    rng = np.random.default_rng(0)
+    M = rng.normal(size=(8, 8))
+    A, b = M @ M.T + np.eye(8), rng.normal(size=8)
+    return Smooth(lambda x: 0.5 * x @ A @ x - b @ x, lambda x: A @ x - b, lambda x: A), np.linalg.solve(A, b)
+
+
+def logistic(ridge=1e-3):
+    model = dense("breast_cancer")
+    block = parts(model, 1)[0]
+    return LocalObjective(block, block.total_weight, ridge)
+
+
+def test_one_step_solves_a_quadratic():
+    function, solution = quadratic()
+    found = LocalNewton(max_iter=1, cg=CG(1e-14, 50)).minimize(function, np.ones(8))
+    np.testing.assert_allclose(found.x, solution, rtol=1e-10)
+    assert function.trials == [1.0]
+    assert found.status == "max_iter"
+    assert found.n_products <= 9  # d, and one for rounding
+
+
+def test_it_stops_where_the_gradient_is_small():
+    function, solution = quadratic()
+    found = LocalNewton(max_iter=10, cg=CG(1e-14, 50), gtol=1e-9).minimize(function, np.zeros(8))
+    assert found.status == "ok"
+    assert found.n_products <= 9
+    assert LocalNewton(gtol=1e-9).minimize(function, solution).n_products == 0
+
+
+@pytest.mark.parametrize("start", [0.0, 3.0, -10.0])
+def test_values_fall_with_every_step(start):
+    objective, method = logistic(), LocalNewton(max_iter=1, cg=CG(1e-4, 10))
+    x = np.full(objective.block.shape, start)
+    for _ in range(15):
+        new = method.minimize(objective, x).x
+        # Equal up to rounding at the end, where the differences vanish.
+        assert objective.at(new).value <= objective.at(x).value * (1 + 1e-15)
+        x = new
+    assert np.abs(objective.at(x).gradient).max() < 1e-3
+
+
+def test_many_steps_in_one_call_are_many_calls():
+    objective, x = logistic(), np.zeros((31, 1))
+    together = LocalNewton(max_iter=4).minimize(objective, x)
+    products = 0
+    for _ in range(4):
+        found = LocalNewton(max_iter=1).minimize(objective, x)
+        x, products = found.x, products + found.n_products
+    np.testing.assert_array_equal(together.x, x)
+    assert together.n_products == products
+
+
+def test_it_reaches_the_optimum_of_a_block():
+    objective = logistic()
+    found = LocalNewton(max_iter=50, cg=CG(1e-6, 200), gtol=1e-10).minimize(objective, np.zeros((31, 1)))
+    assert found.status == "ok"
+    assert np.linalg.norm(objective.at(found.x).gradient) <= 1e-10
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 2, 3, 4, 5, 30])
+def test_without_an_acceptable_step_x_stays(halvings):
+    """A gradient of the wrong sign: every step goes up."""
+    function = Smooth(lambda x: float(x @ x), lambda x: -2 * x, lambda x: 2 * np.eye(3))
+    found = LocalNewton(max_halvings=halvings).minimize(function, np.ones(3))
+    assert found.status == "ls_fail"
+    np.testing.assert_array_equal(found.x, np.ones(3))
+    assert function.trials == [2.0**-k for k in range(halvings + 1)]
+
+
+def test_the_largest_acceptable_step_is_taken():
+    """A wall that lets through steps of 1/8 and less."""
+    function = Smooth(
+        lambda x: float(x @ x) if np.all(x >= 0.85) else np.inf, lambda x: 2 * x, lambda x: 2 * np.eye(2)
+    )
+    found = LocalNewton().minimize(function, np.ones(2))
+    np.testing.assert_allclose(found.x, np.ones(2) * (1 - 1 / 8))
+
+
+def test_steps_to_nan_are_rejected():
+    function = Smooth(
+        lambda x: float(x @ x) if np.all(x >= 0.6) else np.nan, lambda x: 2 * x, lambda x: 2 * np.eye(2)
+    )
+    np.testing.assert_allclose(LocalNewton().minimize(function, np.ones(2)).x, 0.75 * np.ones(2))
+
+
+@pytest.mark.parametrize("what", ["value", "gradient"])
+def test_nan_at_the_start_is_told_and_x_stays(what):
+    value = np.nan if what == "value" else 1.0
+    gradient = np.full(2, np.nan if what == "gradient" else 1.0)
+    function = Smooth(lambda x: value, lambda x: gradient, lambda x: np.eye(2))
+    found = LocalNewton().minimize(function, np.ones(2))
+    assert (found.status, found.n_products) == ("nan", 0)
+    np.testing.assert_array_equal(found.x, np.ones(2))
+
+
+def test_nan_in_the_curvature_gives_steepest_descent():
+    function = Smooth(lambda x: float(x @ x), lambda x: 2 * x, lambda x: np.full((2, 2), np.nan))
+    found = LocalNewton().minimize(function, np.ones(2))
+    np.testing.assert_allclose(found.x, 0.0)  # 1 - 2 goes too far, half of it is exact
+
+
+def test_negative_curvature_is_told_and_still_descends():
+    rng = np.random.default_rng(0)
+    block = LinearBlock(rng.random((80, 6)), rng.integers(0, 10, 80).astype(float), None, None, SquaredSoftplus(), False)
+    objective, x = LocalObjective(block, 80.0), np.zeros((6, 1))
+    found = LocalNewton().minimize(objective, x)
+    assert found.curvature < 0
+    assert objective.at(found.x).value < objective.at(x).value

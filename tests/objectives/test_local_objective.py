@@ -1,0 +1,101 @@
+"""The objective of one block, with its l2 and proximal terms, against dense formulas."""
+
+import array_api_strict as strict
+import numpy as np
+import pytest
+from problems import dense, parts
+
+from dask_newton.arrays import to_host
+from dask_newton.objectives.local import LocalObjective
+
+SCALE, RIDGE, RHO = 37.0, 0.3, 0.7
+MODELS = {
+    "logistic": ("breast_cancer", "none", True, True, True), "softmax": ("noisy", "none", True, True, True),
+    "softmax-no-intercept": ("noisy", "none", False, False, False),
+}
+
+
+def make(model, move=None, dtype="float64", **terms):
+    whole = dense(*MODELS[model])
+    block = parts(whole, 1, dtype=dtype, move=move)[0]
+    rng = np.random.default_rng(1)
+    x, d, center = rng.normal(size=(3, *block.shape))
+    local = LocalObjective(block, SCALE)
+    options = {"rho": RHO, "center": local.device(center)} if terms.get("proximal") else {}
+    ridge = RIDGE if terms.get("ridge") else 0.0
+    return whole, LocalObjective(block, SCALE, ridge, **options), x, d, center
+
+
+def expected(whole, x, center, ridge=False, proximal=False):
+    factor = whole.weight.sum() / SCALE
+    rho, lam = RHO * proximal, RIDGE * ridge
+    w, e = whole.mask * x, x - center
+    value = factor * whole.value(x) + lam / 2 * np.vdot(w, w) + rho / 2 * np.vdot(e, e)
+    gradient = factor * whole.gradient(x) + lam * w + rho * e
+    diagonal = np.broadcast_to(lam * whole.mask + rho, x.shape).ravel()
+    return value, gradient, factor * whole.hessian(x) + np.diag(diagonal)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("ridge", [False, True])
+@pytest.mark.parametrize("proximal", [False, True])
+def test_value_gradient_and_hessian(model, ridge, proximal):
+    whole, local, x, d, center = make(model, ridge=ridge, proximal=proximal)
+    value, gradient, H = expected(whole, x, center, ridge, proximal)
+    point = local.at(x)
+    assert point.value == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(point.gradient, gradient, atol=1e-13 * np.abs(gradient).max())
+    product = (H @ d.ravel()).reshape(d.shape)
+    np.testing.assert_allclose(local.hess_mul(point.curvature, d), product, atol=1e-13 * np.abs(product).max())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_values_along_a_direction(model):
+    whole, local, x, d, center = make(model, ridge=True, proximal=True)
+    point, steps = local.at(x), (1.0, 0.5, -0.25)
+    values, slopes = local.along(point, d, steps)
+    direct = [expected(whole, x + a * d, center, True, True)[0] for a in steps]
+    np.testing.assert_allclose(values, direct, rtol=1e-13)
+    np.testing.assert_allclose(local.along(point, d, steps, slopes)[0], direct, rtol=1e-13)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_any_array_type_and_device_gives_the_same_numbers(model):
+    device = strict.Device("device1")
+    _, here, x, d, _ = make(model, ridge=True, proximal=True)
+    _, there, *_ = make(model, lambda a: strict.asarray(a, device=device), ridge=True, proximal=True)
+    x1, d1 = there.device(x), there.device(d)
+    a, b = here.at(x), there.at(x1)
+    assert b.value == pytest.approx(a.value, rel=1e-13)
+    for one, other in [
+        (a.gradient, b.gradient), (here.hess_mul(a.curvature, d), there.hess_mul(b.curvature, d1)),
+    ]:
+        assert other.device == device
+        np.testing.assert_allclose(to_host(other), one, atol=1e-13 * np.abs(one).max())
+    np.testing.assert_allclose(there.along(b, d1, (1.0, 0.5))[0], here.along(a, d, (1.0, 0.5))[0], rtol=1e-13)
+
+
+def test_blocks_make_up_the_whole():
+    """F = sum of omega_i f_i, for blocks of any size; and the shares of ADMM add up to the loss."""
+    whole = dense("noisy", "l2", True)
+    W = np.random.default_rng(2).normal(size=(6, 3))
+    blocks, lam = parts(whole, 3, "unequal"), whole.lam[1]
+    S = whole.weight.sum()
+    means = [LocalObjective(b, b.total_weight, lam).at(W) for b in blocks]
+    omega = [b.total_weight / S for b in blocks]
+    assert sum(o * f.value for o, f in zip(omega, means, strict=True)) == pytest.approx(whole.value(W), rel=1e-13)
+    np.testing.assert_allclose(
+        sum(o * f.gradient for o, f in zip(omega, means, strict=True)), whole.gradient(W), atol=1e-14
+    )
+    shares = sum(LocalObjective(b, S).at(W).value for b in blocks)
+    assert shares + lam / 2 * np.sum(W[:-1] ** 2) == pytest.approx(whole.value(W), rel=1e-13)
+
+
+def test_float32_block_has_float64_gradient():
+    whole, local, x, _, center = make("softmax", dtype="float32", ridge=True, proximal=True)
+    value, gradient, _ = expected(whole, x, center, True, True)
+    point = local.at(x)
+    assert point.gradient.dtype == np.float64
+    assert point.value == pytest.approx(value, rel=1e-5)  # hundreds of rounding errors of 6e-8
+    np.testing.assert_allclose(point.gradient, gradient, atol=1e-5 * np.abs(gradient).max())
+    assert local.precision == np.finfo("float32").eps

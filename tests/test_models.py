@@ -1,0 +1,244 @@
+"""A model that was saved is the model that is loaded, and nothing else is ever loaded."""
+
+import json
+import re
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.linear_model
+import xarray as xr
+import zarr
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from dask_newton import LogisticRegression
+from dask_newton.models import ModelError, is_model, load_model, save_model
+from dask_newton.solvers import GIANT, NewtonADMM
+from dask_newton.solvers.line_search import LineSearch
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+TWO = Y < 2
+
+
+def same(a, b):
+    """Equal with nan equal to nan, which == is not."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b)
+    return a == b
+
+
+CASES = {
+    "three classes": ({}, X, Y),
+    "strings": ({"C": 0.1}, X, NAMES[Y]),
+    "objects": ({}, X, NAMES[Y].astype(object)),
+    "two classes, booleans": ({"solver": "giant"}, X, Y > 0),
+    "no intercept": ({"C": 1e3, "fit_intercept": False}, X[TWO], Y[TWO]),
+    "feature names": ({}, pd.DataFrame(X, columns=["a", "b", "c", "é"]), Y),
+    "float32": ({"tol": 1e-4}, X.astype("f4"), Y),
+    "elastic net": ({"l1_ratio": 0.5, "solver": "newton-admm", "solver_options": {"rho": 2.0}}, X, Y),
+    "weights by class": ({"class_weight": {0: 2.0, 2: 0.5}, "random_state": 7}, X, Y),
+    "options that are objects": (
+        {"solver": "giant", "solver_options": {"line_search": LineSearch(max_halvings=9), "cg_max_iter": 20}}, X, Y,
+    ),
+    "a solver that is an object": ({"solver": NewtonADMM(rho=0.5, polish_after=20)}, X, Y),
+    "auto, with empty options": ({"solver": "auto", "solver_options": {}}, X, Y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_round_trip(tmp_path, case):
+    parameters, rows, labels = CASES[case]
+    model = LogisticRegression(**parameters).fit(rows, labels)
+    path = save_model(model, tmp_path / "model.zarr")
+    loaded = load_model(path)
+
+    assert type(loaded) is LogisticRegression
+    assert loaded.get_params() == model.get_params()
+    for name in ("coef_", "intercept_", "classes_", "n_iter_"):
+        before, after = getattr(model, name), getattr(loaded, name)
+        np.testing.assert_array_equal(after, before)
+        assert after.dtype == before.dtype
+    for name in ("converged_", "n_passes_", "n_rounds_", "n_features_in_", "solver_"):
+        assert getattr(loaded, name) == getattr(model, name), name
+    assert list(getattr(loaded, "feature_names_in_", [])) == list(getattr(model, "feature_names_in_", []))
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+    np.testing.assert_array_equal(loaded.predict_proba(rows), model.predict_proba(rows))
+
+    assert loaded.history_.solver == model.history_.solver
+    assert len(loaded.history_) == len(model.history_) > 1
+    assert all(same(dict(a), dict(b)) for a, b in zip(loaded.history_, model.history_, strict=True))
+    for name in ("value", "gradient_norm", "status", "n_iter", "converged"):
+        assert getattr(loaded.result_, name) == getattr(model.result_, name), name
+    np.testing.assert_allclose(loaded.result_.W[:-1], model.result_.W[:-1], rtol=0)
+    assert loaded.result_.W.shape == model.result_.W.shape
+
+
+def test_infinite_c_and_a_fit_that_did_not_converge(tmp_path):
+    with pytest.warns(ConvergenceWarning):
+        model = LogisticRegression(C=np.inf, max_iter=2).fit(X, Y)
+    loaded = load_model(save_model(model, tmp_path / "model.zarr"))
+    assert loaded.C == np.inf
+    assert not loaded.converged_
+    assert loaded.result_.status == "max_iter"
+    json.loads((tmp_path / "model.zarr/zarr.json").read_text(), parse_constant=pytest.fail)  # no Infinity in it
+
+
+def test_warm_start_goes_on_from_a_loaded_model(tmp_path):
+    model = LogisticRegression(tol=1e-8, warm_start=True).fit(X, Y)
+    loaded = load_model(save_model(model, tmp_path / "model.zarr")).fit(X, Y)
+    assert loaded.n_iter_[0] == 0
+
+
+def test_xarray_opens_it_without_a_warning(tmp_path):
+    model = LogisticRegression().fit(X, NAMES[Y])
+    path = save_model(model, tmp_path / "model.zarr")
+    with xr.open_zarr(path) as saved:
+        assert saved["coef"].dims == ("class", "feature")
+        assert saved["class"].values.tolist() == NAMES.tolist()
+        np.testing.assert_array_equal(saved["coef"], model.coef_)
+    with xr.open_zarr(path, group="history") as history:
+        assert history["objective"].dims == ("iteration",)
+        assert float(history["objective"][-1]) == model.history_[-1]["objective"]
+
+
+def test_is_model(tmp_path):
+    save_model(LogisticRegression().fit(X, Y), tmp_path / "model.zarr")
+    zarr.open_group(tmp_path / "other.zarr", mode="w")
+    assert is_model(tmp_path / "model.zarr")
+    assert not is_model(tmp_path / "other.zarr")
+    assert not is_model(tmp_path)
+    assert not is_model(tmp_path / "nowhere")
+
+
+# What cannot be saved
+
+
+class MyGiant(GIANT):
+    """A solver of the user's own."""
+
+
+def test_estimators_that_cannot_be_saved(tmp_path):
+    path = tmp_path / "model.zarr"
+    with pytest.raises(NotFittedError):
+        save_model(LogisticRegression(), path)
+    with pytest.raises(ModelError, match="LinearRegression cannot be saved; estimators that can are Logistic"):
+        save_model(sklearn.linear_model.LinearRegression().fit(X, Y), path)
+    with pytest.raises(ModelError, match="The parameter random_state is a RandomState"):
+        save_model(LogisticRegression(random_state=np.random.RandomState(0)).fit(X, Y), path)
+    with pytest.raises(ModelError, match="MyGiant is not a solver of this library"):
+        save_model(LogisticRegression(solver=MyGiant()).fit(X, Y), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_path_is_kept_unless_told(tmp_path):
+    first, second = (LogisticRegression(C=C).fit(X, Y) for C in (1.0, 0.1))
+    path = save_model(first, tmp_path / "model.zarr")
+    with pytest.raises(FileExistsError, match="exists already"):
+        save_model(second, path)
+    assert load_model(path).C == 1.0
+    save_model(second, path, overwrite=True)
+    assert load_model(path).C == 0.1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.zarr"]
+
+
+def test_a_failure_while_writing_leaves_the_old_model(tmp_path, monkeypatch):
+    model = LogisticRegression().fit(X, Y)
+    path = save_model(model, tmp_path / "model.zarr")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dask_newton.models._write_history", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(LogisticRegression(C=0.1).fit(X, Y), path, overwrite=True)
+    assert load_model(path).C == 1.0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.zarr"]
+
+
+# What is not loaded
+
+
+def attribute(*keys, value):
+    """Return what changes one entry of the attributes of a model."""
+
+    def change(path):
+        file = path / "zarr.json"
+        metadata = json.loads(file.read_text())
+        place = metadata["attributes"]
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        file.write_text(json.dumps(metadata))
+
+    return change
+
+
+def flip_a_byte(path):
+    chunk = next(file for file in (path / "coef").rglob("*") if file.is_file() and file.name != "zarr.json")
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    chunk.write_bytes(content)
+
+
+def replace_coef(values):
+    def change(path):
+        shutil.rmtree(path / "coef")
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        group.create_array("coef", data=values)
+
+    return change
+
+
+DAMAGE = {
+    "flipped byte": (flip_a_byte, "'coef'"),
+    "missing chunk": (lambda path: shutil.rmtree(path / "coef" / "c"), "1 of the 1 chunks of 'coef'"),
+    "missing array": (lambda path: shutil.rmtree(path / "intercept"), "'coef' and 'intercept'"),
+    "missing history": (lambda path: shutil.rmtree(path / "history"), "history"),
+    "missing column": (lambda path: shutil.rmtree(path / "history" / "rounds"), "no 'rounds'"),
+    "no classes": (lambda path: shutil.rmtree(path / "class"), "classes are missing"),
+    "no checksums": (replace_coef(np.ones((3, 4))), "no checksums"),
+    "newer format": (attribute("dask_newton_model_format", value=2), "format 2, but this version reads format 1"),
+    "foreign class": (attribute("estimator", value="os.system"), "'os.system', which this version does not know"),
+    "unknown parameter": (attribute("parameters", "gamma", value=1), "has the parameter 'gamma'"),
+    "parameter out of range": (attribute("parameters", "C", value=-1), "'C' parameter of LogisticRegression"),
+    "unknown solver": (attribute("solver", "name", value="sgd"), "knows no solver 'sgd'"),
+    "unknown option": (attribute("solver", "options", value={"step": 1}), "no option 'step'"),
+    "missing attribute": (attribute("fitted", value={}), "'n_iter' is missing"),
+    "attribute of another kind": (attribute("parameters", value=3), "damaged or was edited"),
+    "odd value": (attribute("parameters", "C", value={"pickle": "gASV"}), "unknown kind 'pickle'"),
+    "status": (attribute("fitted", "status", value="fine"), "'fine' is not a valid Status"),
+    "metadata": (lambda path: (path / "zarr.json").write_text("{"), "cannot be read"),
+}
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory):
+    return save_model(LogisticRegression().fit(X, Y), tmp_path_factory.mktemp("models") / "model.zarr")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_a_sentence(tmp_path, model_path, damage):
+    path = tmp_path / "model.zarr"
+    shutil.copytree(model_path, path)
+    change, message = DAMAGE[damage]
+    change(path)
+    with pytest.raises(ModelError, match=re.escape(message)):
+        load_model(path)
+
+
+def test_what_is_no_model(tmp_path):
+    zarr.open_group(tmp_path / "other.zarr", mode="w")
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04N.")
+    with pytest.raises(FileNotFoundError, match="There is no model at"):
+        load_model(tmp_path / "nowhere.zarr")
+    with pytest.raises(ModelError, match="not a model that save_model wrote"):
+        load_model(tmp_path / "other.zarr")
+    for path in (tmp_path, tmp_path / "model.pkl"):
+        with warnings.catch_warnings(), pytest.raises(ModelError, match="cannot be opened as a model"):
+            load_model(path)
