@@ -16,7 +16,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["ArrayType", "align", "by_column", "from_host", "is_host", "namespace", "register_array_type", "to_host"]
+__all__ = ["ArrayType", "align", "by_column", "from_host", "host_dtype", "is_host", "namespace", "register_array_type", "to_host"]
 
 Array = Any
 
@@ -112,11 +112,11 @@ def to_host(x: Any) -> Any:
 
 def from_host(a: np.ndarray, like: Array, dtype: Any = None) -> Array:
     """Copy the NumPy array ``a`` to the type and device of ``like``, cast to ``dtype`` on the host first."""
-    a = align(np.asarray(a, dtype=_host_dtype(dtype)))
+    a = align(np.asarray(a, dtype=host_dtype(dtype)))
     return a if isinstance(like, np.ndarray) else _type_of(like).from_host(a, like)
 
 
-def _host_dtype(dtype: Any) -> Any:
+def host_dtype(dtype: Any) -> Any:
     """Return NumPy's dtype of the same name, as other array types have dtypes of their own."""
     try:
         return None if dtype is None else np.dtype(dtype)

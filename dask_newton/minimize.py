@@ -45,8 +45,8 @@ class Result:
     status : Status
     n_iter : int
     history : History
-    state : State
-        Everything needed to go on, see ``minimize(state=...)``.
+    state : State or None
+        Everything needed to go on, see ``minimize(state=...)``. Estimators drop it, as it may hold blocks of a cluster.
     """
 
     W: np.ndarray
@@ -55,7 +55,7 @@ class Result:
     status: Status
     n_iter: int
     history: History
-    state: State
+    state: State | None
 
     @property
     def converged(self) -> bool:

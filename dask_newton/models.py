@@ -135,10 +135,10 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         verify_group(group, where)
         estimator = _make_estimator(attributes, where)
         _set_arrays(estimator, group, where)
-        _set_fitted(estimator, attributes, _read_history(group["history"], where))
+        _set_fitted(estimator, attributes, _read_history(where))
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelError(f"The model {where} is damaged or was edited: {what}") from error
     return estimator
@@ -296,17 +296,23 @@ def _write_history(group: zarr.Group, history: History) -> None:
     verify_group(group, "history")
 
 
-def _read_history(group: Any, where: str) -> History:
-    verify_group(group, f"{where}/history")
-    columns, records = group.attrs["columns"], []
+def _read_history(where: str) -> History:
+    group, place = open_group(Path(where, "history"))
+    verify_group(group, place)
+    attributes: dict[str, Any] = group.attrs.asdict()
     values: dict[str, list[Any]] = {}
-    for name in columns:
+    present: dict[str, set[int]] = {}
+    for name in attributes["columns"]:
         array = _read_array(group, name, where)
         if array is None:
             raise ModelError(f"The model {where} is damaged: its history has no {name!r}.")
         values[name] = array.tolist()
-    length = len(next(iter(values.values()), []))
-    present = {name: set(group[name].attrs.get("present", range(length))) for name in columns}
-    for i in range(length):
-        records.append({name: values[name][i] for name in columns if i in present[name]})
-    return History(group.attrs["solver"], records)
+        noted: dict[str, Any] = group[name].attrs.asdict()
+        present[name] = set(noted.get("present", range(len(array))))
+    lengths = {len(column) for column in values.values()}
+    if len(lengths) > 1:
+        raise ModelError(f"The model {where} is damaged: the columns of its history differ in length.")
+    records = [
+        {name: values[name][i] for name in values if i in present[name]} for i in range(max(lengths, default=0))
+    ]
+    return History(attributes["solver"], records)

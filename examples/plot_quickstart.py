@@ -63,7 +63,7 @@ STYLES = {
 }
 
 plt.rcParams["svg.hashsalt"] = "dask_newton"  # the same picture gives the same file
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.1), sharey=True, layout="constrained")
 for ax, x in zip(axes, ("rounds", "seconds"), strict=True):
     for name, fit in fits.items():
         color, marker = STYLES.get(name, (None, "."))
@@ -73,7 +73,7 @@ for ax, x in zip(axes, ("rounds", "seconds"), strict=True):
     ax.grid(color="0.9")
     ax.spines[["top", "right"]].set_visible(False)
 axes[1].set_ylabel("")
-axes[0].legend(frameon=False)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(fits), frameon=False)
 figure.suptitle("Digits: 1,797 samples, 64 features, 10 classes, 8 blocks", fontsize=11)
 
 if len(sys.argv) > 1:

@@ -30,6 +30,7 @@ save_splits(
     {"train": (X[:50_000], y[:50_000]), "test": (X[50_000:], y[50_000:])},
     feature_names=[f"x{j}" for j in range(20)],
     classes=[0, 1, 2],
+    chunk_rows=5_000,
     attrs={"name": "softmax", "source": "dask_newton.data.make_softmax"},
 )
 print(f"{verify_dataset(path)} chunks are as they were written")

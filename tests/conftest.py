@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import dask
 import pytest
 from distributed import Client, LocalCluster
 
 
 @contextmanager
-def started_cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
+def _started_cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
     """Start worker processes with nannies. The client is not the default one, so that it must be asked for."""
     with (
         # A web server of the scheduler would want a fixed port, which another test run may have.
@@ -28,20 +27,25 @@ def started_cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def session_client() -> Iterator[Client]:
     """Two worker processes for the whole session; nothing may kill them."""
-    with started_cluster() as client:
+    with _started_cluster() as client:
         yield client
 
 
 @pytest.fixture
 def cluster_client(session_client: Client) -> Iterator[Client]:
     """The client of the session, current while the test runs."""
-    with dask.config.set(scheduler=session_client):
+    with session_client.as_current():
         yield session_client
+
+
+@pytest.fixture
+def start_cluster() -> Callable[..., AbstractContextManager[Client]]:
+    """A function that starts worker processes of one's own."""
+    return _started_cluster
 
 
 @pytest.fixture
 def fragile_client() -> Iterator[Client]:
     """Two worker processes that the test may kill, current while the test runs."""
-    # Workers that come back only when the test is over, or soon; either way no test depends on when.
-    with started_cluster() as client, dask.config.set(scheduler=client):
+    with _started_cluster() as client, client.as_current():
         yield client

@@ -138,7 +138,9 @@ class Dense:
             bound = self.loss.curvature_bound * np.linalg.norm(self.A, 2) ** 2 * self.weight.max()
             step = 1 / (bound / self.weight.sum() + self.lam[1])
             old, V, t = W, W, 1.0
-            for _ in range(4000):
+            for iteration in range(4000):
+                if iteration % 50 == 49 and self.residual(W) < 1e-8:
+                    break
                 moved = V - step * self.gradient(V)
                 shrunk = np.sign(moved) * np.maximum(np.abs(moved) - step * l1, 0)
                 W = np.where(self.mask == 1, shrunk, moved)
@@ -160,7 +162,7 @@ class Dense:
 
 def penalty(name: str, total_weight: float) -> Penalty:
     """Return a penalty by name; the l2 part is that of C = 1."""
-    ridge = 1 / total_weight
+    ridge = 1 / float(total_weight)
     return {
         "none": NoPenalty(), "l2": L2(ridge), "l1": L1(0.01), "elastic_net": ElasticNet(0.01, ridge),
     }[name]

@@ -8,7 +8,6 @@ is, replaced by columns whose recipe is their own value, so that at most that ma
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,13 +16,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, Future, get_client, get_worker, wait
+from distributed import Client, Future, get_client, wait
 
 from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.dask import contiguous_groups
-from dask_newton.blocks.group import run_group
-from dask_newton.blocks.spill import Folder, Packed, nbytes, pack, unpack
+from dask_newton.blocks.spill import Folder
+from dask_newton.blocks.structure import nbytes
+from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, without_kept
 
 __all__ = ["ClusterBlocks", "current_client"]
 
@@ -46,10 +46,11 @@ def current_client() -> Client | None:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Where the value of one block is: all of a future, or ``kept[row][column]`` of its :class:`_Result`."""
+    """Where the value of one block is: in a :class:`~dask_newton.blocks.tasks.Result`."""
 
     future: Future
-    entry: tuple[int, int] | None = None
+    row: int
+    column: int
 
 
 @dataclass
@@ -82,20 +83,23 @@ class ClusterBlocks(Blocks):
         workers = client.scheduler_info(n_workers=-1)["workers"]
         if not workers:
             raise ValueError("The cluster has no workers; start some, or close the client to compute in this process.")
-        if any(_holds_futures(part) for part in parts):
-            futures = client.compute(list(parts))
-        else:
-            futures = []
+        homes = _homes(parts, client)
+        if not any(homes):
             groups = contiguous_groups(len(parts), [worker["nthreads"] for worker in workers.values()])
-            for address, group in zip(workers, groups, strict=True):
-                here = [parts[i] for i in group]
-                futures += client.compute(here, workers=[address], allow_other_workers=True) if here else []
+            homes = [address for address, group in zip(workers, groups, strict=True) for _ in group]
+        blocks = [dask.delayed(hold)(part, dask_key_name=f"newton-block-{uuid.uuid4().hex}") for part in parts]
+        computed: dict[str, Future] = {}
+        for home in dict.fromkeys(homes):
+            here = [block for block, other in zip(blocks, homes, strict=True) if other == home]
+            where = {"workers": [home], "allow_other_workers": True} if home else {}
+            computed |= {future.key: future for future in client.compute(here, **where)}
+        futures = [computed[block.key] for block in blocks]
         with client.as_current():
             wait(futures)
         for future in futures:
             if future.status != "finished":
                 future.result()  # raises what happened on the worker
-        return cls(len(parts), client=client, data=futures), PerBlock(tuple(_Part(future) for future in futures))
+        return cls(len(parts), client=client, data=futures), PerBlock(tuple(_Part(future, 0, 0) for future in futures))
 
     def place(self, values: Sequence[T]) -> PerBlock[T]:
         """Put one value beside each block; the value itself is its recipe."""
@@ -104,7 +108,7 @@ class ClusterBlocks(Blocks):
         groups = self._groups()
         sizes = [sum(nbytes(values[i]) for i in group) for _, group in groups]
         futures = [
-            self._submit("place", owner, _Placed([(values[i],) for i in group], size), size=size)
+            self._submit("place", owner, Placed([(values[i],) for i in group], size), size=size)
             for (owner, group), size in zip(groups, sizes, strict=True)
         ]
         return PerBlock(self._parts(groups, futures, 0))
@@ -113,20 +117,20 @@ class ClusterBlocks(Blocks):
         """Bring the values of a column to the driver."""
         futures = list(dict.fromkeys(part.future for part in column.parts))
         values = dict(zip([future.key for future in futures], self.client.gather(futures), strict=True))
-        return [_entry(values[part.future.key], part.entry) for part in column.parts]
+        return [values[part.future.key].value(part.row, part.column) for part in column.parts]
 
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
         blocks = ClusterBlocks(
             len(indices), self.meter, client=self.client, data=[self.data[i] for i in indices]
         )
-        chosen = (PerBlock(tuple(c.parts[i] for i in indices), c.depth, c.needs) for c in columns)
+        chosen: Any = (PerBlock(tuple(c.parts[i] for i in indices), c.depth, c.needs) for c in columns)
         return blocks, *chosen
 
     def _groups(self) -> list[tuple[str | None, list[int]]]:
         """Return the blocks that each worker holds, looked up anew every few passes, and while some are lost."""
         if not self._owners or None in self._owners or self._passes_since_look >= setting("anchor.every"):
-            who, load = self.client.who_has(self.data), Counter[str]()
+            who, load = self.client.who_has(self.data), Counter[str | None]()
             self._owners = []
             for future in self.data:
                 # Of several workers that hold a copy, the one with less to do.
@@ -142,7 +146,7 @@ class ClusterBlocks(Blocks):
     def _parts(self, groups: list[tuple[str | None, list[int]]], futures: list[Future], j: int) -> tuple[_Part, ...]:
         """Return column ``j`` of the results of one task per group."""
         parts = {
-            i: _Part(future, (row, j))
+            i: _Part(future, row, j)
             for (_, group), future in zip(groups, futures, strict=True)
             for row, i in enumerate(group)
         }
@@ -162,7 +166,7 @@ class ClusterBlocks(Blocks):
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         name = getattr(getattr(fn, "fn", fn), "__name__", "pass").strip("_")
-        broadcast: Any = _Inline(shared)
+        broadcast: Any = Inline(shared)
         if payload(shared) > n_bytes("broadcast.inline-bytes"):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
             broadcast = self._submit("broadcast", None, broadcast, size=payload(shared))
@@ -170,12 +174,13 @@ class ClusterBlocks(Blocks):
         for owner, group in groups:
             futures = list(dict.fromkeys(column.parts[i].future for i in group for column in columns))
             place = {future.key: j for j, future in enumerate(futures)}
-            entries = [tuple((place[c.parts[i].future.key], c.parts[i].entry) for c in columns) for i in group]
-            task = _Task(fn, keep, group, entries, self.n_blocks)
+            parts = [[column.parts[i] for column in columns] for i in group]
+            entries = [tuple((place[part.future.key], part.row, part.column) for part in row) for row in parts]
+            task = Task(fn, keep, group, entries, self.n_blocks)
             results.append(self._submit(name, owner, task, broadcast, *futures))
         if keep:
             summaries = [
-                self._submit(f"{name}-sum", owner, _summary, future)
+                self._submit(f"{name}-sum", owner, without_kept, future)
                 for (owner, _), future in zip(groups, results, strict=True)
             ]
         nodes: Nodes = {}
@@ -189,7 +194,9 @@ class ClusterBlocks(Blocks):
         needs = tuple(dict.fromkeys(need for column in columns for need in column.needs))
         if keep and depth > setting("anchor.every"):
             results, depth, needs = self._anchor(groups, results, kept_bytes) or (results, depth, needs)
-        kept = tuple(PerBlock(self._parts(groups, results, j), depth, needs) for j in range(keep))
+        kept: tuple[PerBlock[Any], ...] = tuple(
+            PerBlock(self._parts(groups, results, j), depth, needs) for j in range(keep)
+        )
         return kept, total_of(nodes, self.n_blocks), bytes_up
 
     def _anchor(
@@ -207,7 +214,7 @@ class ClusterBlocks(Blocks):
             return None
         folder = Folder(directory) if size > limit else None
         packs = [
-            self._submit("pack", owner, _Pack(group, folder.path if folder else None), result)
+            self._submit("pack", owner, Pack(group, folder.path if folder else None), result)
             for (owner, group), result in zip(groups, results, strict=True)
         ]
         anchored = []
@@ -218,97 +225,30 @@ class ClusterBlocks(Blocks):
         return anchored, 0, (folder,) if folder else ()
 
 
-class _Inline:
-    """A value that travels inside the task, hidden from Dask's search for futures."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __call__(self) -> Any:
-        return self.value
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a task leaves on its worker: ``keep`` values per block, and sums of their parts over these blocks.
-
-    A class of its own, so that it travels by pickle: arrays directly in a tuple would arrive unaligned.
-    """
-
-    kept: Sequence[tuple[Any, ...]]
-    nodes: Nodes
-    bytes_up: int
-    size: int
-
-    def __sizeof__(self) -> int:
-        # Dask does not look for arrays inside dataclasses.
-        return self.size + payload(self.nodes)
+def _homes(parts: Sequence[Any], client: Client) -> list[str | None]:
+    """Return, for parts made of chunks that lie on workers already, one of those workers."""
+    chunks = [_chunks(part, client) for part in parts]
+    every = {chunk.key: chunk for here in chunks for chunk in here}
+    if not every:
+        return [None] * len(parts)
+    with client.as_current():
+        wait(list(every.values()))  # what was persisted a moment ago lies nowhere yet
+    who = client.who_has(list(every.values()))
+    return [next((owner for chunk in here for owner in sorted(who.get(chunk.key, ()))), None) for here in chunks]
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The work of one worker in one pass."""
-
-    fn: Callable[..., Any]
-    keep: int
-    indices: list[int]
-    entries: list[tuple[tuple[int, tuple[int, int] | None], ...]]
-    n_blocks: int
-
-    def __call__(self, shared: Any, *pieces: Any) -> _Result:
-        shared = shared.value if isinstance(shared, _Inline) else shared
-        values = [tuple(_entry(pieces[j], entry) for j, entry in row) for row in self.entries]
-        threads = get_worker().state.nthreads
-        kept, nodes, up = run_group(self.fn, self.keep, self.indices, values, shared, self.n_blocks, threads)
-        return _Result(kept, nodes, up, nbytes(kept) if self.keep else 0)
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A task without work, whose recipe holds its values."""
-
-    kept: list[tuple[Any, ...]]
-    size: int
-
-    def __call__(self) -> _Result:
-        return _Result(self.kept, {}, 0, self.size)
-
-
-@dataclass(frozen=True)
-class _Pack:
-    """Makes the recipe of an anchor of what a pass kept: its values, or files with their arrays in ``folder``."""
-
-    indices: list[int]
-    folder: str | None
-
-    def __call__(self, result: _Result) -> _Anchor:
-        paths = [os.path.join(self.folder, f"{i}.npz") if self.folder else None for i in self.indices]
-        return _Anchor([pack(row, path) for row, path in zip(result.kept, paths, strict=True)], result.size)
-
-
-@dataclass(frozen=True)
-class _Anchor:
-    """The recipe of an anchor."""
-
-    packed: list[Packed]
-    size: int
-
-    @property
-    def foreign(self) -> bool:
-        return any(packed.foreign for packed in self.packed)
-
-    def __call__(self, *data: Any) -> _Result:
-        blocks = data or [None] * len(self.packed)
-        return _Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
-
-
-def _entry(value: Any, entry: tuple[int, int] | None) -> Any:
-    return value if entry is None else value.kept[entry[0]][entry[1]]
-
-
-def _summary(result: _Result) -> _Result:
-    return _Result((), result.nodes, result.bytes_up, result.size)
-
-
-def _holds_futures(part: Any) -> bool:
-    return any(isinstance(value, Future) for value in part.__dask_graph__().values())
+def _chunks(part: Any, client: Client) -> list[Future]:
+    """Return the results that a delayed value depends on and that the cluster has or is about to have."""
+    graph, keys, seen = part.__dask_graph__(), [part.key], set()
+    found: list[Future] = []
+    while keys:
+        key = keys.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        # Graphs name persisted chunks by key only; the client knows which of them are its futures.
+        if key in client.futures:
+            found.append(Future(key, client))
+        elif key in graph:
+            keys.extend(sorted(getattr(graph[key], "dependencies", ()), key=str))
+    return found

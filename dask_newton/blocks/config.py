@@ -1,4 +1,4 @@
-"""The settings of the engines: ``dask_newton.yaml`` beside the package, under ``dask-newton`` in Dask's configuration."""
+"""The settings of the engines: ``dask-newton`` in Dask's configuration, with defaults from ``dask_newton.yaml``."""
 
 from __future__ import annotations
 

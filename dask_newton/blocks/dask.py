@@ -76,7 +76,7 @@ class DaskBlocks(Blocks):
 
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
-        chosen = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
+        chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
         return DaskBlocks(len(indices), self.meter), *chosen
 
     def _run(
@@ -103,5 +103,5 @@ class DaskBlocks(Blocks):
         for _, part, _ in results:
             nodes |= part
         kept = [values for group_kept, _, _ in results for values in group_kept]
-        columns_out = tuple(PerBlock(tuple(values[j] for values in kept)) for j in range(keep))
-        return columns_out, total_of(nodes, self.n_blocks), sum(bytes_up for _, _, bytes_up in results)
+        columns_out: list[PerBlock[Any]] = [PerBlock(tuple(values[j] for values in kept)) for j in range(keep)]
+        return tuple(columns_out), total_of(nodes, self.n_blocks), sum(bytes_up for _, _, bytes_up in results)

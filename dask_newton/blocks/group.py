@@ -44,7 +44,6 @@ def run_group(
     bytes_up : int
         What the blocks would send one by one.
     """
-
     total = TreeSum(n_blocks)
 
     def one(place: tuple[int, tuple[Any, ...]]) -> tuple[tuple[Any, ...], int]:

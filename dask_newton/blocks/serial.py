@@ -30,7 +30,7 @@ class SerialBlocks(Blocks):
 
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
-        chosen = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
+        chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
         return SerialBlocks(len(indices), self.meter), *chosen
 
     def _run(
@@ -38,5 +38,5 @@ class SerialBlocks(Blocks):
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         values = list(zip(*(column.parts for column in columns), strict=True)) or [()] * self.n_blocks
         kept, nodes, bytes_up = run_group(fn, keep, range(self.n_blocks), values, shared, self.n_blocks)
-        columns_out = tuple(PerBlock(tuple(k[j] for k in kept)) for j in range(keep))
+        columns_out: tuple[PerBlock[Any], ...] = tuple(PerBlock(tuple(k[j] for k in kept)) for j in range(keep))
         return columns_out, total_of(nodes, self.n_blocks), bytes_up

@@ -1,53 +1,35 @@
 """Anchors: values that lie beside blocks, taken apart so that they can be kept without the passes that made them.
 
-A value is arrays in a structure of frozen dataclasses, tuples, lists and dictionaries. The structure travels to the
-driver and back inside a recipe. The arrays travel with it as NumPy arrays, or stay behind as one ``.npz`` file per
-block. Arrays of other types come back on the device of the block's own data, the only place where the library may
-assume that they can exist.
+The structure of a value travels to the driver and back inside a recipe. Its arrays travel with it as NumPy arrays, or
+stay behind as one ``.npz`` file per block. Arrays of other types come back on the device of the block's own data, the
+only place where the library may assume that they can exist.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dask.sizeof import sizeof
 
-from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.arrays import align, from_host, namespace, to_host
+from dask_newton.blocks.structure import children, leaves, rebuilt
 
-__all__ = ["Folder", "Packed", "nbytes", "pack", "unpack"]
+__all__ = ["Folder", "Packed", "pack", "unpack"]
 
 
 class Folder:
-    """A folder of files of one anchor, removed when the last column that needs it is gone."""
+    """A folder for the files of one anchor, removed when the last column that needs it is gone."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.path = os.path.join(directory, f"dask-newton-{uuid.uuid4().hex}")
         os.makedirs(self.path)
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Stands for an array: the array on the host, or its place in the file, and its type where that is not NumPy."""
-
-    array: np.ndarray | int
-    kind: str | None
-
-
-@dataclass(frozen=True)
-class _Record:
-    """Stands for a dataclass, which might not accept anything but arrays in its fields."""
-
-    cls: type
-    values: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,23 +51,37 @@ class Packed:
     foreign: bool
 
 
+class _Stored:
+    """Stands for an array: the array on the host or its number in the file, and its type where that is not NumPy."""
+
+    def __init__(self, array: np.ndarray | int, kind: str | None) -> None:
+        self.array, self.kind = array, kind
+
+
+class _Record:
+    """Stands for a dataclass, which might not accept anything but arrays in its fields."""
+
+    def __init__(self, cls: type, entries: dict[str, Any]) -> None:
+        self.cls, self.entries = cls, entries
+
+
 def pack(value: Any, path: str | None = None) -> Packed:
     """Return ``value`` without anything that only its worker knows; its arrays go to the file ``path``, if given."""
     arrays: list[np.ndarray] = []
-    kinds: set[str | None] = set()
+    foreign: list[str] = []
 
     def store(leaf: Any) -> Any:
-        if not _is_array(leaf):
+        kind = _kind(leaf)
+        if kind is not None and kind != "numpy.ndarray":
+            foreign.append(kind)
+        if kind is None:
             return leaf
-        kind = None if isinstance(leaf, np.ndarray) else _kind(leaf)
-        kinds.add(kind)
         arrays.append(to_host(leaf))
-        return _Stored(arrays[-1] if path is None else len(arrays) - 1, kind)
+        return _Stored(arrays[-1] if path is None else len(arrays) - 1, None if kind == "numpy.ndarray" else kind)
 
-    structure = _rebuild(value, store)
-    foreign = bool(kinds - {None})
+    structure = _take_apart(value, store)
     if path is None or not arrays:
-        return Packed(structure, None, foreign)
+        return Packed(structure, None, bool(foreign))
     partial = f"{path}.{uuid.uuid4().hex}"
     try:
         with open(partial, "xb") as file:
@@ -96,69 +92,54 @@ def pack(value: Any, path: str | None = None) -> Packed:
             "dask-newton.anchor.directory to a folder on a file system that the client and all workers share."
         ) from error
     os.replace(partial, path)  # at no time a half-written file under the final name
-    return Packed(structure, path, foreign)
+    return Packed(structure, path, bool(foreign))
 
 
 def unpack(packed: Packed, block: Any) -> Any:
     """Undo :func:`pack`, beside the data ``block``."""
     if packed.path is None:
-        return _restore(packed.structure, lambda array: array, block)
+        return _put_together(packed.structure, align, block)
     with np.load(packed.path, allow_pickle=False) as arrays:
-        return _restore(packed.structure, lambda index: arrays[f"arr_{index}"], block)
+        return _put_together(packed.structure, lambda number: arrays[f"arr_{number}"], block)
 
 
-def nbytes(value: Any) -> int:
-    """Return about how many bytes a value holds, in the arrays of its dataclasses too, which Dask does not count."""
-    sizes: list[int] = []
-    _rebuild(value, lambda leaf: sizes.append(getattr(leaf, "nbytes", None) or sizeof(leaf)))
-    return sum(sizes)
+def _take_apart(value: Any, store: Callable[[Any], Any]) -> Any:
+    entries = children(value)
+    if entries is None:
+        return store(value)
+    apart = {key: _take_apart(entry, store) for key, entry in entries.items()}
+    return rebuilt(value, apart) if isinstance(value, tuple | list | dict) else _Record(type(value), apart)
 
 
-def _rebuild(value: Any, leaf: Callable[[Any], Any]) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
-        return _Record(type(value), {name: _rebuild(getattr(value, name), leaf) for name in names})
-    if isinstance(value, tuple | list):
-        return _like(value, (_rebuild(entry, leaf) for entry in value))
-    if isinstance(value, dict):
-        return {key: _rebuild(entry, leaf) for key, entry in value.items()}
-    return leaf(value)
-
-
-def _restore(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> Any:
+def _put_together(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> Any:
     if isinstance(value, _Stored):
         array = load(value.array)
-        return array if value.kind is None else from_host(array, _find(value.kind, block))
+        return array if value.kind is None else from_host(array, _array_in(block, value.kind))
     if isinstance(value, _Record):
-        return value.cls(**{name: _restore(entry, load, block) for name, entry in value.values.items()})
-    if isinstance(value, tuple | list):
-        return _like(value, (_restore(entry, load, block) for entry in value))
-    if isinstance(value, dict):
-        return {key: _restore(entry, load, block) for key, entry in value.items()}
-    return value
+        return value.cls(**{name: _put_together(entry, load, block) for name, entry in value.entries.items()})
+    entries = children(value)
+    if entries is None:
+        return value
+    return rebuilt(value, {key: _put_together(entry, load, block) for key, entry in entries.items()})
 
 
-def _like(value: Any, entries: Iterator[Any]) -> Any:
-    return value._make(entries) if hasattr(value, "_make") else type(value)(entries)
-
-
-def _is_array(leaf: Any) -> bool:
-    if isinstance(leaf, np.ndarray):
-        return not leaf.dtype.hasobject
+def _kind(leaf: Any) -> str | None:
+    """Return the name of the type of an array; None for anything else, which is small and stays in the structure."""
+    if isinstance(leaf, np.generic) or not hasattr(leaf, "shape"):
+        return None
     try:
-        return hasattr(leaf, "shape") and not isinstance(leaf, np.generic) and namespace(leaf) is not None
+        namespace(leaf)
     except TypeError:
-        return False
+        return None
+    if isinstance(leaf, np.ndarray):
+        return None if leaf.dtype.hasobject else "numpy.ndarray"
+    return f"{type(leaf).__module__}.{type(leaf).__qualname__}"
 
 
-def _kind(array: Any) -> str:
-    return f"{type(array).__module__}.{type(array).__qualname__}"
-
-
-def _find(kind: str, block: Any) -> Any:
+def _array_in(block: Any, kind: str) -> Any:
     """Return an array of a type in the data of a block."""
     found: list[Any] = []
-    _rebuild(block, lambda leaf: found.append(leaf) if _kind(leaf) == kind else None)
+    leaves(block, lambda leaf: found.append(leaf) if _kind(leaf) == kind else None)
     if not found:
-        raise TypeError(f"A value with arrays of type {kind} was kept beside a block of data that has none of them.")
+        raise TypeError(f"Arrays of type {kind} were kept beside a block of data that has no such array.")
     return found[0]

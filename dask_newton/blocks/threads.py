@@ -92,7 +92,9 @@ def parallel(fn: Callable[[T], R], items: Sequence[T]) -> list[R]:
     n = min(n_threads(), len(items))
     if n <= 1:
         return [fn(item) for item in items]
-    todo, results, errors = deque(enumerate(items)), {}, {}
+    todo = deque(enumerate(items))
+    results: dict[int, R] = {}
+    errors: dict[int, BaseException] = {}
 
     def work() -> None:
         with thread_budget(1):

@@ -220,6 +220,8 @@ def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | 
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            # Without these the scheduler warns when another one has taken its usual port for HTTP.
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -1,8 +1,8 @@
 """``solver="auto"``: which solver, and why.
 
-The rules follow from what was measured (asv_bench/benchmarks/solvers.py has the problems). While an explicit Hessian is
-cheap to add up, nothing needs fewer passes. Beyond that L-BFGS on a sampled Hessian needs one pass per iteration and
-about as few iterations. Newton-CG needs a pass per inner iteration, but no matrix with as many rows as there are features.
+The rules follow from what was measured (asv_bench/benchmarks/solvers.py has the problems). While an explicit Hessian
+is cheap to add up, nothing needs fewer passes. Beyond that L-BFGS on a sampled Hessian needs one pass per iteration
+and about as few iterations. Newton-CG needs a pass per inner iteration, but no matrix with a row per feature.
 """
 
 from __future__ import annotations

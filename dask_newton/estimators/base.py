@@ -43,19 +43,22 @@ def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | 
         If the name or an option is not known; the message has the nearest one that is.
     """
     if isinstance(name, Solver):
-        return dataclasses.replace(name, **options) if options else name
+        return _with_options(name, options or {})
     if name == "auto":
         if options:
             raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
         return None
     if name not in SOLVERS:
         raise ValueError(f"solver={name!r} is not known; {_nearest(str(name), ['auto', *sorted(SOLVERS)])}")
-    cls: Any = SOLVERS[name]
-    known = [field.name for field in dataclasses.fields(cls)]
-    for option in options or {}:
+    return _with_options(SOLVERS[name](), options or {})
+
+
+def _with_options(solver: Any, options: dict[str, Any]) -> Solver:
+    known = [field.name for field in dataclasses.fields(solver)]
+    for option in options:
         if option not in known:
-            raise ValueError(f"solver {name!r} has no option {option!r}; {_nearest(option, known)}")
-    return cls(**(options or {}))
+            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known)}")
+    return dataclasses.replace(solver, **options)
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -75,13 +78,15 @@ class LinearEstimator(BaseEstimator):
     warm_start: bool
     random_state: Any
     verbose: int
+    feature_names_in_: np.ndarray
 
     def _open(self, X: Any, y: Any, sample_weight: Any, **check: Any) -> Rows:
         """Validate what was given to fit; the rows are Dask arrays, or NumPy arrays in memory."""
         if is_lazy(X):
             rows = open_rows(X, y, sample_weight)
             if rows.y is None:
-                raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+                name = type(self).__name__
+                raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
             self.n_features_in_ = rows.X.shape[1]
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
@@ -127,8 +132,9 @@ class LinearEstimator(BaseEstimator):
         if solver is None:
             solver, reason = choose_solver(problem)
             logger.info("solver='auto' chose %r: %s.", solver.name, reason)
-        if "seed" in {field.name for field in dataclasses.fields(solver)} and "seed" not in (self.solver_options or {}):  # type: ignore[arg-type]
-            solver = dataclasses.replace(solver, seed=int(check_random_state(self.random_state).randint(2**31 - 1)))  # type: ignore[call-arg,type-var]
+        draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
+        if draws and self.random_state is not None:
+            solver = _with_options(solver, {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))})
         with _logging(self.verbose):
             result = minimize(
                 problem, solver, start(problem.shape), max_iter=self.max_iter, tol=self.tol,
@@ -156,14 +162,14 @@ class LinearEstimator(BaseEstimator):
             )
         return X
 
-    def _map_rows(self, fn: Callable[[Any], Any], X: Any, width: int | None, dtype: Any) -> Any:
+    def _map_rows(self, fn: Any, X: Any, width: int | None, dtype: Any) -> Any:
         """Apply ``fn`` to X, or lazily to each of its row chunks; ``width`` is None for a 1-D result."""
         X = self._rows_of(X)
         if not isinstance(X, da.Array):
             return fn(X)
         if width is None:
-            return X.map_blocks(fn, drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype))
-        return X.map_blocks(fn, chunks=(X.chunks[0], (width,)), dtype=dtype, meta=np.empty((0, 0), dtype))
+            return da.map_blocks(fn, X, drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype))
+        return da.map_blocks(fn, X, chunks=(X.chunks[0], (width,)), dtype=dtype, meta=np.empty((0, 0), dtype))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 
@@ -116,8 +115,3 @@ def _like(X: da.Array, a: Any, name: str) -> da.Array | None:
             )
         return a
     return a if a.chunks[0] == X.chunks[0] else a.rechunk((X.chunks[0],))
-
-
-def compute(*values: Any) -> tuple[Any, ...]:
-    """Compute Dask values together."""
-    return dask.compute(*values)

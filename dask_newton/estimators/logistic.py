@@ -7,16 +7,15 @@ from numbers import Integral, Real
 from typing import Any
 
 import dask
-import dask.array as da
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
-from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator, make_solver
-from dask_newton.estimators.inputs import row_chunks
+from dask_newton.estimators.inputs import is_lazy, open_rows, row_chunks
+from dask_newton.estimators.labels import encode, find_classes, reweighing
 from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 from dask_newton.solvers import Solver
@@ -157,13 +156,13 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         """
         make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
         rows = self._open(X, y, sample_weight)
-        classes, counts = self._find_classes(rows)
+        classes, counts = find_classes(rows, self.class_weight)
         loss: Loss = Logistic() if len(classes) == 2 else Softmax(len(classes))
         dtype = rows.X.dtype
         blocks, data = self._place(
             rows, loss,
-            functools.partial(_encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)),
-            self._reweighing(classes, counts, dtype),
+            functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)),
+            reweighing(self.class_weight, classes, counts, dtype),
         )
         start = self._start(classes)
         self.classes_ = classes
@@ -187,22 +186,22 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         array
             Of the type and row chunks of X; lazy for a Dask array.
         """
-        fn = functools.partial(_decision, coef=self._coef(), squeeze=len(self.classes_) == 2)
+        fn = functools.partial(prediction.decision, coef=self._coef(), squeeze=len(self.classes_) == 2)
         return self._map_rows(fn, X, None if len(self.classes_) == 2 else len(self.classes_), _dtype(X))
 
     def predict(self, X: Any) -> Any:
         """Return the most probable class of each sample; see :meth:`decision_function`."""
-        fn = functools.partial(_predict, coef=self._coef(), classes=self.classes_)
+        fn = functools.partial(prediction.predict, coef=self._coef(), classes=self.classes_)
         return self._map_rows(fn, X, None, self.classes_.dtype)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities, of shape (n_samples, n_classes); see :meth:`decision_function`."""
-        fn = functools.partial(_probabilities, coef=self._coef(), loss=self._loss())
+        fn = functools.partial(prediction.probabilities, coef=self._coef(), loss=self._loss())
         return self._map_rows(fn, X, len(self.classes_), _dtype(X))
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of the probabilities; see :meth:`decision_function`."""
-        fn = functools.partial(_log_probabilities, coef=self._coef(), loss=self._loss())
+        fn = functools.partial(prediction.log_probabilities, coef=self._coef(), loss=self._loss())
         return self._map_rows(fn, X, len(self.classes_), _dtype(X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -213,15 +212,13 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         X, y, sample_weight
             As in :meth:`fit`.
         """
-        from dask_newton.estimators.inputs import is_lazy, open_rows
-
         if not is_lazy(X):
             return super().score(X, y, sample_weight)
         rows = open_rows(X, y, sample_weight)
         if rows.y is None:
             raise ValueError("score needs y: give it, or the path of a Zarr group that holds it.")
         chunks = [row_chunks(a, rows.X.numblocks[0]) for a in (self.predict(rows.X), rows.y, rows.sample_weight)]
-        parts = np.array(dask.compute(*(dask.delayed(_hits)(*chunk) for chunk in zip(*chunks, strict=True))))
+        parts = np.array(dask.compute(*(dask.delayed(prediction.hits)(*chunk) for chunk in zip(*chunks, strict=True))))
         hits, total = parts.sum(axis=0)
         return float(hits / total)
 
@@ -232,47 +229,6 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         if self.l1_ratio == 0:
             return L2(lam2)
         return L1(lam1) if self.l1_ratio == 1 else ElasticNet(lam1, lam2)
-
-    def _find_classes(self, rows: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the classes of all blocks and the weight of each class."""
-        if isinstance(rows.X, da.Array):
-            n = rows.X.numblocks[0]
-            parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
-            found = dask.compute(*(dask.delayed(_class_weights)(y, weight) for y, weight in parts))
-            found = [part for part in found if len(part[0])]
-            if not found:
-                raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
-        else:
-            check_classification_targets(rows.y)
-            weight = rows.sample_weight
-            if weight is not None:
-                weight = _check_sample_weight(weight, rows.X, ensure_non_negative=True)
-            found = [_class_weights(rows.y, weight)]
-        classes = np.unique(np.concatenate([part[0] for part in found]))
-        if len(classes) < 2:
-            raise ValueError(
-                f"This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
-                f"{classes[0]!r}"
-            )
-        weights = np.zeros(len(classes))
-        for labels, sums in found:
-            weights[np.searchsorted(classes, labels)] += sums
-        return classes, weights
-
-    def _reweighing(self, classes: np.ndarray, weights: np.ndarray, dtype: Any) -> Any:
-        if self.class_weight is None:
-            return None
-        if self.class_weight == "balanced":
-            with np.errstate(divide="ignore"):
-                factors = weights.sum() / (len(classes) * weights)
-        else:
-            unknown = set(self.class_weight) - set(classes.tolist())  # type: ignore[arg-type]
-            if unknown:
-                raise ValueError(
-                    f"class_weight names classes that are not in y: {sorted(map(str, unknown))}; y has {list(classes)}."
-                )
-            factors = np.array([self.class_weight.get(c, 1.0) for c in classes.tolist()])  # type: ignore[union-attr]
-        return functools.partial(_reweigh, classes=classes, factors=np.where(np.isfinite(factors), factors, 0).astype(dtype))
 
     def _start(self, classes: np.ndarray) -> Any:
         previous = None
@@ -286,67 +242,9 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
 
     def _coef(self) -> np.ndarray:
         """Return the coefficients with the intercept as last row."""
-        from sklearn.utils.validation import check_is_fitted
-
         check_is_fitted(self)
         return np.concatenate([self.coef_.T, self.intercept_[None, :]])
 
 
-# What is done with one chunk; module-level functions, so that they travel by name.
-
-
 def _dtype(X: Any) -> np.dtype:
     return np.dtype(np.float32) if getattr(X, "dtype", None) == np.float32 else np.dtype(np.float64)
-
-
-def _class_weights(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    y = to_host(y)
-    check_classification_targets(y) if len(y) else None
-    labels, index = np.unique(y, return_inverse=True)
-    return labels, np.bincount(index.ravel(), None if weight is None else to_host(weight), len(labels))
-
-
-def _encode(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return np.searchsorted(classes, to_host(y)).astype(dtype)
-
-
-def _reweigh(y: Any, weight: np.ndarray | None, *, classes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    factor = factors[np.searchsorted(classes, to_host(y))]
-    return factor if weight is None else weight * factor
-
-
-def _margins(X: Any, coef: np.ndarray) -> Any:
-    W = from_host(coef, X, X.dtype)
-    return X @ W[:-1] + W[-1]
-
-
-def _decision(X: Any, *, coef: np.ndarray, squeeze: bool) -> Any:
-    z = _margins(X, coef)
-    return z[:, 0] if squeeze else z
-
-
-def _predict(X: Any, *, coef: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    z = _margins(X, coef)
-    xp = namespace(z)
-    index = xp.astype(z[:, 0] > 0, xp.int64) if coef.shape[1] == 1 else xp.argmax(z, axis=1)
-    return classes[to_host(index)]
-
-
-def _probabilities(X: Any, *, coef: np.ndarray, loss: Loss) -> Any:
-    return loss.inverse_link(_margins(X, coef))
-
-
-def _log_probabilities(X: Any, *, coef: np.ndarray, loss: Loss) -> Any:
-    z = _margins(X, coef)
-    xp = namespace(z)
-    if coef.shape[1] == 1:
-        z = xp.concat([xp.zeros_like(z), z], axis=1)
-    top = xp.max(z, axis=1, keepdims=True)
-    return z - top - xp.log(xp.sum(xp.exp(z - top), axis=1, keepdims=True))
-
-
-def _hits(predicted: np.ndarray, y: Any, weight: Any) -> tuple[float, float]:
-    hit = predicted == to_host(y)
-    if weight is None:
-        return float(hit.sum()), float(len(hit))
-    return float((hit * to_host(weight)).sum()), float(to_host(weight).sum())

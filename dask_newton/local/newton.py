@@ -1,13 +1,14 @@
 """Inexact Newton with line search on one block.
 
-    repeat  stop if norm(g) <= gtol
-            p = CG(H, -g), truncated;   p = -g if that is no direction of descent
-            a = largest of 1, 1/2, 1/4, ... with f(x + a p) <= f(x) + c a <p, g>
-            x += a p
+repeat  stop if norm(g) <= gtol
+p = CG(H, -g), truncated;   p = -g if that is no direction of descent
+a = largest of 1, 1/2, 1/4, ... with f(x + a p) <= f(x) + c a <p, g>
+x += a p
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -89,7 +90,7 @@ class LocalNewton:
                 return NewtonResult(x, n_products, "nan", smallest)
             if math.sqrt(gg) <= self.gtol:
                 return NewtonResult(x, n_products, "ok", smallest)
-            found = self.cg.solve(lambda v, c=point.curvature: objective.hess_mul(c, v), -point.gradient)
+            found = self.cg.solve(functools.partial(objective.hess_mul, point.curvature), -point.gradient)
             n_products, smallest = n_products + found.n_iter, min(smallest, found.curvature)
             p = found.x
             slope = dot(p, point.gradient)

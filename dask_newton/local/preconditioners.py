@@ -1,9 +1,9 @@
 """Preconditioners: symmetric positive definite maps r -> M r on the driver, applied without communication.
 
-    jacobi    M = diag(H)^{-1}
-    shared    one factored q x q matrix for every output
-    outputs   a factored q x q matrix for each output
-    joint     a factored matrix for all q K coefficients
+jacobi    M = diag(H)^{-1}
+shared    one factored q x q matrix for every output
+outputs   a factored q x q matrix for each output
+joint     a factored matrix for all q K coefficients
 """
 
 from __future__ import annotations

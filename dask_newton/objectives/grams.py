@@ -1,4 +1,4 @@
-"""Weighted Gram matrices ``[X 1]' diag(h) [X 1]``: all rows of an array, in parallel over row stripes and column panels."""
+"""Weighted Gram matrices ``[X 1]' diag(h) [X 1]``, in parallel over row stripes and column panels."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
     xp, p, cuts = namespace(X), X.shape[1], tiles(X)
     q = p + intercept
     groups = stripes(range(len(cuts)), 8 * q * q * len(weights))
-    work = [(g, e, I, J) for g in range(len(groups)) for e in range(len(weights)) for I, J in panels(p, X)]
+    work = [(g, e, left, right) for g in range(len(groups)) for e in range(len(weights)) for left, right in panels(p, X)]
     sums = [[from_host(np.zeros((q, q)), X) for _ in weights] for _ in groups]
 
     def gram(item: tuple[int, int, slice, slice]) -> None:
-        g, e, I, J = item
+        g, e, left, right = item
         total, target = 0.0, sums[g][e]
         for i in groups[g]:
             h = weights[e](i)
-            hX = h * X[cuts[i], J]
-            total = total + X[cuts[i], I].T @ hX  # in the dtype of X within a stripe; float64 across stripes
-            if intercept and I.start == 0:
-                target[J, -1] += xp.sum(hX, axis=0, dtype=xp.float64)
-                if J.start == 0:
+            hX = h * X[cuts[i], right]
+            total = total + X[cuts[i], left].T @ hX  # in the dtype of X within a stripe; float64 across stripes
+            if intercept and left.start == 0:
+                target[right, -1] += xp.sum(hX, axis=0, dtype=xp.float64)
+                if right.start == 0:
                     target[-1, -1] += xp.sum(h, dtype=xp.float64)
         if groups[g]:
-            target[I, J] = xp.astype(total, xp.float64)
+            target[left, right] = xp.astype(total, xp.float64)
 
     parallel(gram, work)
     result = []
@@ -44,9 +44,9 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
         total = sums[0][e]
         for g in range(1, len(groups)):
             total = total + sums[g][e]
-        for I, J in panels(p, X):
-            if I != J:
-                total[J, I] = total[I, J].T
+        for left, right in panels(p, X):
+            if left != right:
+                total[right, left] = total[left, right].T
         if intercept:
             total[-1, :p] = total[:p, -1]
         result.append(total)

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
-from dask_newton.objectives.linear_block import LinearBlock, Ray
+from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import Penalty, SmoothPenalty
 
 __all__ = ["Along", "LinearObjective", "Point"]
@@ -239,7 +238,9 @@ class LinearObjective:
         q, K = self.shape
         filled = hessian.reshape(q, K, q, K).copy()
         for row in range(q - 1 if self.smooth.hess_diag else 0, q if self.fit_intercept or not self.smooth.hess_diag else 0):
-            filled[row, :, row, :] += max(np.trace(filled[row, :, row, :]), 1e-300) / K**2
+            block = filled[row, :, row, :]  # a view
+            # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
+            block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
         return filled.reshape(hessian.shape)
 
     def hess_diag(self, point: Point) -> np.ndarray:
@@ -306,4 +307,5 @@ class LinearObjective:
             hessian = passes.unpack_hessian(packed / self.total_weight, self.shape)
             diagonal = np.arange(self.penalised(W).size)
             hessian[diagonal, diagonal] += self.smooth.hess_diag
-        return Point(W, value, gradient, *kept, age, hessian)
+        margins, curvature = kept
+        return Point(W, value, gradient, margins, curvature, age, hessian)

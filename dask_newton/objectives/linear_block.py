@@ -45,7 +45,7 @@ class Ray:
     """
 
     values: Array
-    gradient: Array | None
+    gradient: Any
     margins: Tiled
     curvature: Tiled
     slopes: Tiled
@@ -105,8 +105,11 @@ class LinearBlock:
     def take(self, rows: np.ndarray) -> LinearBlock:
         """Return the block of some rows (a copy)."""
         xp, index = namespace(self.X), from_host(rows, self.X)
-        part = {name: getattr(self, name) for name in ("X", "y", "weight", "offset")}
-        return replace(self, **{k: None if a is None else xp.take(a, index, axis=0) for k, a in part.items()})
+
+        def of(a: Array | None) -> Array | None:
+            return None if a is None else xp.take(a, index, axis=0)
+
+        return replace(self, X=of(self.X), y=of(self.y), weight=of(self.weight), offset=of(self.offset))
 
     def ray(
         self,
@@ -136,10 +139,12 @@ class LinearBlock:
         W, D = self._cast(W), self._cast(D)
 
         def stripe(indices: Sequence[int]) -> tuple[list[Array], Array, list[tuple[Array, ...]]]:
-            sums, grad, rows = [0.0] * len(steps), 0.0, []
+            sums: list[Array] = [0.0] * len(steps)
+            grad: Array = 0.0
+            rows = []
             for i in indices:
                 z = margins[i] if margins else self._margins(W, cuts[i], self.offset)
-                dz = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
+                dz: Array = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
                 first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
                 curvature = None
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
@@ -262,7 +267,8 @@ class LinearBlock:
 
     def _sum_transposed(self, parts: list[Array], K: int | None = None) -> Array:
         q, K = self.shape[0], K or self.shape[1]
-        return sum(parts[1:], parts[0]).T if parts else from_host(np.zeros((q, K)), self.X)
+        total: Array = sum(parts[1:], parts[0]) if parts else from_host(np.zeros((K, q)), self.X)
+        return total.T
 
     def weigh(self, R: Array, rows: slice) -> Array:
         """Multiply rows of R with the sample weights of the rows ``rows`` of the block."""

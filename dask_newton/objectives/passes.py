@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.arrays import from_host, host_dtype, namespace, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock, Ray
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
@@ -162,11 +162,11 @@ def sample_gram(block: LinearBlock, index: int, *, W: np.ndarray, fraction: floa
     """Send the Gram matrix of a row sample, weighted by the mean diagonal of the rows' Hessians."""
     n = max(1, math.ceil(fraction * block.n_rows))
     gram = sampled_gram(block, from_host(W, block.X), n, _mean_diagonal, [seed, index])
-    return to_host(gram).astype(block.X.dtype, copy=False)
+    return to_host(gram).astype(host_dtype(block.X.dtype), copy=False)
 
 
 def output_hessians(block: LinearBlock, curvature: Any, index: int, *, fraction: float, seed: int) -> Any:
     """Send the sampled diagonal blocks of the Hessian, and its whole diagonal."""
     n = max(1, math.ceil(fraction * block.n_rows))
     grams = sampled_output_hessians(block, curvature, n, [seed, index])
-    return np.stack([to_host(g).astype(block.X.dtype, copy=False) for g in grams]), to_host(block.hess_diag(curvature))
+    return np.stack([to_host(g).astype(host_dtype(block.X.dtype), copy=False) for g in grams]), to_host(block.hess_diag(curvature))

@@ -76,7 +76,7 @@ class Summary:
     """Sums over the blocks; see :func:`update_block`."""
 
     consensus: np.ndarray
-    gradient: np.ndarray | None
+    gradient: Any
     numbers: np.ndarray
 
     _NAMES = ("rho", "rho_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan")

@@ -41,7 +41,8 @@ class GIANT(Solver[PointState]):
         Relative residual at which a block's CG stops.
     npc : {'abort', 'skip', 'steepest'}
         What to do when a block meets negative curvature or NaN: stop, as the reference codes do; leave the block
-        out of the average; or let it answer -g.
+        out of the average; or let it answer -g. Curvature zero of a convex loss (a block with fewer rows than
+        features, and no penalty) is not meant: there the last iterate of CG descends.
     line_search : LineSearch
     """
 
@@ -66,7 +67,7 @@ class GIANT(Solver[PointState]):
         point = state.point
         P, weight, inner, failed = problem.blocks.map_reduce(
             _local_direction, problem.data, point.curvature, gradient=point.gradient,
-            ridge=problem.smooth.hess_diag, cg=CG(self.cg_rtol, self.cg_max_iter), npc=self.npc,
+            ridge=float(problem.smooth.hess_diag), cg=CG(self.cg_rtol, self.cg_max_iter), npc=self.npc,
         )
         inner /= problem.blocks.n_blocks
         note = f"npc on {failed} blocks" if failed else ""

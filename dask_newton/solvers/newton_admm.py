@@ -181,13 +181,15 @@ class NewtonADMM(Solver[NewtonADMMState]):
         residual, status = math.inf, Status.RUNNING
         value = summary.loss / problem.total_weight + problem.penalty.value(problem.penalised(state.z))
         if certify:
-            gradient = summary.gradient / problem.total_weight
+            gradient: np.ndarray = summary.gradient / problem.total_weight
             problem.penalised(gradient)[...] += problem.smooth.grad(problem.penalised(state.z))
             residual = problem.residual(state.z, gradient)
+        # With one block and no penalty z is x, and all residuals are rounding.
+        noise = 1e-8 * math.sqrt(summary.x_squared)
         failures = state.failures + 1 if summary.n_failed == problem.blocks.n_blocks else 0
         if not (np.all(np.isfinite(z)) and math.isfinite(value)) or (failures >= 3 and summary.n_nan):
             status = Status.NAN
-        elif failures >= 3 or math.sqrt(summary.primal_squared) > 1e6 * state.first_primal:
+        elif failures >= 3 or math.sqrt(summary.primal_squared) > 1e6 * max(state.first_primal, noise):
             status = Status.DIVERGED
         return replace(state, W=state.z, value=value, residual=residual, status=status, failures=failures)
 

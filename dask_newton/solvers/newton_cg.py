@@ -12,6 +12,7 @@ The iterates do not depend on the blocks. Forcing term eta (Eisenstat and Walker
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class NewtonCG(Solver[NewtonCGState]):
             new, size = self.line_search.search(problem, point, -point.gradient)
             note = "steepest descent"
         info = Info(size, found.n_iter, note, {"forcing": state.eta})
-        carried = {"eta": state.eta, "iteration": state.iteration + 1, "metric": metric}
+        carried: dict[str, Any] = {"eta": state.eta, "iteration": state.iteration + 1, "metric": metric}
         if new is None:
             return NewtonCGState.at(problem, point, Status.LINE_SEARCH_FAILED, **carried), info
         if self.rtol is None:

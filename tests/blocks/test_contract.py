@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import catalogue
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -94,7 +95,7 @@ def statistics(X, *, keep):
 @pytest.mark.parametrize("n_blocks", [1, 7])
 def test_structured_totals_and_kept_columns(engine, n_blocks, keep):
     blocks, column = engine(rows(n_blocks))
-    result = blocks.map_reduce(statistics, column, keep=keep)
+    result = blocks.map_reduce(functools.partial(statistics, keep=keep), column, keep=keep)
     *kept, total = result if keep else (result,)
     data = rows(n_blocks)
     assert total["nothing"] is None
@@ -339,7 +340,7 @@ def test_passes_inside_passes(engine, inner):
 def test_blocks_in_this_process_stay_here_when_a_client_becomes_current(session_client):
     blocks, column = catalogue.dask_blocks([1, 2, 3])
     assert type(blocks) is DaskBlocks
-    with session_client.as_current(), dask.config.set(scheduler=session_client):
+    with session_client.as_current():
         assert blocks.map_reduce(process_id, column) == process_id(1) + process_id(2) + process_id(3)
 
 
@@ -358,14 +359,20 @@ def test_blocks_lie_on_all_workers_in_runs_of_neighbours(cluster_client):
 
 
 @pytest.mark.cluster
-def test_blocks_made_of_persisted_chunks_stay_where_the_chunks_are(cluster_client):
-    import dask.array as da
-
+@pytest.mark.parametrize("through", ["the chunks", "a lazy step", "delayed"])
+def test_blocks_made_of_persisted_chunks_stay_where_the_chunks_are(cluster_client, through):
     first, second = sorted(cluster_client.scheduler_info(n_workers=-1)["workers"])
-    X = cluster_client.persist(da.ones((8, 2), chunks=(2, 2)), workers=[second])
-    blocks, column = DaskBlocks.from_delayed(list(X.to_delayed().ravel()))
-    assert [owner for owner, _ in blocks._groups()] == [second]
-    assert blocks.map_reduce(np.sum, column) == 16
+    where = [second, first, second, second]
+    chunks = [cluster_client.persist(da.ones((2, 2), chunks=2) * i, workers=[w]) for i, w in enumerate(where)]
+    X = da.concatenate(chunks)
+    if through == "a lazy step":
+        X = X.map_blocks(np.negative)
+    parts = list(X.to_delayed().ravel())
+    if through == "delayed":
+        parts = [dask.delayed(np.negative)(part) for part in parts]
+    blocks, column = DaskBlocks.from_delayed(parts)
+    assert dict(blocks._groups()) == {second: [0, 2, 3], first: [1]}
+    assert abs(blocks.map_reduce(np.sum, column)) == 24
 
 
 @pytest.mark.cluster

@@ -1,0 +1,143 @@
+"""What workers do for :class:`~dask_newton.blocks.cluster.ClusterBlocks`: callables that travel inside tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import get_worker
+
+from dask_newton.blocks.base import Nodes, payload
+from dask_newton.blocks.group import run_group
+from dask_newton.blocks.spill import Packed, pack, unpack
+from dask_newton.blocks.structure import aligned, nbytes
+
+__all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "without_kept"]
+
+
+class Inline:
+    """A value that travels inside the task, hidden from Dask's search for futures."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self) -> Any:
+        """Return the value."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task leaves on its worker.
+
+    Attributes
+    ----------
+    kept : sequence of tuple
+        Per block, the values that stay beside it.
+    nodes : dict
+        Sums over these blocks, for the driver.
+    bytes_up, size : int
+        Bytes that the blocks would have sent, and bytes in ``kept``.
+    """
+
+    kept: Sequence[tuple[Any, ...]]
+    nodes: Nodes
+    bytes_up: int
+    size: int
+
+    def __sizeof__(self) -> int:
+        # Dask does not look for arrays inside dataclasses, and could not tell how full a worker is.
+        return self.size + payload(self.nodes)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(aligned(state))
+
+    def value(self, row: int, column: int) -> Any:
+        """Return what is kept beside one of the blocks."""
+        return self.kept[row][column]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The work of one worker in one pass.
+
+    Attributes
+    ----------
+    fn, keep
+        As in :meth:`dask_newton.blocks.Blocks.map_reduce`.
+    indices : list of int
+        The blocks.
+    entries : list of tuple
+        Per block and column: which of the results that come along holds the value, and where in it.
+    n_blocks : int
+        Number of blocks in all.
+    """
+
+    fn: Callable[..., Any]
+    keep: int
+    indices: list[int]
+    entries: list[tuple[tuple[int, int, int], ...]]
+    n_blocks: int
+
+    def __call__(self, shared: Any, *results: Result) -> Result:
+        """Run the pass over these blocks."""
+        shared = aligned(shared.value if isinstance(shared, Inline) else shared)
+        values = [tuple(results[j].value(row, column) for j, row, column in entries) for entries in self.entries]
+        threads = get_worker().state.nthreads
+        kept, nodes, up = run_group(self.fn, self.keep, self.indices, values, shared, self.n_blocks, threads)
+        return Result(kept, nodes, up, nbytes(kept) if self.keep else 0)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A task without work, whose recipe holds its values."""
+
+    kept: list[tuple[Any, ...]]
+    size: int
+
+    def __call__(self) -> Result:
+        """Return the values."""
+        return Result(aligned(self.kept), {}, 0, self.size)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Makes the recipe of an anchor of what a pass kept: its values, or files with their arrays in ``folder``."""
+
+    indices: list[int]
+    folder: str | None
+
+    def __call__(self, result: Result) -> Anchor:
+        """Return the recipe."""
+        paths = [os.path.join(self.folder, f"{i}.npz") if self.folder else None for i in self.indices]
+        return Anchor([pack(row, path) for row, path in zip(result.kept, paths, strict=True)], result.size)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """The recipe of an anchor."""
+
+    packed: list[Packed]
+    size: int
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it needs the blocks of data to know the device of its arrays."""
+        return any(packed.foreign for packed in self.packed)
+
+    def __call__(self, *data: Result) -> Result:
+        """Return the values, beside ``data`` if that is needed."""
+        blocks = [result.value(0, 0) for result in data] or [None] * len(self.packed)
+        return Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
+
+
+def hold(value: Any) -> Result:
+    """Keep a block of data."""
+    return Result([(aligned(value),)], {}, 0, nbytes(value))
+
+
+def without_kept(result: Result) -> Result:
+    """Return what the driver wants of a pass that keeps values beside the blocks."""
+    return Result((), result.nodes, result.bytes_up, result.size)

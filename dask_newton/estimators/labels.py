@@ -1,0 +1,96 @@
+"""Labels: the classes of all chunks, their codes, and class weights."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
+
+from dask_newton.arrays import to_host
+from dask_newton.estimators.inputs import Rows, row_chunks
+
+__all__ = ["encode", "find_classes", "reweighing"]
+
+
+def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of all chunks and, if ``class_weight`` is 'balanced', the weight of each class.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or fewer than two classes.
+    """
+    balanced = class_weight == "balanced"
+    if isinstance(rows.X, da.Array):
+        n = rows.X.numblocks[0]
+        look = dask.delayed(functools.partial(_class_weights, balanced=balanced))
+        parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
+        found = [part for part in dask.compute(*(look(y, weight) for y, weight in parts)) if len(part[0])]
+        if not found:
+            raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
+    else:
+        weight = rows.sample_weight
+        if weight is not None:
+            weight = _check_sample_weight(weight, rows.X, ensure_non_negative=True)
+        found = [_class_weights(rows.y, weight, balanced=balanced)]
+    classes = np.unique(np.concatenate([part[0] for part in found]))
+    if len(classes) < 2:
+        raise ValueError(
+            "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
+            f"{classes[0]!r}"
+        )
+    weights = np.zeros(len(classes))
+    for labels, sums in found:
+        weights[np.searchsorted(classes, labels)] += sums
+    return classes, weights
+
+
+def reweighing(class_weight: Any, classes: np.ndarray, weights: np.ndarray, dtype: Any) -> Any:
+    """Return a function of (y, weight) that multiplies in the class weights; None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If ``class_weight`` names a class that is not there.
+    """
+    if class_weight is None:
+        return None
+    if class_weight == "balanced":
+        with np.errstate(divide="ignore"):
+            factors = weights.sum() / (len(classes) * weights)
+        factors = np.where(np.isfinite(factors), factors, 0.0)
+    else:
+        unknown = set(class_weight) - set(classes.tolist())
+        if unknown:
+            raise ValueError(
+                f"class_weight names classes that are not in y: {sorted(map(str, unknown))}; y has {list(classes)}."
+            )
+        factors = np.array([class_weight.get(c, 1.0) for c in classes.tolist()])
+    return functools.partial(_reweigh, classes=classes, factors=factors.astype(dtype))
+
+
+def _class_weights(y: Any, weight: Any, *, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a chunk and, only where it is asked for, as it costs more, the weight of each."""
+    y = to_host(y)
+    if len(y):
+        check_classification_targets(y)
+    labels = np.unique(y)
+    if not balanced:
+        return labels, np.zeros(len(labels))
+    index = np.searchsorted(labels, y)
+    return labels, np.bincount(index, None if weight is None else to_host(weight), len(labels))
+
+
+def encode(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the codes of labels."""
+    return np.searchsorted(classes, to_host(y)).astype(dtype)
+
+
+def _reweigh(y: Any, weight: np.ndarray | None, *, classes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    factor = factors[np.searchsorted(classes, to_host(y))]
+    return factor if weight is None else weight * factor

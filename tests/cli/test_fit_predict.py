@@ -1,0 +1,173 @@
+"""``fit``, ``predict`` and ``info``: the numbers of the library, on disk and on the screen."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from distributed import LocalCluster
+from sklearn.datasets import load_iris
+
+from dask_newton import LogisticRegression
+from dask_newton.cli import main
+from dask_newton.data import dataset_info, open_dataset, save_dataset, save_splits
+from dask_newton.models import load_model
+
+X, Y = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+ORDER = np.random.default_rng(0).permutation(len(Y))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Iris in random order, labels as strings, 120 rows in four blocks and 30 for the test."""
+    rows, labels = X[ORDER], NAMES[Y[ORDER]]
+    splits = {"train": (rows[:120], labels[:120]), "test": (rows[120:], labels[120:])}
+    path = tmp_path_factory.mktemp("data") / "iris.zarr"
+    return save_splits(path, splits, feature_names=["a", "b", "c", "d"], chunk_rows=30, attrs={"licence": "BSD"})
+
+
+def run(*args, status=0):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_fit_saves_the_model_that_the_estimator_finds(tmp_path, data):
+    output = run(
+        "fit", data / "train", "--test", data / "test", "--solver", "newton-admm", "--option", "rho=0.5", "--option",
+        "penalty=fixed", "--C", 0.5, "--l1-ratio", 0.3, "--tol", 1e-8, "--max-iter", 500, "--class-weight", "balanced",
+        "--out", tmp_path / "model.zarr",
+    )  # fmt: skip
+    options = {"rho": 0.5, "penalty": "fixed"}
+    expected = LogisticRegression(
+        solver="newton-admm", solver_options=options, C=0.5, l1_ratio=0.3, tol=1e-8, max_iter=500,
+        class_weight="balanced",
+    ).fit(data / "train")  # fmt: skip
+    model = load_model(tmp_path / "model.zarr")
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    np.testing.assert_array_equal(model.intercept_, expected.intercept_)
+    assert model.get_params() == expected.get_params()
+    assert "converged after" in output
+    assert f"accuracy (training)      {expected.score(data / 'train'):.4f}" in output
+    assert f"accuracy (test)          {expected.score(data / 'test'):.4f}" in output
+    assert f"{expected.n_rounds_}" in output.split("communication rounds")[1].splitlines()[0]
+
+
+def test_auto_says_what_it_chose_and_why(data):
+    output = run("fit", data / "train")
+    assert "solver='auto' chose 'newton-cholesky': the Hessian has 15 rows" in " ".join(output.split())
+
+
+def test_no_intercept_and_no_penalty(tmp_path, data):
+    save_dataset(tmp_path / "noisy.zarr", X, (Y + (np.arange(150) % 5 == 0)) % 3, classes="auto")
+    run("fit", tmp_path / "noisy.zarr", "--no-intercept", "--C", "inf", "--out", tmp_path / "model.zarr")
+    model = load_model(tmp_path / "model.zarr")
+    assert not model.intercept_.any()
+    assert model.C == np.inf
+    assert model.converged_
+
+
+def test_history_and_plot(tmp_path, data):
+    history, plot = tmp_path / "history.csv", tmp_path / "convergence.png"
+    output = run("fit", data / "train", "--history", history, "--plot", plot, "--quiet")
+    assert output == ""
+    expected = LogisticRegression().fit(data / "train").history_
+    with open(history, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["objective"]) for row in rows] == [record["objective"] for record in expected]
+    assert [int(row["rounds"]) for row in rows] == [record["rounds"] for record in expected]
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["convergence.png", "history.csv"]
+
+
+def test_a_fit_that_does_not_converge_saves_and_exits_with_3(tmp_path, data):
+    output = run("fit", data / "train", "--max-iter", 2, "--out", tmp_path / "model.zarr", status=3)
+    assert "Warning: newton-cholesky stopped without converging (max_iter) after 2 iterations" in output
+    assert "max_iter after 2 iterations" in output
+    assert load_model(tmp_path / "model.zarr").n_iter_[0] == 2
+
+
+def test_verbose_logs_every_iteration(data):
+    output = run("fit", data / "train", "--verbose")
+    assert "iteration   1   objective" in output
+
+
+def test_overwrite(tmp_path, data):
+    out = tmp_path / "model.zarr"
+    run("fit", data / "train", "--out", out, "--C", 1)
+    run("fit", data / "train", "--out", out, "--C", 2, status=1)
+    assert load_model(out).C == 1
+    run("fit", data / "train", "--out", out, "--C", 2, "--overwrite")
+    assert load_model(out).C == 2
+
+
+def test_predict_writes_what_predict_returns(tmp_path, data):
+    run("fit", data / "train", "--out", tmp_path / "model.zarr", "--quiet")
+    model = load_model(tmp_path / "model.zarr")
+    out = tmp_path / "predictions.zarr"
+    output = run("predict", tmp_path / "model.zarr", data / "train", "--out", out, "--proba")
+    train = open_dataset(data / "train")
+    with xr.open_zarr(out) as predictions:
+        assert predictions["prediction"].dims == ("sample",)
+        assert predictions["probability"].dims == ("sample", "class")
+        assert predictions["class"].values.tolist() == NAMES.tolist()
+        assert predictions["prediction"].values.tolist() == model.predict(train.X).compute().tolist()
+        np.testing.assert_array_equal(predictions["probability"], model.predict_proba(train.X).compute())
+    assert "Wrote 120 predictions" in output
+    assert f"Accuracy: {model.score(data / 'train'):.4f}" in output
+
+
+def test_predict_without_labels_and_with_weights(tmp_path):
+    weight = np.where(np.arange(150) % 2, 3.0, 0.0)
+    save_dataset(tmp_path / "plain.zarr", X, chunk_rows=40)
+    save_dataset(tmp_path / "weighted.zarr", X, Y, sample_weight=weight, classes="auto", chunk_rows=40)
+    run("fit", tmp_path / "weighted.zarr", "--out", tmp_path / "model.zarr")
+    model = load_model(tmp_path / "model.zarr")
+    assert "Accuracy" not in run("predict", tmp_path / "model.zarr", tmp_path / "plain.zarr", "--out", tmp_path / "p")
+    output = run("predict", tmp_path / "model.zarr", tmp_path / "weighted.zarr", "--out", tmp_path / "w")
+    assert f"Accuracy: {model.score(X, Y, weight):.4f}" in output
+    with xr.open_zarr(tmp_path / "p") as predictions:
+        assert list(predictions) == ["prediction"]
+        assert predictions["prediction"].dtype == np.int64
+        np.testing.assert_array_equal(predictions["prediction"], model.predict(X))
+
+
+@pytest.mark.cluster
+def test_fit_and_predict_on_the_cluster_of_an_address(tmp_path, data):
+    run("fit", data / "train", "--out", tmp_path / "here.zarr")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:  # fmt: skip
+        there = "--scheduler", cluster.scheduler_address
+        run("fit", data / "train", "--out", tmp_path / "there.zarr", *there)
+        run("predict", tmp_path / "there.zarr", data / "test", "--out", tmp_path / "predictions.zarr", *there)
+    here, there = load_model(tmp_path / "here.zarr"), load_model(tmp_path / "there.zarr")
+    # The sums are the same; the threads of the BLAS may differ.
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-10, atol=1e-12)
+    with xr.open_zarr(tmp_path / "predictions.zarr") as predictions:
+        assert predictions["prediction"].values.tolist() == here.predict(X[ORDER][120:]).tolist()
+
+
+def test_info_of_a_data_set(data):
+    output = run("info", data)
+    assert "train/X 120 x 4 float64 30 x 4 4 0.00384" in " ".join(output.split())
+    assert "classes test setosa (8), versicolor (12), virginica (10)" in " ".join(output.split())
+    assert json.loads(run("info", data, "--json")) == json.loads(json.dumps(dataset_info(data)))
+
+
+def test_info_of_a_model(tmp_path, data):
+    run("fit", data / "train", "--C", 0.5, "--l1-ratio", 1, "--out", tmp_path / "model.zarr")
+    model = load_model(tmp_path / "model.zarr")
+    found = json.loads(run("info", tmp_path / "model.zarr", "--json"))
+    assert found["estimator"] == "LogisticRegression"
+    assert found["classes"] == NAMES.tolist()
+    assert found["non-zero coefficients"] == f"{np.count_nonzero(model.coef_)} of 12"
+    assert found["objective"] == model.result_.value
+    assert found["rounds"] == model.n_rounds_
+    output = run("info", tmp_path / "model.zarr")
+    assert "C=0.5, l1_ratio=1.0" in output
+    assert "setosa, versicolor, virginica" in output
