@@ -16,7 +16,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["ArrayType", "align", "by_column", "from_host", "host_dtype", "is_host", "namespace", "register_array_type", "to_host"]
+__all__ = [
+    "ArrayType", "align", "by_column", "from_host", "host_dtype", "is_host", "namespace", "register_array_type",
+    "to_host",
+]
 
 Array = Any
 

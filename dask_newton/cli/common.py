@@ -199,17 +199,19 @@ def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | 
     if scheduler is None and workers is None:
         yield None
         return
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
+            # Not as default: a client that cannot connect would stay the default one all the same.
+            client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise click.ClickException(
                 f"No Dask scheduler answers at {scheduler!r} within {CONNECT_SECONDS} seconds; give the "
                 "address that it printed when it started, such as tcp://10.0.0.1:8786."
             ) from error
-        with client:
+        with client, dask.config.set(scheduler=client):
             yield client
         return
     threads = max(1, (os.cpu_count() or 1) // (workers or 1))
@@ -223,6 +225,7 @@ def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | 
             # Without these the scheduler warns when another one has taken its usual port for HTTP.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
+        dask.config.set(scheduler=client),
     ):
         yield client

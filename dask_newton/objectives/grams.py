@@ -21,7 +21,8 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
     xp, p, cuts = namespace(X), X.shape[1], tiles(X)
     q = p + intercept
     groups = stripes(range(len(cuts)), 8 * q * q * len(weights))
-    work = [(g, e, left, right) for g in range(len(groups)) for e in range(len(weights)) for left, right in panels(p, X)]
+    pairs = list(panels(p, X))
+    work = [(g, e, *pair) for g in range(len(groups)) for e in range(len(weights)) for pair in pairs]
     sums = [[from_host(np.zeros((q, q)), X) for _ in weights] for _ in groups]
 
     def gram(item: tuple[int, int, slice, slice]) -> None:
@@ -44,7 +45,7 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
         total = sums[0][e]
         for g in range(1, len(groups)):
             total = total + sums[g][e]
-        for left, right in panels(p, X):
+        for left, right in pairs:
             if left != right:
                 total[right, left] = total[left, right].T
         if intercept:

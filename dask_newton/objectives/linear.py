@@ -237,7 +237,8 @@ class LinearObjective:
             return hessian
         q, K = self.shape
         filled = hessian.reshape(q, K, q, K).copy()
-        for row in range(q - 1 if self.smooth.hess_diag else 0, q if self.fit_intercept or not self.smooth.hess_diag else 0):
+        # With an l2 term only the intercept, the last row, is without one.
+        for row in range(q) if not self.smooth.hess_diag else [q - 1] if self.fit_intercept else []:
             block = filled[row, :, row, :]  # a view
             # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
             block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
@@ -289,7 +290,7 @@ class LinearObjective:
         return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
 
     def centre(self, V: np.ndarray) -> np.ndarray:
-        """Remove what F does not see of V, or what is best removed: the mean over outputs, if the loss is blind to it."""
+        """Remove the mean over outputs, if the loss is blind to it: F does not see it, or is smaller without."""
         return V - V.mean(axis=1, keepdims=True) if self.loss.shift_invariant else V
 
     def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:

@@ -169,4 +169,5 @@ def output_hessians(block: LinearBlock, curvature: Any, index: int, *, fraction:
     """Send the sampled diagonal blocks of the Hessian, and its whole diagonal."""
     n = max(1, math.ceil(fraction * block.n_rows))
     grams = sampled_output_hessians(block, curvature, n, [seed, index])
-    return np.stack([to_host(g).astype(host_dtype(block.X.dtype), copy=False) for g in grams]), to_host(block.hess_diag(curvature))
+    dtype = host_dtype(block.X.dtype)
+    return np.stack([to_host(g).astype(dtype, copy=False) for g in grams]), to_host(block.hess_diag(curvature))

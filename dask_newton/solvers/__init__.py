@@ -10,9 +10,11 @@ from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.sampled_newton import SampledNewton
 
-SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton)}
+SOLVERS: dict[str, type[Solver]] = {
+    cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton)
+}
 
 __all__ = [
-    "GIANT", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SOLVERS", "SampledNewton", "Solver", "State", "Status",
-    "UnsupportedError",
+    "GIANT", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SampledNewton", "Solver", "State",
+    "Status", "UnsupportedError",
 ]

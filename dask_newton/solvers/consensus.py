@@ -79,7 +79,9 @@ class Summary:
     gradient: Any
     numbers: np.ndarray
 
-    _NAMES = ("rho", "rho_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan")
+    _NAMES = (
+        "rho", "rho_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan",
+    )
 
     @classmethod
     def of(cls, total: tuple[Any, ...]) -> Summary:

@@ -1,8 +1,9 @@
 """Backtracking line search over all blocks, from remembered margins.
 
-The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a <g, D>. The first pass evaluates a = 1,
-which is nearly always taken, together with gradient and curvature there: then the search has cost the product X D, and
-the next iteration starts with its gradient known. Only otherwise do further passes, which do not read X, look at the rest.
+The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a <g, D>. The first pass evaluates
+a = 1, which is nearly always taken, together with gradient and curvature there: then the search has cost the product
+X D, and the next iteration starts with its gradient known. Only otherwise do further passes, which do not read X,
+look at the rest.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
     z   <- prox_R( sum_i (rho_i xr_i - y_i) / sum_i rho_i,  1 / sum_i rho_i )        (on the driver)
     y_i <- y_i + rho_i (z - xr_i)                                         (on the block, when it receives z)
 
-One pass per iteration: z goes down, sum_i (rho_i xr_i - y_i) and a few numbers come up; x_i and y_i never leave the block.
-A block finishes iteration k when it receives the z of iteration k, so residuals and objective are known one step late,
-and W is the last z whose objective is known.
+One pass per iteration: z goes down, sum_i (rho_i xr_i - y_i) and a few numbers come up; x_i and y_i never leave the
+block. A block finishes iteration k when it receives the z of iteration k, so residuals and objective are known one step
+late, and W is the last z whose objective is known.
 
 ADMM is quick to a few digits and slow beyond. With ``polish``, Newton-CG takes over from z once primal and dual
 residual (Boyd et al. 2011, section 3.3.1) are small, on the face of the l1 penalty where there is one.

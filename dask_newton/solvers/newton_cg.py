@@ -6,7 +6,8 @@
 
 The iterates do not depend on the blocks. Forcing term eta (Eisenstat and Walker 1996, choice 2):
 
-    eta_k = 0.9 (norm(g_k) / norm(g_{k-1}))^1.618,   at least 0.9 eta_{k-1}^1.618 where that is above 0.1,   in [1e-8, 0.5]
+    eta_k = 0.9 (norm(g_k) / norm(g_{k-1}))^1.618,   at least 0.9 eta_{k-1}^1.618 where that is above 0.1,
+    within [1e-8, 0.5]
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
     W  += a P                                    (line search; with a = 1 its pass brings the next F, g and H)
 
 The iterates do not depend on the blocks, and convergence is quadratic. The price is d (d + 1) / 2 numbers up per block
-and pass, d = q K, so the method is for d up to a few thousand. Spec: aggregated Hessian, scikit-learn's 'newton-cholesky'.
+and pass, d = q K, so the method is for d up to a few thousand. scikit-learn's 'newton-cholesky' is the same method on
+one machine.
 """
 
 from __future__ import annotations

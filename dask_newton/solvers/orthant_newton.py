@@ -5,8 +5,8 @@
     P_A  = -H_AA^{-1} (g + lam1 s)_A       (CG, products restricted to A)
     W   <- W + a P, with entries that leave their orthant set to 0
 
-On its face F is smooth. Once the face is that of the optimum, this is Newton's method. If no step of the projected search
-decreases F, a proximal gradient step, which always can, is taken instead.
+On its face F is smooth. Once the face is that of the optimum, this is Newton's method. If no step of the projected
+search decreases F, a proximal gradient step, which always can, is taken instead.
 """
 
 from __future__ import annotations

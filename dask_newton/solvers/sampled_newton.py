@@ -6,14 +6,14 @@
 
 M, the Hessian of a sample of the rows, gets better only as far as it pays:
 
-    1. many rows for the number of coefficients (N >= 1000 q K): the Hessian of 10 % of the rows, at the optimum of these
-       rows, found by Newton's method on 1 % and 10 %; full passes start where the sample knows no better
-    2. else, from W = 0, the Gram matrix [X 1]' diag(d) [X 1] of 4 q rows, one for all outputs
-    3. when the iterations still needed at the rate observed cost more passes than a better M: a sampled Hessian for each
-       output, its rows drawn by their weight in that Hessian, with the exact diagonal where the sample knows too little
+    1. many rows for the number of coefficients (n >= 1000 q K): the Hessian of 10 % of the rows, at the optimum of
+       these rows, found by Newton's method on 1 % and 10 %; full passes start where the sample knows no better
+    2. else the Gram matrix [X 1]' diag(d) [X 1] of 4 q rows at the start, one for all outputs
+    3. when the iterations still needed, at the rate observed, cost more passes than a better M: a sampled Hessian for
+       each output, its rows drawn by their weight in it, with the exact diagonal where the sample knows too little
 
-The gradient is always that of all rows, and so is the optimum. Sources: sub-sampled Newton methods (Roosta and Mahoney 2019),
-L-BFGS (Nocedal and Wright, Alg. 7.4); the choice of M by rent or buy is ours.
+The gradient is always that of all rows, and so is the optimum. Sources: sub-sampled Newton methods (Roosta and Mahoney
+2019), L-BFGS (Nocedal and Wright, Alg. 7.4); the choice of M by rent or buy is ours.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ class SampledNewton(Solver[SampledNewtonState]):
             for _ in range(20):
                 assert state.point.hessian is not None
                 # An undecided row has at most the curvature bound; half of that is a guess for columns rarely seen.
-                bound = 0.5 * (problem.loss.curvature_bound or 0.0) * np.repeat(problem.column_squares, problem.shape[1])
-                hessian = problem.fill_null_space(state.point.hessian)
-                factor = Factor.of(hessian, 0.0, bound + np.repeat(self._ridge(problem), problem.shape[1]))
-                decrement = 0.5 * float(np.vdot(state.point.gradient, preconditioners.joint(factor)(state.point.gradient)))
+                bound = 0.5 * (problem.loss.curvature_bound or 0.0) * problem.column_squares + self._ridge(problem)
+                hessian, g = problem.fill_null_space(state.point.hessian), state.point.gradient
+                factor = Factor.of(hessian, 0.0, np.repeat(bound, problem.shape[1]))
+                decrement = 0.5 * float(np.vdot(g, preconditioners.joint(factor)(g)))
                 if decrement <= enough or state.status is not Status.RUNNING:
                     break
                 state, _ = newton.step(sample, state)
@@ -166,8 +166,8 @@ class SampledNewton(Solver[SampledNewtonState]):
         rate = (now / then) ** (1 / window)
         left = math.log(gap / now) / math.log(rate) if rate < 0.999 else math.inf
         q, n = problem.shape[0], problem.n_rows
-        # In passes of 4 n q K flops: K sampled Hessians of hessian_rows q^3 flops and their factors, which run about three
-        # times as fast as a pass with its thin products, then the diagonal, and the iterations to learn the rate again.
+        # In passes of 4 n q K flops: K sampled Hessians of hessian_rows q^3 flops and their factors, which run about
+        # three times as fast as a pass with its thin products, then the diagonal, and iterations to learn the rate.
         cost = (self.hessian_rows + 1 / 3) * q * q / (12 * n) + 2
         return left > cost + 10
 

@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from dask_newton.cli import main
 from dask_newton.data import verify_dataset
 
-ROW = re.compile(r"^ ?(\S+) +(0\.\d{10}) +(-?\d\.\de[+-]\d\d)? +(0\.\d{4}) +(?:(\d+) +(\d+) +([\d.]+) +)?([\d.]+) *$", re.M)
+# solver, objective, gap, accuracy, passes, rounds, MB sent, seconds; for scikit-learn only some of them
+ROW = re.compile(
+    r"^ ?(\S+) +(0\.\d{10}) +(-?\d\.\de[+-]\d\d)? +(0\.\d{4}) +(?:(\d+) +(\d+) +([\d.]+) +)?([\d.]+) *$", re.MULTILINE
+)
 
 
 @pytest.mark.cluster
