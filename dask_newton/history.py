@@ -75,8 +75,10 @@ class History:
         if x not in _AXES:
             raise ValueError(f"x={x!r} is no axis of a history; choose one of {', '.join(_AXES)}.")
         if ax is None:
-            from matplotlib import pyplot
-
+            try:
+                from matplotlib import pyplot
+            except ImportError as error:
+                raise ImportError("Pictures need matplotlib; pip install 'dask-newton[viz]'.") from error
             ax = pyplot.subplots()[1]
         known = [record for record in self.records if record["objective"] == record["objective"]]
         across = [r["bytes_up"] + r["bytes_down"] if x == "bytes" else r[x] for r in known]

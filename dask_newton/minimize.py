@@ -104,7 +104,7 @@ def minimize(
     UnsupportedError
         If the solver cannot minimise this objective.
     ValueError
-        If the objective is not finite at the start.
+        If ``start`` has another shape than the coefficients, or the objective is not finite there.
     """
     solver.check(problem)
     began, history = time.perf_counter(), History(solver.name)
@@ -129,7 +129,13 @@ def minimize(
             callback(row)
 
     if state is None:
-        state = solver.init(problem, np.zeros(problem.shape) if start is None else np.array(start, dtype=np.float64))
+        start = np.zeros(problem.shape) if start is None else np.array(start, dtype=np.float64)
+        if start.shape != problem.shape:
+            raise ValueError(
+                f"start has the shape {start.shape}; this problem has coefficients of the shape {problem.shape}, "
+                "one row per feature (and one for the intercept, the last) and one column per output."
+            )
+        state = solver.init(problem, start)
         if state.status is Status.NAN:
             raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
     record(0, state, Info())

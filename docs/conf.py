@@ -25,6 +25,8 @@ default_role = "literal"
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc says them
 autodoc_member_order = "bysource"
+# scikit-learn makes these; their docstrings refer to pages that are not here.
+autodoc_default_options = {"exclude-members": "set_fit_request, set_score_request"}
 numpydoc_show_class_members = False  # the template lists them
 
 html_theme = "pydata_sphinx_theme"
@@ -41,7 +43,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {page: [] for page in ("quickstart", "install", "concepts", "benchmarks", "changelog", "configuration", "cli")}
+html_sidebars = {page: [] for page in (
+    "quickstart", "install", "concepts", "solvers", "extending", "benchmarks", "changelog", "configuration", "cli",
+)}
 
 sphinx_gallery_conf = {
     "examples_dirs": os.path.join(os.path.dirname(__file__), "..", "examples"),

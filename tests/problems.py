@@ -16,6 +16,7 @@ import numpy as np
 import scipy.special
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Logistic, Loss, Softmax
@@ -168,11 +169,15 @@ def penalty(name: str, total_weight: float) -> Penalty:
     }[name]
 
 
-@functools.cache
 def dense(
     name: str, penalty_name: str = "l2", weighted: bool = False, offset: bool = False, fit_intercept: bool = True
 ) -> Dense:
     """Return the dense model of a problem."""
+    return _dense(name, penalty_name, weighted, offset, fit_intercept)
+
+
+@functools.cache
+def _dense(name: str, penalty_name: str, weighted: bool, offset: bool, fit_intercept: bool) -> Dense:
     X, y, loss = rows(name)
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.5, 2.0, len(y)) * (rng.random(len(y)) > 0.1) if weighted else np.ones(len(y))
@@ -180,13 +185,18 @@ def dense(
     return Dense(X, y, weight, shift, loss, fit_intercept, penalty(penalty_name, weight.sum()))
 
 
-@functools.cache
 def solution(
     name: str, penalty_name: str = "l2", weighted: bool = False, offset: bool = False, fit_intercept: bool = True
 ) -> tuple[np.ndarray, float]:
     """Return the coefficients at the optimum, shape (q, K), and the optimal value."""
-    model = dense(name, penalty_name, weighted, offset, fit_intercept)
-    by_sklearn = not offset and penalty_name in ("none", "l2") and not getattr(model.loss, "reference", False)
+    return _solution(dense(name, penalty_name, weighted, offset, fit_intercept))
+
+
+@functools.cache
+@threadpool_limits.wrap(limits=1)  # on a busy machine the threads of a small matrix product wait for each other
+def _solution(model: Dense) -> tuple[np.ndarray, float]:
+    with_offset, l1 = isinstance(model.offset, np.ndarray), model.lam[0]
+    by_sklearn = not with_offset and not l1 and not getattr(model.loss, "reference", False)
     W = _by_sklearn(model) if by_sklearn else model.minimum()
     W.setflags(write=False)  # it is shared by all tests
     return W, model.value(W)

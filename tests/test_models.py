@@ -154,7 +154,7 @@ def test_a_failure_while_writing_leaves_the_old_model(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dask_newton.models._write_history", full)
+    monkeypatch.setattr("dask_newton.models.group.write_history", full)
     with pytest.raises(OSError, match="No space left"):
         save_model(LogisticRegression(C=0.1).fit(X, Y), path, overwrite=True)
     assert load_model(path).C == 1.0

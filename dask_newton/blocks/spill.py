@@ -99,7 +99,7 @@ def unpack(packed: Packed, block: Any) -> Any:
     """Undo :func:`pack`, beside the data ``block``."""
     if packed.path is None:
         return _put_together(packed.structure, align, block)
-    with np.load(packed.path, allow_pickle=False) as arrays:
+    with open(packed.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         return _put_together(packed.structure, lambda number: arrays[f"arr_{number}"], block)
 
 
@@ -124,8 +124,8 @@ def _put_together(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> 
 
 
 def _kind(leaf: Any) -> str | None:
-    """Return the name of the type of an array; None for anything else, which is small and stays in the structure."""
-    if isinstance(leaf, np.generic) or not hasattr(leaf, "shape"):
+    """Return the name of the type of an array; None for anything else, which stays in the structure as it is."""
+    if isinstance(leaf, np.generic) or not hasattr(leaf, "shape") or hasattr(leaf, "indptr"):
         return None
     try:
         namespace(leaf)

@@ -47,8 +47,15 @@ def leaves(value: Any, visit: Callable[[Any], None]) -> None:
 def nbytes(value: Any) -> int:
     """Return about how many bytes a value holds, in the arrays of its dataclasses too, which Dask does not count."""
     sizes: list[int] = []
-    leaves(value, lambda leaf: sizes.append(getattr(leaf, "nbytes", None) or sizeof(leaf)))
+    leaves(value, lambda leaf: sizes.append(_leaf_bytes(leaf)))
     return sum(sizes)
+
+
+def _leaf_bytes(leaf: Any) -> int:
+    if hasattr(leaf, "indptr"):  # sparse arrays, which Dask does not count either
+        return leaf.data.nbytes + leaf.indices.nbytes + leaf.indptr.nbytes
+    size = getattr(leaf, "nbytes", None)
+    return sizeof(leaf) if size is None else size
 
 
 def aligned(value: Any) -> Any:

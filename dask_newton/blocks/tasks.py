@@ -97,8 +97,8 @@ class Placed:
     kept: list[tuple[Any, ...]]
     size: int
 
-    def __call__(self) -> Result:
-        """Return the values."""
+    def __call__(self, beside: Result) -> Result:
+        """Return the values, where ``beside`` is."""
         return Result(aligned(self.kept), {}, 0, self.size)
 
 
@@ -128,8 +128,8 @@ class Anchor:
         return any(packed.foreign for packed in self.packed)
 
     def __call__(self, *data: Result) -> Result:
-        """Return the values, beside ``data`` if that is needed."""
-        blocks = [result.value(0, 0) for result in data] or [None] * len(self.packed)
+        """Return the values, where ``data`` is: all the blocks if needed, else one of them."""
+        blocks = [result.value(0, 0) for result in data] if self.foreign else [None] * len(self.packed)
         return Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
 
 

@@ -45,36 +45,63 @@ def thread_budget(n: int) -> Iterator[None]:
 
 
 class _SingleThreadedBlas:
-    """Limits the BLAS of the process to one thread while any task is inside.
+    """Limits the BLAS to one thread in the threads that are inside.
 
-    The limit is global to the process, so tasks that overlap must share it: the first in sets it, the last out
-    restores it. (With one ``threadpool_limits`` each, the last to leave would restore the limit of another.)
+    An OpenBLAS with threads of its own has one limit for the whole process, so tasks that overlap must share it: the
+    first in sets it, the last out restores it. (With a limit each, the last to leave would restore that of another.)
+    All other libraries have a limit per thread.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._limit: Any = None
+        self._shared: Any = None
+        self._own = threading.local()
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._limit = _controller().limit(limits=1, user_api="blas")
+                _give_up_control()
+                self._shared = _libraries(shared=True).limit(limits=1)
             self._inside += 1
+        if _libraries(shared=False).lib_controllers:
+            self._own.limits = (_libraries(shared=False).limit(limits=1), *getattr(self._own, "limits", ()))
 
     def __exit__(self, *exc: object) -> None:
+        if _libraries(shared=False).lib_controllers:
+            limit, *self._own.limits = self._own.limits
+            limit.restore_original_limits()
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.restore_original_limits()
+                _give_up_control()
+                self._shared.restore_original_limits()
+                _give_up_control()
 
 
 _single_threaded_blas = _SingleThreadedBlas()
 
 
 @functools.cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
+def _libraries(*, shared: bool) -> ThreadpoolController:
+    """Return the BLAS libraries with a limit for the whole process, or those with a limit per thread."""
+    libraries = ThreadpoolController()
+    paths = [
+        library.filepath for library in libraries.lib_controllers
+        if library.user_api == "blas" and shared == _has_shared_limit(library)
+    ]
+    return libraries.select(filepath=paths)
+
+
+def _has_shared_limit(library: Any) -> bool:
+    return library.internal_api == "openblas" and library.threading_layer != "openmp"
+
+
+def _give_up_control() -> None:
+    # threadpoolctl lets one thread at a time set a shared limit, and silently does nothing in all others. Here the
+    # thread that restores a limit need not be the one that set it, nor the one that set a limit before.
+    for library in _libraries(shared=True).lib_controllers:
+        library.clear_controlling_thread(force=True)
 
 
 @functools.cache

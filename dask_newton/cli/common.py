@@ -153,6 +153,8 @@ def new_table(title: str | None = None, *columns: str) -> Table:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
         pad_edge=False,
         show_header=bool(columns),
     )

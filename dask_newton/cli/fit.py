@@ -213,7 +213,7 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if str(record.msg).startswith("solver='auto' chose"):
-            self.reason = record.getMessage()
+            self.reason = f", as {record.getMessage().partition(': ')[2].removesuffix('.')}"
         last = record.args[-1] if isinstance(record.args, tuple) and record.args else None
         if isinstance(last, dict) and {"iteration", "gradient_norm"} <= set(last):
             self.on_iteration(last)
@@ -251,7 +251,7 @@ def _report(model: Any, reason: str, seconds: float, scores: dict[str, float], s
     last, result = model.history_[-1], model.result_
     table = new_table()
     rows = {
-        "solver": reason or model.solver_.name,
+        "solver": f"{model.solver_.name}{reason}",
         "status": f"{result.status.value} after {result.n_iter} iterations",
         "largest gradient entry": f"{result.gradient_norm:.3g} (tol {model.tol:g})",
         "objective": f"{result.value:.12g}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import is_dask_collection
 
 __all__ = ["Rows", "is_lazy", "open_rows", "row_chunks"]
 
@@ -35,8 +36,8 @@ class Rows:
 
 
 def is_lazy(X: Any) -> bool:
-    """Whether X is a Dask array or a path to a Zarr group, rather than an array in memory."""
-    return isinstance(X, da.Array | str | Path)
+    """Whether X is a Dask collection or a path to a Zarr group, rather than an array in memory."""
+    return isinstance(X, str | Path) or is_dask_collection(X)
 
 
 def open_rows(X: Any, y: Any = None, sample_weight: Any = None) -> Rows:
@@ -57,6 +58,11 @@ def open_rows(X: Any, y: Any = None, sample_weight: Any = None) -> Rows:
         names = dataset.feature_names
         X, y = dataset.X, dataset.y if y is None else y
         sample_weight = dataset.sample_weight if sample_weight is None else sample_weight
+    if not isinstance(X, da.Array):
+        raise TypeError(
+            f"X is a {type(X).__module__}.{type(X).__name__}; give a Dask array, such as X.to_dask_array() of a "
+            "data frame."
+        )
     X = _matrix(X)
     return Rows(X, _like(X, y, "y"), _like(X, sample_weight, "sample_weight"), offset, names)
 

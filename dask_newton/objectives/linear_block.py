@@ -143,11 +143,11 @@ class LinearBlock:
             grad: Array = 0.0
             rows = []
             for i in indices:
-                z = margins[i] if margins else self._margins(W, cuts[i], self.offset)
-                dz: Array = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
-                first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
-                curvature = None
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
+                    z = margins[i] if margins else self._margins(W, cuts[i], self.offset)
+                    dz: Array = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
+                    first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
+                    curvature = None
                     if gradient:
                         value, g, curvature = self.loss.linearize(self.y[cuts[i]], first)
                         grad = grad + self._transposed(self.weigh(g, cuts[i]), cuts[i])

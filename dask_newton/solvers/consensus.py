@@ -143,7 +143,7 @@ def _finish(state: BlockState, z: Array, k: int, scaling: float, options: Newton
         if snapshot is not None:
             rho = spectral_penalty(snapshot, now, rho, k, options.correlation)
         snapshot = now
-    rho = min(max(rho, 1e-8 * state.first, state.floor), 1e8 * state.first)
+    rho = max(min(max(rho, 1e-8 * state.first), 1e8 * state.first), state.floor)
     return replace(state, y=y, rho=rho, snapshot=snapshot)
 
 

@@ -55,6 +55,8 @@ class NewtonCholesky(Solver[PointState]):
         """Solve with the Hessian and search along the direction."""
         point = state.point
         assert point.hessian is not None
+        if not np.all(np.isfinite(point.hessian)):
+            return PointState.at(problem, point, Status.NAN), Info(0.0, note="nan")
         P, note = newton_direction(problem, point.hessian, point.gradient)
         if not np.vdot(P, point.gradient) < 0:
             P, note = -point.gradient, "steepest descent"

@@ -1,9 +1,11 @@
 """The demonstration as a new user starts it: its own process, three solvers, the optimum."""
 
+import importlib
 import importlib.metadata
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import click
 import pytest
@@ -12,9 +14,11 @@ from click.testing import CliRunner
 from dask_newton.cli import main
 from dask_newton.data import verify_dataset
 
+MODULE = importlib.import_module("dask_newton.cli.demo")  # as an attribute the name is that of the command
+
 # solver, objective, gap, accuracy, passes, rounds, MB sent, seconds; for scikit-learn only some of them
 ROW = re.compile(
-    r"^ ?(\S+) +(0\.\d{10}) +(-?\d\.\de[+-]\d\d)? +(0\.\d{4}) +(?:(\d+) +(\d+) +([\d.]+) +)?([\d.]+) *$", re.MULTILINE
+    r"^ ?(\S+) +(0\.\d{8}) +(-?\d\.\de[+-]\d\d)? +(0\.\d{4}) +(?:(\d+) +(\d+) +([\d.]+) +)?([\d.]+) *$", re.MULTILINE
 )
 
 
@@ -30,13 +34,13 @@ def test_demo(tmp_path):
     assert list(rows) == ["scikit-learn", "newton-admm", "giant", "newton-cholesky"], run.stdout
     for name, (objective, gap, accuracy, passes, rounds, sent, _) in rows.items():
         assert float(accuracy) == 0.9764  # 290 of the 297 test digits
-        assert objective.startswith("0.21620032")
+        assert objective.startswith("0.2162003")
         if name != "scikit-learn":
             assert abs(float(gap)) < 1e-6
             assert 0 < int(passes) <= int(rounds) <= 2 * int(passes)
             assert float(sent) > 0.1
     assert (tmp_path / "kept/convergence.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert verify_dataset(tmp_path / "kept/digits.zarr") == 8 + 8 + 1 + 2 + 2 + 1
+    assert verify_dataset(tmp_path / "kept/digits.zarr") == 4 + 4 + 1 + 1 + 1 + 1
     assert sorted(entry.name for entry in (tmp_path / "kept").iterdir()) == ["convergence.png", "digits.zarr"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
 
@@ -44,7 +48,6 @@ def test_demo(tmp_path):
 @pytest.fixture
 def without_cluster(monkeypatch, tmp_path):
     """The same on the threads of this process, in little time."""
-    from contextlib import contextmanager
 
     class Nobody:
         def run(self, function):
@@ -54,8 +57,8 @@ def without_cluster(monkeypatch, tmp_path):
     def here(scheduler, workers):
         yield Nobody()
 
-    monkeypatch.setattr("dask_newton.cli.demo.compute_on", here)
-    monkeypatch.setattr("dask_newton.cli.demo.SOLVERS", ("newton-cholesky",))
+    monkeypatch.setattr(MODULE, "compute_on", here)
+    monkeypatch.setattr(MODULE, "SOLVERS", ("newton-cholesky",))
     monkeypatch.chdir(tmp_path)
 
 
@@ -79,7 +82,7 @@ def test_a_picture_that_cannot_be_written_is_no_failure(without_cluster, tmp_pat
 
 
 def test_a_gap_is_a_failure(without_cluster, monkeypatch):
-    monkeypatch.setattr("dask_newton.cli.demo.GAP", 1e-30)
+    monkeypatch.setattr(MODULE, "GAP", 1e-30)
     result = CliRunner().invoke(main, ["demo", "--no-plot"])
     assert result.exit_code == 1
     assert "from the optimum" in result.output

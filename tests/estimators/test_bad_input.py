@@ -94,6 +94,11 @@ def test_strings_in_x():
         LogisticRegression().fit(da.from_array(X.astype(str), chunks=(20, -1)), blocks(Y))
 
 
+def test_other_dask_collections_are_not_pulled_into_memory():
+    with pytest.raises(TypeError, match=r"Delayed\w*; give a Dask array, such as X\.to_dask_array"):
+        LogisticRegression().fit(dask.delayed(X), Y)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

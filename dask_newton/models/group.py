@@ -1,4 +1,4 @@
-"""Fitted estimators <-> Zarr groups: arrays and JSON, nothing that is executed when it is read.
+"""Save and load models.
 
 A model is a Zarr v3 group with the arrays ``coef`` and ``intercept``, the coordinates ``class`` and ``feature``,
 a sub-group ``history`` with one array per recorded quantity, and attributes. The class of the estimator and its
@@ -18,16 +18,15 @@ import zarr
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.data.atomic import replacing
-from dask_newton.data.columns import Column
 from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import DatasetError
-from dask_newton.data.reader import array_of, open_group
-from dask_newton.data.rows import plain_dtype
+from dask_newton.data.reader import open_group
 from dask_newton.data.writer import _consolidate as consolidate
 from dask_newton.estimators import LogisticRegression
 from dask_newton.history import History
 from dask_newton.minimize import Result
-from dask_newton.model_json import (
+from dask_newton.models.arrays import read_array, read_history, write_array, write_history
+from dask_newton.models.parameters import (
     ModelError,
     decode,
     decode_parameters,
@@ -38,7 +37,7 @@ from dask_newton.model_json import (
 )
 from dask_newton.solvers import Status
 
-__all__ = ["ModelError", "is_model", "load_model", "save_model"]
+__all__ = ["is_model", "load_model", "save_model"]
 
 # A new estimator that can be saved is one entry here.
 ESTIMATORS: dict[str, type[Any]] = {cls.__name__: cls for cls in (LogisticRegression,)}
@@ -95,7 +94,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
     with replacing(path, overwrite=overwrite) as partial:
         group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=attributes)
         _write_arrays(group, estimator)
-        _write_history(group.create_group("history"), estimator.history_)
+        write_history(group.create_group("history"), estimator.history_)
         verify_group(group, str(path))
         consolidate(partial / "history")
         consolidate(partial)
@@ -135,7 +134,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         verify_group(group, where)
         estimator = _make_estimator(attributes, where)
         _set_arrays(estimator, group, where)
-        _set_fitted(estimator, attributes, _read_history(where))
+        _set_fitted(estimator, attributes, read_history(where))
     except ModelError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, FileNotFoundError) as error:
@@ -187,15 +186,9 @@ def _write_arrays(group: zarr.Group, estimator: Any) -> None:
     if hasattr(estimator, "feature_names_in_"):
         columns["feature"] = (_text(estimator.feature_names_in_, "feature name"), ("feature",))
     for name, (values, dims) in columns.items():
-        _write_array(group, name, values, dims)
+        write_array(group, name, values, dims)
     if classes is not None:
         group.attrs["class_dtype"] = classes.dtype.str
-
-
-def _write_array(group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...]) -> None:
-    column = Column.create(group, name, values, max(1, len(values)), True, dims)
-    column.append(values)
-    column.finish()
 
 
 def _text(labels: np.ndarray, what: str) -> np.ndarray:
@@ -209,17 +202,12 @@ def _text(labels: np.ndarray, what: str) -> np.ndarray:
     return labels.astype(np.dtypes.StringDType())
 
 
-def _read_array(group: zarr.Group, name: str, where: str) -> np.ndarray | None:
-    array = array_of(group, name, where)
-    return None if array is None else np.asarray(array[:]).astype(plain_dtype(array, where))
-
-
 def _set_arrays(estimator: Any, group: zarr.Group, where: str) -> None:
     def require(fits: bool, finding: str) -> None:
         if not fits:
             raise ModelError(f"The model {where} is damaged or was edited: {finding}.")
 
-    arrays = {name: _read_array(group, name, where) for name in ("coef", "intercept", "class", "feature")}
+    arrays = {name: read_array(group, name, where) for name in ("coef", "intercept", "class", "feature")}
     coef, intercept, classes, features = arrays.values()
     require(coef is not None and intercept is not None, "it needs the arrays 'coef' and 'intercept'")
     assert coef is not None and intercept is not None
@@ -273,46 +261,12 @@ def _set_fitted(estimator: Any, attributes: Mapping[str, Any], history: History)
     rows = [np.atleast_2d(estimator.coef_).T]
     if estimator.fit_intercept:
         rows.append(np.atleast_2d(estimator.intercept_))
-    value, norm, no_state = decode(fitted["objective"]), decode(fitted["gradient_norm"]), None
-    status, n_iter = Status(fitted["status"]), fitted["n_iter"]
-    estimator.result_ = Result(np.concatenate(rows), value, norm, status, n_iter, history, no_state)  # type: ignore[arg-type]
-
-
-# History
-
-
-def _write_history(group: zarr.Group, history: History) -> None:
-    names = list(dict.fromkeys(name for record in history for name in record))
-    for name in names:
-        present = [i for i, record in enumerate(history) if name in record]
-        values = [history[i][name] for i in present]
-        filled = np.full(len(history), "" if isinstance(values[0], str) else np.nan, dtype=object)
-        filled[present] = values
-        dtype = np.asarray(values if len(present) == len(history) else filled.tolist()).dtype
-        _write_array(group, name, filled.astype(dtype), ("iteration",))
-        if len(present) < len(history):
-            group[name].attrs["present"] = present  # some solvers record a quantity in some iterations only
-    group.attrs.update({"solver": history.solver, "columns": names})
-    verify_group(group, "history")
-
-
-def _read_history(where: str) -> History:
-    group, place = open_group(Path(where, "history"))
-    verify_group(group, place)
-    attributes: dict[str, Any] = group.attrs.asdict()
-    values: dict[str, list[Any]] = {}
-    present: dict[str, set[int]] = {}
-    for name in attributes["columns"]:
-        array = _read_array(group, name, where)
-        if array is None:
-            raise ModelError(f"The model {where} is damaged: its history has no {name!r}.")
-        values[name] = array.tolist()
-        noted: dict[str, Any] = group[name].attrs.asdict()
-        present[name] = set(noted.get("present", range(len(array))))
-    lengths = {len(column) for column in values.values()}
-    if len(lengths) > 1:
-        raise ModelError(f"The model {where} is damaged: the columns of its history differ in length.")
-    records = [
-        {name: values[name][i] for name in values if i in present[name]} for i in range(max(lengths, default=0))
-    ]
-    return History(attributes["solver"], records)
+    estimator.result_ = Result(
+        W=np.concatenate(rows),
+        value=decode(fitted["objective"]),
+        gradient_norm=decode(fitted["gradient_norm"]),
+        status=Status(fitted["status"]),
+        n_iter=fitted["n_iter"],
+        history=history,
+        state=None,
+    )

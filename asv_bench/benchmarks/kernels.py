@@ -1,0 +1,86 @@
+"""The arithmetic of one block against plain NumPy: two matrix products and what lies between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+
+from dask_newton.losses import Logistic, Softmax
+from dask_newton.objectives.linear_block import LinearBlock
+
+from . import problems
+
+SHAPES = {  # rows (small, full), features, classes, dtype
+    "tall": ((50_000, 1_000_000), 28, 2, np.float64),
+    "pixels": ((6_000, 60_000), 784, 10, np.float32),
+    "images": ((2_000, 50_000), 3072, 10, np.float32),
+}
+
+
+class Kernels:
+    """Value and gradient, Hessian product and Gram matrix."""
+
+    params = (tuple(SHAPES), ("dask_newton", "numpy"))
+    param_names = ("shape", "by")
+    timeout = 600
+
+    def setup(self, shape: str, by: str) -> None:
+        rows, p, classes, dtype = SHAPES[shape]
+        n, rng = rows[problems.FULL], np.random.default_rng(0)
+        self.K = 1 if classes == 2 else classes
+        self.X = rng.standard_normal((n, p), dtype=np.float32).astype(dtype)
+        self.y = rng.integers(0, classes, n)
+        self.W = rng.standard_normal((p, self.K)) / np.sqrt(p)
+        self.V = rng.standard_normal((p, self.K))
+        loss = Logistic() if self.K == 1 else Softmax(classes)
+        y = self.y.astype(dtype) if self.K == 1 else self.y
+        self.block = LinearBlock(self.X, y, None, None, loss, fit_intercept=False)
+        self.curvature = self.block.ray(self.W).curvature
+        self.P = self._probabilities()
+        self.d = (self.P * (1 - self.P)).mean(axis=1).astype(dtype)
+        self._compare(by)
+
+    def _compare(self, by: str) -> None:
+        """Refuse to time two sides that do not compute the same."""
+        if by == "numpy":
+            ours, theirs = self.block.ray(self.W), self._value_gradient()
+            np.testing.assert_allclose(float(ours.values[0]), theirs[0], rtol=1e-4)
+            np.testing.assert_allclose(ours.gradient, theirs[1], rtol=1e-2, atol=1e-3 * np.abs(theirs[1]).max())
+            product = self.block.hess_mul(self.curvature, self.V)
+            np.testing.assert_allclose(product, self._hess_mul(), rtol=1e-2, atol=1e-3 * np.abs(product).max())
+
+    def time_value_gradient(self, shape: str, by: str) -> None:
+        self.block.ray(self.W) if by == "dask_newton" else self._value_gradient()
+
+    def time_hessian_product(self, shape: str, by: str) -> None:
+        self.block.hess_mul(self.curvature, self.V) if by == "dask_newton" else self._hess_mul()
+
+    def time_gram(self, shape: str, by: str) -> None:
+        if by == "dask_newton":
+            self.block.grams(self.curvature, [_mean_diagonal])
+        else:
+            self.X.T @ (self.X * self.d[:, None])
+
+    def _probabilities(self) -> np.ndarray:
+        Z = self.X @ self.W.astype(self.X.dtype)
+        return scipy.special.expit(Z) if self.K == 1 else scipy.special.softmax(Z, axis=1)
+
+    def _value_gradient(self) -> tuple[float, np.ndarray]:
+        Z = self.X @ self.W.astype(self.X.dtype)
+        if self.K == 1:
+            value = np.logaddexp(0, Z[:, 0]).sum() - self.y @ Z[:, 0]
+            return float(value), self.X.T @ (scipy.special.expit(Z) - self.y[:, None]).astype(self.X.dtype)
+        log_p = scipy.special.log_softmax(Z, axis=1)
+        rows = np.arange(len(self.y))
+        R = np.exp(log_p)
+        R[rows, self.y] -= 1
+        return float(-log_p[rows, self.y].sum(dtype=np.float64)), self.X.T @ R
+
+    def _hess_mul(self) -> np.ndarray:
+        Z, P = self.X @ self.V.astype(self.X.dtype), self.P
+        U = P * (1 - P) * Z if self.K == 1 else P * (Z - (P * Z).sum(axis=1, keepdims=True))
+        return self.X.T @ U.astype(self.X.dtype)
+
+
+def _mean_diagonal(loss, curvature):
+    return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs

@@ -1,0 +1,129 @@
+"""The problems: real ones from scikit-learn, and imitations of larger ones, drawn with fixed seeds.
+
+Small by default; in full size with the environment variable DASK_NEWTON_BENCH=full. All have l2 penalty, C = 1 (images:
+0.1), and no intercept, so that a certified bound of the gap exists.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.special import log_expit, log_softmax
+from sklearn.datasets import load_breast_cancer, load_digits
+
+FULL = os.environ.get("DASK_NEWTON_BENCH") == "full"
+SIZES = {  # rows: small, full
+    "tall": (50_000, 1_000_000), "pixels": (3_000, 60_000), "images": (2_000, 50_000),
+}
+NAMES = ("digits", "breast_cancer", *SIZES)
+REGULARISATION = {"images": 0.1}  # C
+SLICE = 10_000  # rows drawn at a time
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A classification problem and its objective, the mean loss plus ``norm(w)^2 / (2 C n)``."""
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+
+    @property
+    def C(self) -> float:
+        return REGULARISATION.get(self.name, 1.0)
+
+    @property
+    def n_outputs(self) -> int:
+        classes = len(np.unique(self.y))
+        return 1 if classes == 2 else classes
+
+    @property
+    def n_coefficients(self) -> int:
+        return self.X.shape[1] * self.n_outputs
+
+    def objective(self, coef: np.ndarray) -> float:
+        """Evaluate F in float64, for coefficients of any library: shape (n_outputs, n_features)."""
+        total = 0.0
+        for start in range(0, len(self.y), SLICE):
+            y = self.y[start : start + SLICE].astype(int)
+            z = self.X[start : start + SLICE].astype(np.float64) @ coef.T
+            if self.n_outputs == 1:
+                total -= log_expit(np.where(y == 1, z[:, 0], -z[:, 0])).sum()
+            else:
+                total -= log_softmax(z, axis=1)[np.arange(len(y)), y].sum()
+        return float(total + np.vdot(coef, coef) / (2 * self.C)) / len(self.y)
+
+
+def make(name: str) -> Problem:
+    """Make a problem by name."""
+    if name in SIZES:
+        n = SIZES[name][FULL]
+        return Problem(name, *{"tall": _tall, "pixels": _pixels, "images": _images}[name](n))
+    X, y = (load_digits if name == "digits" else load_breast_cancer)(return_X_y=True)
+    X = X / 16 if name == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
+    return Problem(name, X, y)
+
+
+def _slices(n: int, seed: int) -> list[tuple[slice, np.random.Generator]]:
+    starts = range(0, n, SLICE)
+    return [(slice(i, min(i + SLICE, n)), np.random.default_rng([seed, i])) for i in starts]
+
+
+def _tall(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """28 correlated measurements, covariance of condition 10,000; labels from a logistic model, a few of them wrong."""
+    p, rng = 28, np.random.default_rng(10)
+    rotation = np.linalg.qr(rng.standard_normal((p, p)))[0]
+    scales = np.geomspace(1, 1e-2, p)
+    w = rng.standard_normal(p)  # of the independent components, so that each of them matters
+    X, y = np.empty((n, p)), np.empty(n, np.int64)
+    for rows, rng in _slices(n, 11):
+        z = rng.standard_normal((rows.stop - rows.start, p))
+        X[rows] = (z * scales) @ rotation
+        label = rng.random(len(z)) < 1 / (1 + np.exp(-z @ w / 3))
+        y[rows] = label ^ (rng.random(len(z)) < 0.05)
+    return X, y
+
+
+def _pixels(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """28 x 28 grey images: smooth strokes of ten kinds, mostly zero, the border always."""
+    rng = np.random.default_rng(20)
+
+    def smooth(*shape: int) -> np.ndarray:
+        fields = gaussian_filter(rng.standard_normal((*shape, 28, 28)), (*[0] * len(shape), 2, 2))
+        return fields / fields.std(axis=(-2, -1), keepdims=True)
+
+    kinds, styles = smooth(10, 4), smooth(40)  # four ways to write each class, and what all of them share
+    distance = np.hypot(*np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5))
+    window = np.exp(-((distance / 11) ** 4))
+    X, y = np.empty((n, 784), np.float32), np.empty(n, np.int64)
+    for rows, rng in _slices(n, 21):
+        m = rows.stop - rows.start
+        y[rows] = rng.integers(0, 10, m)
+        ink = kinds[y[rows], rng.integers(0, 4, m)].reshape(m, -1)
+        ink = ink + 0.15 * rng.standard_normal((m, 40)) @ styles.reshape(40, -1)
+        X[rows] = np.round(np.clip(0.6 * ink * window.ravel() - 0.2, 0, 1) * 255) / 255
+    return X, y
+
+
+def _images(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """32 x 32 images of three colours, with the spectrum of photographs and a faint trace of the class."""
+    rng = np.random.default_rng(30)
+    frequency = np.hypot(np.fft.fftfreq(32, 1 / 32)[:, None], np.fft.rfftfreq(32, 1 / 32))
+    amplitude = (1 + frequency) ** -1.5
+
+    def scenes(rng: np.random.Generator, *shape: int) -> np.ndarray:
+        noise = np.fft.rfft2(rng.standard_normal((*shape, 32, 32), dtype=np.float32))
+        return np.fft.irfft2(noise * amplitude, s=(32, 32)).astype(np.float32)
+
+    spread = scenes(rng, 200).std()
+    traces = scenes(rng, 10, 3) / spread
+    X, y = np.empty((n, 3072), np.float32), np.empty(n, np.int64)
+    for rows, rng in _slices(n, 31):
+        m = rows.stop - rows.start
+        y[rows] = rng.integers(0, 10, m)
+        grey, colour = scenes(rng, m, 1) / spread, scenes(rng, m, 3) / spread
+        X[rows] = (grey + 0.3 * colour + 0.1 * traces[y[rows]]).reshape(m, -1)
+    return X, y

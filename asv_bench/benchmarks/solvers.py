@@ -1,0 +1,159 @@
+"""Every solver on every problem: what a fit takes, what it sends, and how near the optimum it ends."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+
+from dask_newton import LogisticRegression
+from dask_newton.solvers import SOLVERS
+
+from . import common, problems
+
+NAMES = problems.NAMES
+HOUR = 3600
+
+
+class Fit:
+    """A fit in eight blocks, in this process."""
+
+    params = (NAMES, ("auto", *SOLVERS))
+    param_names = ("problem", "solver")
+    timeout = HOUR
+    rounds = 1
+    repeat = (1, 5, 20.0)
+    number = 1
+    warmup_time = 0
+
+    def setup_cache(self) -> dict[str, dict[str, Any]]:
+        return common.prepare(NAMES)
+
+    setup_cache.timeout = HOUR
+
+    def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        self.problem = common.load(name)
+        if common.refuses(solver, self.problem):
+            raise NotImplementedError(f"{solver} refuses {self.problem.n_coefficients} coefficients")
+
+    def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        common.fit(self.problem, solver)
+
+    def peakmem_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        common.fit(self.problem, solver)
+
+    def track_passes(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> int:
+        return common.fit(self.problem, solver).n_passes_
+
+    track_passes.unit = "passes"
+
+    def track_rounds(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> int:
+        return common.fit(self.problem, solver).n_rounds_
+
+    track_rounds.unit = "rounds"
+
+    def track_megabytes(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
+        last = common.fit(self.problem, solver).history_[-1]
+        return (last["bytes_up"] + last["bytes_down"]) / 1e6
+
+    track_megabytes.unit = "MB"
+
+    def track_relative_gap(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
+        optimum = prepared[name]["optimum"]
+        gap = (self.problem.objective(common.fit(self.problem, solver).coef_) - optimum) / optimum
+        return max(gap, 1e-16)  # below rounding a gap has no meaning, and a web page draws its logarithm
+
+    track_relative_gap.unit = "relative gap"
+
+
+class FitOnCluster:
+    """The same on two worker processes of this machine."""
+
+    params = (("digits", "tall"), ("auto", *SOLVERS))
+    param_names = ("problem", "solver")
+    timeout = HOUR
+    rounds = 1
+    repeat = (1, 3, 20.0)
+    number = 1
+    warmup_time = 0
+
+    def setup_cache(self) -> dict[str, dict[str, Any]]:
+        return common.prepare(self.params[0])
+
+    setup_cache.timeout = HOUR
+
+    def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        from distributed import Client, LocalCluster
+
+        self.problem = common.load(name)
+        self.cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+        self.client = Client(self.cluster)
+        common.fit(self.problem, solver, tol=1.0)  # workers import the library once
+
+    def teardown(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        self.client.close()
+        self.cluster.close()
+
+    def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        common.fit(self.problem, solver)
+
+
+class SpeedupOverSklearn:
+    """Seconds of scikit-learn to a relative gap of 1e-6, divided by ours, measured in the same run.
+
+    Both get the same ladder of tolerances. What counts is the time of the whole fit at the loosest that reaches the gap,
+    for scikit-learn at its faster solver of the two.
+    """
+
+    params = (NAMES, ("newton-cholesky", "newton-cg"))
+    param_names = ("problem", "sklearn_solver")
+    timeout = 2 * HOUR
+    GAP = 1e-6
+    TOLERANCES = tuple(10.0**-k for k in range(2, 11))
+
+    def setup_cache(self) -> dict[str, dict[str, Any]]:
+        return common.prepare(NAMES)
+
+    setup_cache.timeout = HOUR
+
+    def setup(self, prepared: dict[str, dict[str, Any]], name: str, sklearn_solver: str) -> None:
+        self.problem = common.load(name)
+        if common.refuses(sklearn_solver, self.problem):
+            raise NotImplementedError("scikit-learn would factor a Hessian of several thousand rows")
+
+    def track_speedup(self, prepared: dict[str, dict[str, Any]], name: str, sklearn_solver: str) -> float:
+        problem, optimum = self.problem, prepared[name]["optimum"]
+
+        def ours(tol: float) -> Any:
+            return LogisticRegression(C=problem.C, fit_intercept=False, tol=tol, max_iter=300)
+
+        def theirs(tol: float) -> Any:
+            return SklearnLogisticRegression(
+                C=problem.C, fit_intercept=False, solver=sklearn_solver, tol=tol, max_iter=1000
+            )
+
+        return self._seconds(problem, optimum, theirs) / self._seconds(problem, optimum, ours)
+
+    track_speedup.unit = "times"
+
+    def _seconds(self, problem: problems.Problem, optimum: float, make: Any) -> float:
+        for tol in self.TOLERANCES:
+            clf, seconds = self._timed(problem, make(tol))
+            if (problem.objective(clf.coef_) - optimum) / optimum <= self.GAP:
+                break
+        else:
+            raise RuntimeError(f"{make(0.1)} does not come within {self.GAP} of the optimum of {problem.name}.")
+        again = [self._timed(problem, make(tol))[1] for _ in range(2 if seconds > 5 else 4)]
+        return statistics.median([seconds, *again])
+
+    @staticmethod
+    def _timed(problem: problems.Problem, clf: Any) -> tuple[Any, float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the gap is judged, not the status
+            began = time.perf_counter()
+            clf.fit(problem.X, problem.y)
+            return clf, time.perf_counter() - began

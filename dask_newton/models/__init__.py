@@ -1,0 +1,10 @@
+"""Fitted estimators <-> Zarr groups: arrays and JSON, nothing that is executed when it is read.
+
+``parameters`` turns parameters and solvers into JSON and back, ``arrays`` writes arrays and histories with checksums,
+and ``group`` puts both together. An estimator that can be saved is one entry in ``group.ESTIMATORS``.
+"""
+
+from dask_newton.models.group import is_model, load_model, save_model
+from dask_newton.models.parameters import ModelError
+
+__all__ = ["ModelError", "is_model", "load_model", "save_model"]

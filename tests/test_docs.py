@@ -1,0 +1,162 @@
+"""What the documentation says is so: its code runs, its names exist, its numbers are those of the code."""
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import dask_newton
+from dask_newton.estimators import auto
+from dask_newton.solvers import SOLVERS, NewtonCholesky, SampledNewton
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PUBLIC = ("solvers", "losses", "penalties", "local", "blocks", "data", "estimators")
+# In the __all__ of a package for the sake of the library itself; no part of what is promised to users.
+INTERNAL = {"SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
+
+
+def text(*parts: str) -> str:
+    return ROOT.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def documented() -> list[tuple[str, str]]:
+    """Return (module, name) of every entry of the API page."""
+    module, names = "", []
+    for line in text("docs", "api.rst").splitlines():
+        if found := re.match(r"\.\. currentmodule:: (\S+)", line):
+            module = found[1]
+        elif found := re.match(r"   (\w+)$", line):
+            names.append((module, found[1]))
+    return names
+
+
+def python_blocks(page: str) -> list[str]:
+    """Return the code blocks of a page that are meant to run."""
+    blocks = re.findall(r"\.\. code-block:: python\n((?:   :.*\n)*)\n((?:(?:   .*)?\n)+)", page)
+    return [re.sub(r"^   ", "", code, flags=re.M) for options, code in blocks if "no-test" not in options]
+
+
+def modules() -> list[str]:
+    found = pkgutil.walk_packages(dask_newton.__path__, "dask_newton.")
+    return ["dask_newton", *(module.name for module in found if not module.name.endswith("__main__"))]
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    """Whatever draws, draws into memory."""
+    before = matplotlib.get_backend()
+    matplotlib.use("agg")
+    yield
+    matplotlib.use(before)
+
+
+def test_the_python_code_of_the_readme_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", text("README.md"), flags=re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    score, converged, _ = capsys.readouterr().out.splitlines()[0].split()
+    assert float(score) > 0.95 and converged == "True"
+
+
+def test_the_readme_holds_the_two_commands_each_on_a_line_of_its_own():
+    lines = text("README.md").splitlines()
+    assert "pip install . && dask-newton demo" in lines
+    assert "pip install '.[test]' && pytest" in lines
+
+
+def test_the_readme_lists_exactly_the_solvers_that_there_are():
+    listed = re.findall(r"^\| `([\w-]+)` \|", text("README.md"), flags=re.M)
+    assert sorted(listed) == sorted(SOLVERS)
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", text("README.md")):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["quickstart.rst", "extending.rst"])
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    blocks = python_blocks(text("docs", page))
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    for code in blocks:
+        exec(compile(code, page, "exec"), namespace)
+    if page == "extending.rst":
+        printed = capsys.readouterr().out
+        assert printed.count("converged") == 2
+        assert namespace["result"].W[:, 0] == pytest.approx([0.5, -0.3, 0.0, 1.0], abs=0.05)  # what the counts were drawn from
+
+
+def test_every_solver_has_a_section_and_the_rules_of_auto_are_those_of_the_code():
+    page = text("docs", "solvers.rst")
+    sections = re.findall(r"^([\w-]+)\n-+$", page, flags=re.M)
+    assert set(SOLVERS) <= set(sections)
+    assert rf":math:`q K \le {NewtonCholesky().max_dim}`" in page.replace(r"` and :math:`", "` ").replace(" `", "`") or (
+        rf"q K \le {NewtonCholesky().max_dim}" in page
+    )
+    assert rf"q \le {SampledNewton().max_features}" in page
+    assert auto._CHEAP_HESSIAN == 1e9 and r"q^2 \le 10^9" in page
+
+
+@pytest.mark.parametrize(("module", "name"), documented(), ids=lambda part: part.rpartition(".")[2])
+def test_every_name_of_the_api_page_exists_and_has_a_docstring(module, name):
+    assert getattr(importlib.import_module(module), name).__doc__
+
+
+def test_every_public_name_is_on_the_api_page():
+    listed = {name for _, name in documented()}
+    public = {*dask_newton.__all__} - {"__version__"}
+    for package in PUBLIC:
+        public |= set(importlib.import_module(f"dask_newton.{package}").__all__)
+    assert public - INTERNAL <= listed
+
+
+def test_every_setting_is_explained():
+    import yaml
+
+    page = text("docs", "configuration.rst")
+    for section, settings in yaml.safe_load(text("dask_newton", "dask_newton.yaml"))["dask-newton"].items():
+        for key in settings:
+            assert f"``{section}.{key}``" in page, key
+
+
+def test_every_command_is_on_the_page_of_the_command_line():
+    from dask_newton.cli import main
+
+    page = text("docs", "cli.rst")
+    for name, command in main.commands.items():
+        for words in [[name], *([name, child] for child in getattr(command, "commands", {}))]:
+            assert f"generated/cli-dask-newton-{'-'.join(words)}.txt" in page
+
+
+@pytest.mark.parametrize("module", modules())
+def test_examples_in_docstrings_are_true(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_the_docstring_of_the_estimator_has_an_example():
+    (test,) = [t for t in doctest.DocTestFinder().find(dask_newton.LogisticRegression) if t.name == "LogisticRegression"]
+    assert test.examples
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("plot_*.py")))
+def test_an_example_runs_as_a_script(script, tmp_path):
+    picture = [str(tmp_path / "picture.svg")] if script == "plot_quickstart.py" else []
+    environment = {
+        **os.environ, "MPLBACKEND": "agg", "MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error::sklearn.exceptions.ConvergenceWarning", str(ROOT / "examples" / script), *picture],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(Path(path).stat().st_size for path in picture)
