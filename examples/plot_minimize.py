@@ -2,13 +2,13 @@
 The functional interface: objectives, solvers, callbacks
 ========================================================
 
-Estimators are a thin layer. Below it there is an objective over blocks, a solver that is a frozen set of hyper-parameters,
-and one loop, :func:`dask_newton.minimize`.
+Estimators are a thin layer. Below it there is an objective over blocks, a solver that is a frozen set of
+hyper-parameters, and one loop, :func:`dask_newton.minimize`.
 """
 
 # %%
-# An objective is made of blocks of rows, each with its loss, and a penalty of the coefficients. Here the blocks are in a
-# list, without Dask; ``DaskBlocks.from_delayed`` makes them where Dask computes.
+# An objective is made of blocks of rows, each with its loss, and a penalty of the coefficients. Here the blocks are
+# in a list, without Dask; ``DaskBlocks.from_delayed`` makes them where Dask computes.
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -33,7 +33,8 @@ problem = LinearObjective.from_blocks(blocks, blocks.place(rows), L2(1 / len(y))
 print("coefficients", problem.shape, "rows", problem.n_rows)
 
 # %%
-# Every public method of an objective is exactly one pass: one broadcast, work on every block, one sum. The meter counts.
+# Every public method of an objective is exactly one pass: one broadcast, work on every block, one sum. The meter
+# counts.
 
 before = blocks.meter.snapshot()
 point = problem.at(np.zeros(problem.shape))
@@ -41,8 +42,8 @@ print("value at zero", round(point.value, 6), "which is log 2")
 print({name: count - before[name] for name, count in blocks.meter.snapshot().items()})
 
 # %%
-# Solvers are frozen dataclasses: they can be printed, compared, and changed by ``dataclasses.replace``. A callback gets
-# the record of every iteration.
+# Solvers are frozen dataclasses: they can be printed, compared, and changed by ``dataclasses.replace``. A callback
+# gets the record of every iteration.
 
 
 def show(record):

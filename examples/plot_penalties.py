@@ -22,9 +22,10 @@ X = da.from_array(X, chunks=(143, -1))
 y = da.from_array(data.target, chunks=143)
 
 # %%
-# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not differentiable;
-# ``solver="auto"`` takes Newton-ADMM, which approaches the optimum by consensus and then finishes by Newton steps on the
-# face of non-zero coefficients. With ``warm_start`` each fit begins at the solution for the previous ``C``.
+# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not
+# differentiable; ``solver="auto"`` takes Newton-ADMM, which approaches the optimum by consensus and then finishes
+# by Newton steps on the face of non-zero coefficients. With ``warm_start`` each fit begins at the solution for the
+# previous ``C``.
 
 strengths = np.geomspace(3e-3, 1.0, 14)
 clf = LogisticRegression(l1_ratio=1.0, warm_start=True, max_iter=200)
@@ -40,8 +41,8 @@ for C in strengths:
 path = np.array(path)
 
 # %%
-# The zeros are exact, not small numbers, so that counting them is meaningful. A path need not be monotone: near the weakest
-# penalty "worst area" enters and "worst radius" gives way, as the two measure nearly the same.
+# The zeros are exact, not small numbers, so that counting them is meaningful. A path need not be monotone: near the
+# weakest penalty "worst area" enters and "worst radius" gives way, as the two measure nearly the same.
 
 print("solver:", clf.solver_.name)
 names = list(data.feature_names)

@@ -8,8 +8,9 @@ The picture in the README is made by ``python examples/plot_quickstart.py docs/_
 """
 
 # %%
-# The data: 1,797 images of handwritten digits, 64 pixels, ten classes. A chunk of rows is a *block*; here all blocks lie
-# in the memory of this process, and with a current ``dask.distributed`` client they would lie on its workers.
+# The data: 1,797 images of handwritten digits, 64 pixels, ten classes. A chunk of rows is a *block*; here all
+# blocks lie in the memory of this process, and with a current ``dask.distributed`` client they would lie on its
+# workers.
 
 import sys
 
@@ -23,11 +24,11 @@ from dask_newton.solvers import SOLVERS
 X, y = load_digits(return_X_y=True)
 X = da.from_array(X / 16, chunks=(225, -1))
 y = da.from_array(y, chunks=225)
-X
+print(X)
 
 # %%
-# A fit ends with a certificate: the largest entry of the gradient of the mean objective. It is compared with ``tol``, and
-# a fit that does not get there warns.
+# A fit ends with a certificate: the largest entry of the gradient of the mean objective. It is compared with
+# ``tol``, and a fit that does not get there warns.
 
 clf = LogisticRegression(C=1.0, tol=1e-9).fit(X, y)
 optimum = clf.result_.value

@@ -17,11 +17,11 @@ from dask_newton import LogisticRegression
 from dask_newton.data import dataset_info, make_softmax, open_dataset, save_splits, verify_dataset
 
 X, y, coef, intercept = make_softmax(60_000, 20, 3, chunk_rows=5_000, condition=10.0)
-X
+print(X)
 
 # %%
-# A data set is a Zarr v3 group with ``X``, ``y`` and names, and splits are its sub-groups. The group appears at its path
-# whole or not at all, after everything was read back and compared with its checksum.
+# A data set is a Zarr v3 group with ``X``, ``y`` and names, and splits are its sub-groups. The group appears at its
+# path whole or not at all, after everything was read back and compared with its checksum.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "softmax.zarr"
@@ -41,7 +41,7 @@ for name, split in dataset_info(path)["splits"].items():
 # Opening reads no data. A block is a chunk on disk unless ``chunk_rows`` says otherwise.
 
 train = open_dataset(path / "train")
-train.X
+print(train.X)
 
 # %%
 # An estimator takes the path itself. Labels, and sample weights if there are any, come along.
@@ -53,11 +53,11 @@ print(f"accuracy on unseen rows {clf.score(path / 'test'):.3f}, converged: {clf.
 # Prediction is lazy, chunk by chunk.
 
 probabilities = clf.predict_proba(path / "test")
-probabilities
+print(probabilities)
 
 # %%
-# The labels were drawn from known coefficients. Estimates scatter around them, more where a feature varies less: the
-# standard deviations of the features fall from 1 to 1/10 here.
+# The labels were drawn from known coefficients. Estimates scatter around them, more where a feature varies less:
+# the standard deviations of the features fall from 1 to 1/10 here.
 
 estimated = clf.coef_ - clf.coef_.mean(axis=0)
 figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")

@@ -147,7 +147,8 @@ class Dense:
                 W = np.where(self.mask == 1, shrunk, moved)
                 if np.vdot(V - W, W - old) > 0:
                     t = 1.0  # restart: the momentum points uphill
-                old, V, t = W, W + (t - 1) / ((1 + (1 + 4 * t * t) ** 0.5) / 2) * (W - old), (1 + (1 + 4 * t * t) ** 0.5) / 2
+                later = (1 + (1 + 4 * t * t) ** 0.5) / 2
+                old, V, t = W, W + (t - 1) / later * (W - old), later
         free = ((W != 0) | (self.mask == 0)).ravel() if l1 else np.ones(W.size, bool)
         signs = (l1 * self.mask * np.sign(W)).ravel()[free]
         for _ in range(30):
@@ -245,7 +246,9 @@ def cuts(n: int, m: int, layout: str = "equal") -> list[int]:
     return list(np.round(n * np.cumsum(share / share.sum())[:-1]).astype(int))
 
 
-def parts(model: Dense, m: int = 4, layout: str = "equal", dtype: str = "float64", move: Any = None) -> list[LinearBlock]:
+def parts(
+    model: Dense, m: int = 4, layout: str = "equal", dtype: str = "float64", move: Any = None
+) -> list[LinearBlock]:
     """Cut a dense model into blocks.
 
     Parameters
@@ -308,7 +311,8 @@ def known(
     if order is not None:
         model = Dense(
             model.X[order], model.y[order], model.weight[order],
-            model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0, model.loss, fit_intercept, model.penalty,
+            model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0, model.loss, fit_intercept,
+            model.penalty,
         )
     return Known(objective(parts(model, m, layout, dtype, move), model.penalty), W, optimum, model)
 

@@ -92,16 +92,15 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     if page == "extending.rst":
         printed = capsys.readouterr().out
         assert printed.count("converged") == 2
-        assert namespace["result"].W[:, 0] == pytest.approx([0.5, -0.3, 0.0, 1.0], abs=0.05)  # what the counts were drawn from
+        drawn_from = [0.5, -0.3, 0.0, 1.0]
+        assert namespace["result"].W[:, 0] == pytest.approx(drawn_from, abs=0.05)
 
 
 def test_every_solver_has_a_section_and_the_rules_of_auto_are_those_of_the_code():
     page = text("docs", "solvers.rst")
     sections = re.findall(r"^([\w-]+)\n-+$", page, flags=re.M)
     assert set(SOLVERS) <= set(sections)
-    assert rf":math:`q K \le {NewtonCholesky().max_dim}`" in page.replace(r"` and :math:`", "` ").replace(" `", "`") or (
-        rf"q K \le {NewtonCholesky().max_dim}" in page
-    )
+    assert rf"q K \le {NewtonCholesky().max_dim}" in page
     assert rf"q \le {SampledNewton().max_features}" in page
     assert auto._CHEAP_HESSIAN == 1e9 and r"q^2 \le 10^9" in page
 
@@ -143,8 +142,7 @@ def test_examples_in_docstrings_are_true(module):
 
 
 def test_the_docstring_of_the_estimator_has_an_example():
-    (test,) = [t for t in doctest.DocTestFinder().find(dask_newton.LogisticRegression) if t.name == "LogisticRegression"]
-    assert test.examples
+    assert ">>> clf = LogisticRegression" in dask_newton.LogisticRegression.__doc__
 
 
 @pytest.mark.slow
@@ -155,7 +153,7 @@ def test_an_example_runs_as_a_script(script, tmp_path):
         **os.environ, "MPLBACKEND": "agg", "MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run(
-        [sys.executable, "-W", "error::sklearn.exceptions.ConvergenceWarning", str(ROOT / "examples" / script), *picture],
+        [sys.executable, "-W", "error::UserWarning", str(ROOT / "examples" / script), *picture],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240,
     )
     assert done.returncode == 0, done.stderr

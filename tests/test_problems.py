@@ -34,7 +34,8 @@ def test_dense_derivatives_agree_with_differences(case):
     slope = (model.value(W + h * D) - model.value(W - h * D)) / (2 * h)
     assert slope == pytest.approx(np.vdot(model.gradient(W), D) + kink, rel=1e-7)
     bend = (model.gradient(W + h * D) - model.gradient(W - h * D)) / (2 * h)
-    np.testing.assert_allclose((model.hessian(W) @ D.ravel()).reshape(D.shape), bend, rtol=0, atol=1e-8 * np.abs(bend).max())
+    product = (model.hessian(W) @ D.ravel()).reshape(D.shape)
+    np.testing.assert_allclose(product, bend, rtol=0, atol=1e-8 * np.abs(bend).max())
 
 
 @pytest.mark.parametrize("name", OPTIMA)
@@ -50,7 +51,7 @@ def test_elastic_net_agrees_with_saga():
     model = LogisticRegression(
         C=1 / (n * (l1 + l2)), l1_ratio=l1 / (l1 + l2), solver="saga", tol=1e-9, max_iter=20000, random_state=0
     ).fit(problem.dense.X, problem.dense.y)
-    # saga stops at relative changes of 1e-9 per epoch; with a linear rate near 1 the distance left is some 1e3 times that.
+    # saga stops at relative changes of 1e-9 per epoch; at its linear rate near 1 some 1e3 times that is left.
     np.testing.assert_allclose(np.vstack([model.coef_.T, model.intercept_]), problem.W, atol=1e-5)
     assert np.count_nonzero(problem.W[:-1]) == np.count_nonzero(model.coef_) == 13
 

@@ -105,8 +105,8 @@ class FitOnCluster:
 class SpeedupOverSklearn:
     """Seconds of scikit-learn to a relative gap of 1e-6, divided by ours, measured in the same run.
 
-    Both get the same ladder of tolerances. What counts is the time of the whole fit at the loosest that reaches the gap,
-    for scikit-learn at its faster solver of the two.
+    Both get the same ladder of tolerances. What counts is the time of the whole fit at the loosest that reaches the
+    gap.
     """
 
     params = (NAMES, ("newton-cholesky", "newton-cg"))

@@ -23,7 +23,7 @@ from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.dask import contiguous_groups
 from dask_newton.blocks.spill import Folder
 from dask_newton.blocks.structure import nbytes
-from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, without_kept
+from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
 
 __all__ = ["ClusterBlocks", "current_client"]
 
@@ -69,6 +69,7 @@ class ClusterBlocks(Blocks):
     data: list[Future] = field(kw_only=True)
     _owners: list[str | None] = field(default_factory=list, init=False)
     _passes_since_look: int = field(default=0, init=False)
+    _shards: dict[tuple[int, ...], Future] = field(default_factory=dict, init=False)
     _warned: bool = field(default=False, init=False)
 
     @classmethod
@@ -144,6 +145,20 @@ class ClusterBlocks(Blocks):
             groups.setdefault(owner, []).append(i)
         return list(groups.items())
 
+    def _sharded(self, groups: list[tuple[str | None, list[int]]]) -> dict[str, _Part]:
+        """Return, by the key of each block of data, where it is in one result that holds all blocks of its group.
+
+        The cost of a pass grows with the number of results that its tasks depend on. A shard has no data of its own,
+        it refers to the blocks on its worker, which remain what is made again when a worker is lost.
+        """
+        known, self._shards = self._shards, {}
+        parts = {}
+        for _, group in groups:
+            key = tuple(group)
+            self._shards[key] = known.get(key) or self._submit("shard", shard, *(self.data[i] for i in group))
+            parts |= {self.data[i].key: _Part(self._shards[key], row, 0) for row, i in enumerate(group)}
+        return parts
+
     def _parts(self, groups: list[tuple[str | None, list[int]]], futures: list[Future], j: int) -> tuple[_Part, ...]:
         """Return column ``j`` of the results of one task per group."""
         parts = {
@@ -172,11 +187,11 @@ class ClusterBlocks(Blocks):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
             broadcast = self._submit("broadcast", broadcast, size=payload(shared))
         groups, results = self._groups(), []
+        shards = self._sharded(groups)
         for _, group in groups:
-            futures = list(dict.fromkeys(column.parts[i].future for i in group for column in columns))
-            futures = futures or [self.data[group[0]]]
+            parts = [[shards.get(column.parts[i].future.key, column.parts[i]) for column in columns] for i in group]
+            futures = list(dict.fromkeys(part.future for row in parts for part in row)) or [self.data[group[0]]]
             place = {future.key: j for j, future in enumerate(futures)}
-            parts = [[column.parts[i] for column in columns] for i in group]
             entries = [tuple((place[part.future.key], part.row, part.column) for part in row) for row in parts]
             task = Task(fn, keep, group, entries, self.n_blocks)
             results.append(self._submit(name, task, broadcast, *futures))

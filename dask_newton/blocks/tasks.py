@@ -14,7 +14,7 @@ from dask_newton.blocks.group import run_group
 from dask_newton.blocks.spill import Packed, pack, unpack
 from dask_newton.blocks.structure import aligned, nbytes
 
-__all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "without_kept"]
+__all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "shard", "without_kept"]
 
 
 class Inline:
@@ -136,6 +136,11 @@ class Anchor:
 def hold(value: Any) -> Result:
     """Keep a block of data."""
     return Result([(aligned(value),)], {}, 0, nbytes(value))
+
+
+def shard(*blocks: Result) -> Result:
+    """Bring blocks of one worker together; they count, and are kept or lost, one by one."""
+    return Result([block.kept[0] for block in blocks], {}, 0, 0)
 
 
 def without_kept(result: Result) -> Result:

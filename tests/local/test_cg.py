@@ -110,7 +110,9 @@ def test_no_tolerance_at_all_ends_well():
     assert found.status in ("ok", "max_iter")
 
 
-@pytest.mark.parametrize("A", [-np.eye(4), np.zeros((4, 4)), np.diag([1.0, -1.0, 0.0, 0.0])], ids=["negative", "zero", "mixed"])
+@pytest.mark.parametrize(
+    "A", [-np.eye(4), np.zeros((4, 4)), np.diag([1.0, -1.0, 0.0, 0.0])], ids=["negative", "zero", "mixed"]
+)
 def test_negative_curvature_at_once_gives_the_right_side(A):
     b = np.array([1.0, 2.0, 3.0, 4.0])
     found = CG().solve(lambda v: A @ v, b)
@@ -159,7 +161,7 @@ def test_float32_stays_float32():
 
 
 def badly_scaled(q=20, K=3, seed=2):
-    """Return a matrix over (q, K) with the same block for every output, features in units 1 to 1e3, and a right side."""
+    """Return a matrix, the same for every output, over features in units 1 to 1e3, and a right side (q, K)."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(200, q)) * np.geomspace(1, 1e3, q)
     block = X.T @ X / 200
@@ -212,4 +214,5 @@ def test_factor_of_a_singular_matrix_is_positive_definite(dtype):
 def test_factor_takes_a_better_diagonal():
     """Where a sample has seen nothing, the diagonal given counts."""
     matrix = np.diag([1.0, 0.0])
-    np.testing.assert_allclose(Factor.of(matrix, 0.5, np.array([0.2, 4.0])).solve(np.ones(2)), [1 / 1.5, 1 / 4.5], rtol=1e-9)
+    factor = Factor.of(matrix, 0.5, np.array([0.2, 4.0]))
+    np.testing.assert_allclose(factor.solve(np.ones(2)), [1 / 1.5, 1 / 4.5], rtol=1e-9)

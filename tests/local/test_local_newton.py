@@ -143,7 +143,8 @@ def test_nan_in_the_curvature_gives_steepest_descent():
 
 def test_negative_curvature_is_told_and_still_descends():
     rng = np.random.default_rng(0)
-    block = LinearBlock(rng.random((80, 6)), rng.integers(0, 10, 80).astype(float), None, None, SquaredSoftplus(), False)
+    X, y = rng.random((80, 6)), rng.integers(0, 10, 80).astype(float)
+    block = LinearBlock(X, y, None, None, SquaredSoftplus(), False)
     objective, x = LocalObjective(block, 80.0), np.zeros((6, 1))
     found = LocalNewton().minimize(objective, x)
     assert found.curvature < 0

@@ -96,11 +96,11 @@ def test_start_is_not_written_to(name, penalty):
 @each_solver
 def test_same_bits_from_dask_threads(name, penalty, threads):
     problem = usual(penalty, m=5)
-    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-8, max_iter=200)
+    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-5, max_iter=200)
     with dask.config.set(scheduler="threads", num_workers=threads):
         blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
         F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-        other = minimize(F, SOLVERS[name].solver, tol=1e-8, max_iter=200)
+        other = minimize(F, SOLVERS[name].solver, tol=1e-5, max_iter=200)
     np.testing.assert_array_equal(one.W, other.W)
     assert [r["objective"] for r in one.history] == [r["objective"] for r in other.history]
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
@@ -112,10 +112,10 @@ def test_same_bits_from_dask_threads(name, penalty, threads):
 @each_solver
 def test_same_bits_from_a_cluster(name, penalty, cluster_client):
     problem = usual(penalty, m=5)
-    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-4)
+    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-2)
     blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
     F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-    other = minimize(F, SOLVERS[name].solver, tol=1e-4)
+    other = minimize(F, SOLVERS[name].solver, tol=1e-2)
     np.testing.assert_array_equal(one.W, other.W)
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
 

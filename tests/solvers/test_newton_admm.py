@@ -94,8 +94,7 @@ def test_duals_add_up_to_the_gradient_of_the_penalty(penalty, m, rule):
 def test_with_l1_the_duals_add_up_to_a_subgradient():
     problem = known("breast_cancer", "l1")
     F, lam = problem.objective, 0.01
-    for state, _ in walk(F, PLAIN, 40):
-        pass
+    *_, (state, _) = walk(F, PLAIN, 40)
     held = F.blocks.gather(state.blocks)
     z, total = held[0].z[:-1], sum(block.y for block in held)
     np.testing.assert_allclose(total[:-1][z != 0], -lam * np.sign(z[z != 0]), atol=1e-12)
@@ -222,7 +221,8 @@ def test_estimates_that_correlate_too_little_change_nothing(angle):
 
 def test_no_change_and_no_number_change_nothing():
     old, new = snapshots(3.5)
-    for useless in (old, dataclasses.replace(old, x=new.x), dataclasses.replace(new, dual=np.nan * new.dual, y=new.y * 0)):
+    no_number = dataclasses.replace(new, dual=np.nan * new.dual, y=new.y * 0)
+    for useless in (old, dataclasses.replace(old, x=new.x), no_number):
         assert spectral_penalty(old, useless, 0.7, 1, 0.2) == 0.7
 
 
@@ -314,10 +314,8 @@ def test_orthant_newton_finds_the_support_from_anywhere(start):
 def test_negative_curvature_raises_the_floor_of_rho():
     rng = np.random.default_rng(0)
     X, y = rng.random((200, 6)), rng.integers(0, 10, 200).astype(float)
-    F = objective(
-        [LinearBlock(a, b, None, None, SquaredSoftplus(), False) for a, b in zip(np.split(X, 4), np.split(y, 4), strict=True)],
-        NoPenalty(),
-    )
+    rows = zip(np.split(X, 4), np.split(y, 4), strict=True)
+    F = objective([LinearBlock(a, b, None, None, SquaredSoftplus(), False) for a, b in rows], NoPenalty())
     at_zero = F.at(np.zeros(F.shape)).value
     solver = dataclasses.replace(PLAIN, rho=1e-6)
     floors = [0.0] * 4

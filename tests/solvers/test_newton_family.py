@@ -27,7 +27,7 @@ def iterations_to(problem, result, gap):
     return next(r["iteration"] for r in result.history if problem.gap(r["objective"]) <= gap)
 
 
-# Iteration counts. Those of the specification were measured with a prototype; the bounds leave room for other roundings.
+# Iteration counts. The bounds leave some room above what a prototype of the same methods needed.
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -56,7 +56,9 @@ def test_newton_cholesky_converges_quadratically(name):
     assert norms[1] <= max(norms[0] ** 1.5, 1e-11)
 
 
-@pytest.mark.parametrize(("name", "preconditioner"), [("breast_cancer", "jacobi"), ("breast_cancer", "gram"), ("digits", "gram")])
+@pytest.mark.parametrize(
+    ("name", "preconditioner"), [("breast_cancer", "jacobi"), ("breast_cancer", "gram"), ("digits", "gram")]
+)
 def test_preconditioners_save_products(name, preconditioner):
     """On columns in different units, or strongly correlated ones, such as grey values of neighbours."""
     model = known(name).dense

@@ -1,5 +1,7 @@
 """Every solver, with every penalty that it supports, on blocks of every kind, finds the known optimum."""
 
+import dataclasses
+
 import array_api_strict as strict
 import numpy as np
 import pytest
@@ -71,7 +73,10 @@ def test_several_outputs(name, penalty, rows):
     check(problem, name, result)
 
 
-@pytest.mark.parametrize("name", [n if n == "newton-cholesky" else pytest.param(n, marks=pytest.mark.slow) for n in SMOOTH])
+QUICK = ["newton-cholesky"]  # on digits; the others take a second or more
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SMOOTH])
 def test_digits(name):
     problem = known("digits")
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
@@ -105,12 +110,20 @@ def test_float32_data(name, penalty):
     assert result.W.dtype == np.float64
 
 
+def sooner(name):
+    """Return a solver; ADMM hands over early where the way there is of no interest."""
+    solver = SOLVERS[name].solver
+    return dataclasses.replace(solver, polish_after=15) if name == "newton-admm" else solver
+
+
 @pytest.mark.parametrize(("name", "penalty"), EVERY)
 def test_any_array_type_and_device(name, penalty):
     device = strict.Device("device1")
-    problem = known(usual(penalty), penalty, m=3, move=lambda a: strict.asarray(a, device=device))
-    result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
-    check(problem, name, result)
+    problem = known(usual(penalty), penalty, m=2, move=lambda a: strict.asarray(a, device=device))
+    result = minimize(problem.objective, sooner(name), tol=1e-7, max_iter=300)
+    assert result.converged
+    assert problem.gap(result.value) <= 1e-9
+    assert isinstance(result.W, np.ndarray)
 
 
 @pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in EVERY if penalty != "none"])
@@ -121,7 +134,7 @@ def test_more_blocks_than_rows(name, penalty):
     few = Dense(whole.X[:40, :4], whole.y[:40], np.ones(40), 0.0, whole.loss, True, whole.penalty)
     F = objective(parts(few, 50), few.penalty)
     assert F.blocks.n_blocks == 40
-    result = minimize(F, SOLVERS[name].solver, tol=1e-7, max_iter=300)
+    result = minimize(F, sooner(name), tol=1e-7, max_iter=300)
     assert result.converged
     # An error of W of 1e-7 over the smallest curvature, 1 / 569.
     np.testing.assert_allclose(result.W, few.minimum(), atol=1e-4)
