@@ -4,9 +4,10 @@ import logging
 
 from dask_newton.estimators import LogisticRegression
 from dask_newton.minimize import Result, minimize
+from dask_newton.models import load_model, save_model
 
 __version__ = "0.1.0"
 
-__all__ = ["LogisticRegression", "Result", "__version__", "minimize"]
+__all__ = ["LogisticRegression", "Result", "__version__", "load_model", "minimize", "save_model"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

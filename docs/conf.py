@@ -65,9 +65,10 @@ def write_help(app):
         with open(os.path.join(app.srcdir, "generated", "cli-" + "-".join(words) + ".txt"), "w") as file:
             file.write(command.get_help(context) + "\n")
         for name, child in getattr(command, "commands", {}).items():
-            write(child, click.Context(child, info_name=name, parent=context), [*words, name])
+            write(child, click.Context(child, info_name=name, parent=context, **child.context_settings), [*words, name])
 
-    write(main, click.Context(main, info_name="dask-newton", max_content_width=100), ["dask-newton"])
+    context = click.Context(main, info_name="dask-newton", terminal_width=88, **main.context_settings)
+    write(main, context, ["dask-newton"])
 
 
 def setup(app):

@@ -22,9 +22,8 @@ X = da.from_array(X, chunks=(143, -1))
 y = da.from_array(data.target, chunks=143)
 
 # %%
-# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not
-# differentiable; ``solver="auto"`` takes Newton-ADMM, which approaches the optimum by consensus and then finishes
-# by Newton steps on the face of non-zero coefficients. With ``warm_start`` each fit begins at the solution for the
+# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not differentiable;
+# ``solver="auto"`` takes a solver that can do with that. With ``warm_start`` each fit begins at the solution for the
 # previous ``C``.
 
 strengths = np.geomspace(3e-3, 1.0, 14)

@@ -16,7 +16,7 @@ from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.local import CG, LocalNewton
 from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
-from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton, Solver
+from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
 from dask_newton.solvers.orthant_newton import OrthantNewton
 
 
@@ -108,6 +108,7 @@ SOLVERS: dict[str, SolverCase] = {
     "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH, error=1e-8, tol=1e-11),
     "sampled-newton": SolverCase(SampledNewton(), SMOOTH),
     "orthant-newton": SolverCase(OrthantNewton(), SPARSE, registered=False),
+    "prox-newton": SolverCase(ProxNewton(), SPARSE),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression
+from dask_newton.solvers import UnsupportedError
 
 from . import problems
 
@@ -25,14 +26,10 @@ def prepare(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 def _prepare(problem: problems.Problem) -> dict[str, Any]:
     np.save(f"{problem.name}_X.npy", problem.X)
     np.save(f"{problem.name}_y.npy", problem.y)
-    X = problem.X.astype(np.float64)
-    with warnings.catch_warnings():
-        # The gradient may end at the rounding of F, above tol; the bound below says whether that is good enough.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        clf = LogisticRegression(C=problem.C, fit_intercept=False, tol=1e-10, max_iter=300).fit(X, problem.y)
-    optimum, ridge = problem.objective(clf.coef_), 1 / (problem.C * len(problem.y))
-    # F - F* <= norm(grad F)^2 / (2 ridge), and norm(g)^2 <= d max|g|^2.
-    bound = problem.n_coefficients * clf.result_.gradient_norm**2 / (2 * ridge)
+    exact = problems.Problem(problem.name, problem.X.astype(np.float64), problem.y)
+    # tol may be below the rounding of F; the bound says whether the optimum is known well enough.
+    coef = fit(exact, "auto", tol=1e-10, blocks=1).coef_
+    optimum, bound = problem.objective(coef), problem.gap_bound(coef)
     if bound > 1e-8 * optimum:
         raise RuntimeError(f"The optimum of {problem.name} is known to {bound / optimum:.0e} only; lower its tol.")
     return {"optimum": optimum}
@@ -43,17 +40,26 @@ def load(name: str) -> problems.Problem:
     return problems.Problem(name, np.load(f"{name}_X.npy"), np.load(f"{name}_y.npy"))
 
 
-def refuses(solver: str, problem: problems.Problem) -> bool:
-    """Whether a solver would have to factor a matrix that is too large for it."""
-    return solver == "newton-cholesky" and problem.n_coefficients > 2000
+def refusal(problem: problems.Problem, solver: str) -> str | None:
+    """Return why a solver does not take the problem, told by its check of a few rows; None if it does."""
+    try:
+        fit(problems.Problem(problem.name, problem.X[:500], problem.y[:500]), solver, blocks=1, max_iter=0)
+    except UnsupportedError as error:
+        return str(error)
+    return None
 
 
-def fit(problem: problems.Problem, solver: str, *, tol: float = TOL, blocks: int = N_BLOCKS) -> LogisticRegression:
+def fit(
+    problem: problems.Problem, solver: str, *, tol: float = TOL, blocks: int = N_BLOCKS, max_iter: int = 300
+) -> LogisticRegression:
     """Fit in blocks, with the current Dask scheduler."""
     rows = -(-len(problem.y) // blocks)
     X = da.from_array(problem.X, chunks=(rows, -1), name=False)
     y = da.from_array(problem.y, chunks=rows, name=False)
-    clf = LogisticRegression(C=problem.C, fit_intercept=False, solver=solver, tol=tol, max_iter=300, random_state=0)
+    clf = LogisticRegression(
+        C=problem.C, l1_ratio=problem.l1_ratio, fit_intercept=False, solver=solver, tol=tol, max_iter=max_iter,
+        random_state=0,
+    )
     with warnings.catch_warnings():
         # Where float32 cannot reach tol the tracked gap shows what was reached.
         warnings.simplefilter("ignore", ConvergenceWarning)

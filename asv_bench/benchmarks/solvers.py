@@ -37,8 +37,8 @@ class Fit:
 
     def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         self.problem = common.load(name)
-        if common.refuses(solver, self.problem):
-            raise NotImplementedError(f"{solver} refuses {self.problem.n_coefficients} coefficients")
+        if reason := common.refusal(self.problem, solver):
+            raise NotImplementedError(reason)
 
     def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         common.fit(self.problem, solver)
@@ -89,14 +89,17 @@ class FitOnCluster:
     def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         from distributed import Client, LocalCluster
 
-        self.problem = common.load(name)
+        self.problem, self.client, self.cluster = common.load(name), None, None
+        if reason := common.refusal(self.problem, solver):
+            raise NotImplementedError(reason)
         self.cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
         self.client = Client(self.cluster)
         common.fit(self.problem, solver, tol=1.0)  # workers import the library once
 
     def teardown(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
-        self.client.close()
-        self.cluster.close()
+        for opened in (self.client, self.cluster):
+            if opened is not None:
+                opened.close()
 
     def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         common.fit(self.problem, solver)
@@ -109,20 +112,20 @@ class SpeedupOverSklearn:
     gap.
     """
 
-    params = (NAMES, ("newton-cholesky", "newton-cg"))
+    params = (problems.SMOOTH, ("newton-cholesky", "newton-cg"))
     param_names = ("problem", "sklearn_solver")
     timeout = 2 * HOUR
     GAP = 1e-6
     TOLERANCES = tuple(10.0**-k for k in range(2, 11))
 
     def setup_cache(self) -> dict[str, dict[str, Any]]:
-        return common.prepare(NAMES)
+        return common.prepare(problems.SMOOTH)
 
     setup_cache.timeout = HOUR
 
     def setup(self, prepared: dict[str, dict[str, Any]], name: str, sklearn_solver: str) -> None:
         self.problem = common.load(name)
-        if common.refuses(sklearn_solver, self.problem):
+        if sklearn_solver == "newton-cholesky" and self.problem.n_coefficients > 2000:
             raise NotImplementedError("scikit-learn would factor a Hessian of several thousand rows")
 
     def track_speedup(self, prepared: dict[str, dict[str, Any]], name: str, sklearn_solver: str) -> float:

@@ -145,14 +145,14 @@ class ClusterBlocks(Blocks):
             groups.setdefault(owner, []).append(i)
         return list(groups.items())
 
-    def _sharded(self, groups: list[tuple[str | None, list[int]]]) -> dict[str, _Part]:
+    def _sharded(self, groups: list[tuple[str | None, list[int]]]) -> dict[Any, _Part]:
         """Return, by the key of each block of data, where it is in one result that holds all blocks of its group.
 
         The cost of a pass grows with the number of results that its tasks depend on. A shard has no data of its own,
         it refers to the blocks on its worker, which remain what is made again when a worker is lost.
         """
         known, self._shards = self._shards, {}
-        parts = {}
+        parts: dict[Any, _Part] = {}
         for _, group in groups:
             key = tuple(group)
             self._shards[key] = known.get(key) or self._submit("shard", shard, *(self.data[i] for i in group))

@@ -137,8 +137,10 @@ def fit(
             task = progress.add_task("Reading", total=None)
 
             def show(record: dict[str, Any]) -> None:
-                certificate = f"largest gradient entry {record['gradient_norm']:.1e}"
-                progress.update(task, description=f"Iteration {record['iteration']}, {certificate}")
+                text = f"Iteration {record['iteration']}, objective {record['objective']:.6g}"
+                if record["gradient_norm"] == record["gradient_norm"]:  # ADMM evaluates it now and then only
+                    text += f", largest gradient entry {record['gradient_norm']:.1e}"
+                progress.update(task, description=text)
 
             began = time.perf_counter()
             with listening(show) as listener:

@@ -8,7 +8,8 @@ and about as few iterations. Newton-CG needs a pass per inner iteration, but no 
 from __future__ import annotations
 
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton, Solver
+from dask_newton.penalties import L1
+from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
 
 __all__ = ["choose_solver"]
 
@@ -20,6 +21,8 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
     q, K = problem.shape
     exact, sampled = NewtonCholesky(), SampledNewton()
     if problem.nonsmooth is not None:
+        if isinstance(problem.nonsmooth, L1) and q <= sampled.max_features:
+            return ProxNewton(), f"the penalty {problem.penalty} is not differentiable, and has a proximal Newton method"
         return NewtonADMM(), f"the penalty {problem.penalty} is not differentiable, which consensus ADMM handles"
     if problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN:
         return exact, f"the Hessian has {problem.size} rows and is cheap to add up over {problem.n_rows} samples"

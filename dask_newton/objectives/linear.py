@@ -117,8 +117,9 @@ class LinearObjective:
     smooth: SmoothPenalty = field(init=False)
     nonsmooth: Penalty | None = field(init=False)
 
-    # Margins are added to at most so many times before they are computed from X again.
-    MAX_AGE = 10
+    # Margins are added to at most so many times before they are computed from X again: against the drift of rounding
+    # errors, and so that their recipe, of up to two passes a step, stays shorter than what is anchored.
+    MAX_AGE = 4
 
     def __post_init__(self) -> None:
         smooth, nonsmooth = self.penalty.split()
@@ -198,8 +199,9 @@ class LinearObjective:
     ) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         fresh = point.age >= self.MAX_AGE  # then the margins of W are computed in the same read of X as those of D
+        columns = (self.data,) if fresh else (self.data, point.margins)
         slopes, *kept, sums = self.blocks.map_reduce(
-            passes.along, self.data, point.margins, keep=3, W=point.W if fresh else None, D=D, steps=tuple(steps),
+            passes.along, *columns, keep=3, W=point.W if fresh else None, D=D, steps=tuple(steps),
             linearize=linearize, hessian=hessian,
         )
         age = 1 if fresh else point.age + 1

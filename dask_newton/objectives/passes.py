@@ -77,14 +77,14 @@ def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
 
 
 def along(
-    block: LinearBlock, margins: Any, *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...], linearize: bool,
-    hessian: bool,
+    block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...],
+    linearize: bool, hessian: bool,
 ) -> Any:
     """Keep the margins of D and the linearisation at the first step; send the values at all steps.
 
-    With W given, its margins are computed anew.
+    The margins of W are given, or computed anew from W.
     """
-    ray = block.ray(W, D, steps, margins=margins if W is None else (), gradient=linearize)
+    ray = block.ray(W, D, steps, margins=margins, gradient=linearize)
     kept = (ray.margins, ray.curvature) if linearize else ((), ())
     return ray.slopes, *kept, _sums(block, ray, hessian)
 

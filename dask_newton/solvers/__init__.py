@@ -8,13 +8,14 @@ from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
+from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
 
 SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, SampledNewton)
+    cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton)
 }
 
 __all__ = [
-    "GIANT", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "SampledNewton", "Solver", "State",
-    "Status", "UnsupportedError",
+    "GIANT", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver",
+    "State", "Status", "UnsupportedError",
 ]

@@ -29,7 +29,7 @@ from dask_newton.objectives.linear import LinearObjective
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.consensus import BlockState, Summary, update_block
 from dask_newton.solvers.newton_cg import NewtonCG, NewtonCGState
-from dask_newton.solvers.orthant_newton import OrthantNewton
+from dask_newton.solvers.prox_newton import ProxNewton
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
@@ -109,7 +109,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
     polish: bool = True
     polish_after: int = 60
     smooth_polish: NewtonCG = field(default=NewtonCG())
-    sparse_polish: OrthantNewton = field(default=OrthantNewton())
+    sparse_polish: ProxNewton = field(default=ProxNewton())
     name = "newton-admm"
 
     def check(self, problem: LinearObjective) -> None:

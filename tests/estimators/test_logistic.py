@@ -92,12 +92,13 @@ def test_coefficients_on_a_cluster_have_the_bits_of_one_process(cluster_client, 
     assert b"distributed" not in pickle.dumps(there), "a fitted estimator must not hold on to the cluster"
 
 
+@pytest.mark.parametrize("solver", ["newton-admm", "prox-newton"])
 @pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
 @pytest.mark.parametrize("n_blocks", [None, 4])
-def test_l1_solutions_satisfy_their_optimality_conditions(l1_ratio, n_blocks):
+def test_l1_solutions_satisfy_their_optimality_conditions(solver, l1_ratio, n_blocks):
     # An independent certificate is sharper than saga, whose own residual is 1e-10 here.
     X, y = cancer()
-    fitted = LogisticRegression(l1_ratio=l1_ratio, tol=1e-10, max_iter=300).fit(
+    fitted = LogisticRegression(solver=solver, l1_ratio=l1_ratio, tol=1e-10, max_iter=300).fit(
         *((X, y) if n_blocks is None else as_dask(X, y, n_blocks))
     )
     n, w = len(y), fitted.coef_[0]
@@ -283,7 +284,7 @@ def test_auto_says_why(caplog):
         model = LogisticRegression().fit(X, y)
     assert "solver='auto' chose 'newton-cholesky'" in caplog.text
     assert model.solver_.name == "newton-cholesky"
-    assert LogisticRegression(l1_ratio=1).fit(*cancer()).solver_.name == "newton-admm"
+    assert LogisticRegression(l1_ratio=1).fit(*cancer()).solver_.name == "prox-newton"
 
 
 def test_solver_objects_and_options_are_the_same():

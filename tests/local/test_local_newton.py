@@ -118,6 +118,13 @@ def test_the_largest_acceptable_step_is_taken():
     np.testing.assert_allclose(found.x, np.ones(2) * (1 - 1 / 8))
 
 
+def test_a_value_that_rises_by_rounding_alone_is_no_failure():
+    function = Smooth(lambda x: 1.0 + 2.2e-16 * (x[0] < 1), lambda x: 1e-9 * np.ones(1), lambda x: np.eye(1))
+    found = LocalNewton().minimize(function, np.ones(1))
+    assert found.status == "max_iter"
+    assert function.trials == [1.0]
+
+
 def test_steps_to_nan_are_rejected():
     function = Smooth(
         lambda x: float(x @ x) if np.all(x >= 0.6) else np.nan, lambda x: 2 * x, lambda x: 2 * np.eye(2)

@@ -121,6 +121,16 @@ def test_filling_the_null_space_makes_the_hessian_regular_and_keeps_solutions(mo
         np.testing.assert_array_equal(filled, point.hessian)
 
 
+def test_a_column_of_zeros_gets_curvature_without_effect():
+    whole = dense("noisy", "none")
+    X = np.insert(whole.X, 1, 0.0, axis=1)
+    F = objective(parts(Dense(X, whole.y, whole.weight, 0.0, whole.loss, True, NoPenalty())), NoPenalty())
+    point = F.at(directions(F)[0], hessian=True)
+    filled = F.fill_null_space(point.hessian)
+    assert np.linalg.eigvalsh(filled).min() > 1e-3
+    np.testing.assert_array_equal(np.linalg.solve(filled, point.gradient.ravel()).reshape(F.shape)[1], 0)
+
+
 # Quantities that are remembered
 
 
@@ -159,6 +169,19 @@ def test_margins_do_not_drift():
     # A few rounding errors of float32, not 60 of them with margins ten times as large on the way.
     for a, b in zip(point.margins.parts, fresh.margins.parts, strict=True):
         np.testing.assert_allclose(np.concatenate(a), np.concatenate(b), atol=2e-5)
+
+
+def test_old_margins_are_not_used():
+    """Nor the point at the step made from them: here they are wrong altogether."""
+    F = problem().objective
+    W, D, _ = directions(F)
+    point = F.at(W)
+    wrong = F.blocks.place([tuple(0 * tile for tile in tiles_of) for tiles_of in F.blocks.gather(point.margins)])
+    old = replace(point, margins=wrong, age=F.MAX_AGE)
+    along = F.along(old, D, (1.0, 0.5))
+    same_point(along.first, F.at(W + D))
+    assert along.values[1] == pytest.approx(F.at(W + 0.5 * D).value, rel=1e-12)
+    same_point(F.step(old, along, 0.5), F.at(W + 0.5 * D))
 
 
 def test_a_step_that_overflows_has_the_value_infinity():

@@ -146,13 +146,14 @@ BAD_OPTIONS = [
     ("newton-admm", {"rho": np.inf}, "rho=inf"), ("newton-admm", {"relaxation": 2.0}, "relaxation=2.0"),
     ("newton-admm", {"relaxation": 0.9}, "relaxation=0.9"),
     ("sampled-newton", {"max_features": 30}, "31 rows.*max_features=30.*solver='newton-cg'"),
+    ("prox-newton", {"max_features": 30}, "31 rows.*max_features=30.*solver='newton-admm'"),
 ]
 
 
 @pytest.mark.parametrize(("name", "options", "message"), BAD_OPTIONS)
 def test_bad_options_are_refused(name, options, message):
     with pytest.raises(UnsupportedError, match=message):
-        minimize(known().objective, dataclasses.replace(SOLVERS[name].solver, **options))
+        minimize(usual(SOLVERS[name].penalties[-1]).objective, dataclasses.replace(SOLVERS[name].solver, **options))
 
 
 @each_solver

@@ -1,5 +1,7 @@
 """Backtracking: the largest acceptable step, whatever is asked for at once, and what each way costs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import SquaredSoftplus, known, objective
@@ -109,6 +111,20 @@ def test_at_the_end_of_the_arithmetic_the_slope_decides(search):
     new, size = search.search(F, point, D)
     assert size == 1.0
     assert np.abs(new.gradient).max() < 0.01 * np.abs(point.gradient).max()
+
+
+@every_way
+def test_a_value_that_rises_by_rounding_alone_is_no_failure(search):
+    """Here by two units; a step of the same values that overshoots, with a larger slope, is one."""
+    problem = known()
+    F = problem.objective
+    point = F.at(problem.W + 1e-9, hessian=True)
+    D = -np.linalg.solve(point.hessian, point.gradient.ravel()).reshape(F.shape)
+    lower = dataclasses.replace(point, value=point.value * (1 - 4e-16))
+    new, size = search.search(F, lower, D)
+    assert size == 1.0
+    assert np.abs(new.gradient).max() < np.abs(point.gradient).max()
+    assert search.search(F, lower, 5 * D) == (None, 0.0)
 
 
 @every_way

@@ -177,6 +177,18 @@ def test_sum_and_mean_scale_are_the_same():
     np.testing.assert_allclose(a.z, b.z, rtol=1e-9)
 
 
+def test_the_dual_of_a_snapshot_is_the_gradient_of_the_block():
+    """y + rho (z_old - x) is grad phi_i(x) if x minimises the part of its block, as the estimate assumes."""
+    F = known("noisy", m=3).objective
+    solver = dataclasses.replace(PLAIN, newton_steps=20, cg_max_iter=100, cg_rtol=1e-10)
+    for state, _ in walk(F, solver, 6):
+        if state.iteration == 1:
+            continue
+        for block, held in zip(F.data.parts, F.blocks.gather(state.blocks), strict=True):
+            gradient = block.ray(held.snapshot.x).gradient / F.total_weight
+            np.testing.assert_allclose(held.snapshot.dual, gradient, atol=1e-7 * np.abs(gradient).max())
+
+
 # The spectral estimate
 
 
@@ -267,7 +279,7 @@ def test_blocks_work_as_much_as_they_are_told():
 # The finish
 
 
-@pytest.mark.parametrize(("rule", "finish"), [("l2", "NewtonCGState"), ("l1", "PointState")])
+@pytest.mark.parametrize(("rule", "finish"), [("l2", "NewtonCGState"), ("l1", "ProxNewtonState")])
 def test_polish_takes_over_once_the_residuals_are_small(rule, finish):
     problem = known("breast_cancer", rule)
     result = minimize(problem.objective, NewtonADMM(), tol=1e-9, max_iter=100)
@@ -306,6 +318,23 @@ def test_orthant_newton_finds_the_support_from_anywhere(start):
     np.testing.assert_array_equal(result.W != 0, problem.W != 0)
     values = np.array([r["objective"] for r in result.history])
     assert np.all(np.diff(values) <= 4e-16 * values[:-1])
+
+
+def test_orthant_newton_stays_in_the_orthant_of_its_face():
+    problem = known("breast_cancer", "l1")
+    F, solver, crossed = problem.objective, OrthantNewton(), 0
+    state = solver.init(F, -3 * problem.W + 0.1)
+    for _ in range(15):
+        signs, _ = solver._face(F, state.point)
+        full = state.W
+        state, info = solver.step(F, state)
+        if info.note != "proximal gradient":
+            assert np.all(F.penalised(state.W) * F.penalised(signs) >= 0)
+            assert np.all(F.penalised(state.W)[F.penalised(signs) == 0] == 0)
+            crossed += np.any((F.penalised(full) != 0) & (F.penalised(state.W) == 0))
+        if state.residual < 1e-10:
+            break
+    assert crossed > 0  # some entries were stopped at zero: the test has seen what it is for
 
 
 # Trouble

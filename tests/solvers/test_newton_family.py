@@ -275,11 +275,14 @@ def test_newton_direction_with_absolute_eigenvalues():
     F = known("breast_cancer", "none").objective
     rng = np.random.default_rng(0)
     Q, _ = np.linalg.qr(rng.normal(size=(31, 31)))
-    H = (Q * np.linspace(-1, 5, 31)) @ Q.T
+    H = (Q * np.linspace(-1.1, 5, 31)) @ Q.T  # none is near zero
     g = rng.normal(size=(31, 1))
     P, note = newton_direction(F, H, g)
     assert note == "indefinite"
     assert np.vdot(P, g) < 0
+    D = np.diag(1 / np.sqrt(np.where(np.diag(H) > 0, np.diag(H), 1)))
+    values, V = np.linalg.eigh(D @ H @ D)
+    np.testing.assert_allclose(P, -D @ V @ ((V.T @ D @ g) / np.abs(values)[:, None]), rtol=1e-8)
 
 
 def test_newton_direction_is_invariant_to_units():
