@@ -40,12 +40,11 @@ MAY_IMPORT = {
     "checkpoint": MINIMIZE | {"history"},
     "minimize": MINIMIZE | {"checkpoint", "history"},
     "estimators": MINIMIZE | RUNS | {"data"},
-    "model_json": MINIMIZE,
-    "models": MINIMIZE | RUNS | {"data", "estimators", "model_json", ""},
+    "models": MINIMIZE | RUNS | {"data", "estimators", ""},
     "cli": MINIMIZE | RUNS | {"data", "estimators", "models", ""},
 }
 # dask_newton/__init__.py gathers public names; only what stands above estimators takes them from there.
-MAY_IMPORT[""] = {"estimators", "minimize", "objectives", "solvers"}
+MAY_IMPORT[""] = {"estimators", "minimize", "models", "objectives", "solvers"}
 HAVE_DASK = ("blocks/", "cli/", "data/", "estimators/")
 
 

@@ -207,8 +207,8 @@ def convert_idx(
 
     Examples
     --------
-    >>> convert_idx("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "test.zarr", scale=1 / 255)  #
-    doctest: +SKIP
+    >>> images, labels = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+    >>> convert_idx(images, labels, "test.zarr", scale=1 / 255)  # doctest: +SKIP
     """
     read: dict[str, Any] = {"scale": scale, "dtype": dtype, "label_dtype": label_dtype}
     write: dict[str, Any] = {

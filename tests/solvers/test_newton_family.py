@@ -112,9 +112,10 @@ def test_iterates_do_not_depend_on_blocks_or_order(solver):
     by_class = np.argsort(known().dense.y, kind="stable")
     for options in ({"m": 7, "layout": "unequal"}, {"m": 3, "order": shuffled}, {"m": 2, "order": by_class}):
         other = minimize(known(**options).objective, solver, tol=1e-9)
-        assert other.n_iter == one.n_iter
-        values = [r["objective"] for r in one.history], [r["objective"] for r in other.history]
-        # Rounding errors of sums in another order, not amplified: CG stops at the same relative residual.
+        # Rounding errors of sums in another order, hardly amplified; but at the end one may stop a step before the other.
+        assert abs(other.n_iter - one.n_iter) <= 1
+        common = min(other.n_iter, one.n_iter) + 1
+        values = [[r["objective"] for r in run.history.records[:common]] for run in (one, other)]
         np.testing.assert_allclose(*values, rtol=1e-9)
         np.testing.assert_allclose(other.W, one.W, atol=1e-7)
 
