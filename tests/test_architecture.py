@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "checkpoint": MINIMIZE | {"history"},
     "minimize": MINIMIZE | {"checkpoint", "history"},
     "estimators": MINIMIZE | RUNS | {"data"},
-    "models": MINIMIZE | RUNS | {"data", "estimators", ""},
+    "models": MINIMIZE | RUNS | {"data", "estimators"},
     "cli": MINIMIZE | RUNS | {"data", "estimators", "models", ""},
 }
 # dask_newton/__init__.py gathers public names; only what stands above estimators takes them from there.

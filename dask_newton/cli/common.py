@@ -91,9 +91,9 @@ def check_destination(
     if zarr:
         from pathlib import Path
 
-        from dask_newton.data.atomic import _check_target
+        from dask_newton.data.atomic import check_target
 
-        _check_target(Path(full), overwrite)
+        check_target(Path(full), overwrite)
     elif not os.path.isdir(folder):
         raise FileNotFoundError(f"The folder {folder} does not exist; create it first.")
     elif os.path.isdir(full):

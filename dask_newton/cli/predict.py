@@ -99,7 +99,7 @@ def _write(
     from dask_newton.data.atomic import replacing
     from dask_newton.data.columns import Column
     from dask_newton.data.integrity import verify_group
-    from dask_newton.data.writer import _consolidate as consolidate
+    from dask_newton.data.writer import consolidate
 
     hits = weight = 0.0
     done, columns = 0, {}

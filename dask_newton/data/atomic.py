@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         If the parent directory does not exist.
     """
     target = Path(os.path.abspath(path))
-    _check_target(target, overwrite)
+    check_target(target, overwrite)
     home = target.parent
     # Inside a Zarr group a temporary directory would be listed as a member of it, so it lies beside the
     # outermost one.
@@ -57,7 +57,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raise if the target cannot be written."""
     if not target.parent.is_dir():
         raise FileNotFoundError(f"The folder {target.parent} does not exist; create it first.")
     if not target.exists() and not target.is_symlink():
@@ -74,7 +75,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
 
 
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:
-    _check_target(target, overwrite)  # it may have appeared since the writing began
+    check_target(target, overwrite)  # it may have appeared since the writing began
     old = partial.with_name(partial.name.replace(".partial-", ".old-"))
     moved = target.exists()
     if moved:

@@ -121,7 +121,7 @@ def save_dataset(
         total, batches = row_batches(X, y, sample_weight, offset, chunk_rows=chunk_rows)
         group = zarr.open_group(partial, mode="w-", zarr_format=3)
         _write(group, batches, total, options, str(path), lambda rows: progress and progress(rows, total))
-        _consolidate(partial)
+        consolidate(partial)
     _refresh_parent(Path(path))
     return Path(path)
 
@@ -184,9 +184,9 @@ def save_splits(
                     progress(before + rows, all_rows)
 
             done += _write(root.create_group(name), batches, total, options, f"{path}/{name}", report)
-            _consolidate(partial / name)
-        root.attrs.update(_public(attrs) | {"created_by": _created_by(), "complete": True})
-        _consolidate(partial)
+            consolidate(partial / name)
+        root.attrs.update(_public(attrs) | {"created_by": created_by(), "complete": True})
+        consolidate(partial)
     _refresh_parent(Path(path))
     return Path(path)
 
@@ -234,7 +234,7 @@ def _write(
         del chunk, values  # else it lives on while the next one is assembled
     if total is not None and done != total:
         raise DatasetError(f"The batches for {where} hold {done} rows, but {total} were announced.")
-    attributes = _public(options.attrs) | {"created_by": _created_by()}
+    attributes = _public(options.attrs) | {"created_by": created_by()}
     if options.feature_names is not None:
         names = np.asarray(list(options.feature_names))
         if names.shape != (n_features,):
@@ -258,14 +258,16 @@ def _public(attrs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: jsonable(v) for k, v in (attrs or {}).items() if k not in INTERNAL and k not in CREATED}
 
 
-def _created_by() -> str:
+def created_by() -> str:
+    """Return the name and, if it is installed, the version of this package."""
     try:
         return f"dask_newton {version('dask_newton')}"
     except PackageNotFoundError:
         return "dask_newton"
 
 
-def _consolidate(path: Path) -> None:
+def consolidate(path: Path) -> None:
+    """Write consolidated metadata."""
     with warnings.catch_warnings():
         # Readers such as xarray want it; that it is not in the specification yet is known.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
@@ -278,4 +280,4 @@ def _refresh_parent(path: Path) -> None:
         return
     parent = zarr.open_group(path.parent, mode="r")
     if parent.metadata.consolidated_metadata is not None:
-        _consolidate(path.parent)
+        consolidate(path.parent)

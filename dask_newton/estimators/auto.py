@@ -22,7 +22,7 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
     exact, sampled = NewtonCholesky(), SampledNewton()
     if problem.nonsmooth is not None:
         if isinstance(problem.nonsmooth, L1) and q <= sampled.max_features:
-            return ProxNewton(), f"the penalty {problem.penalty} is not differentiable, and has a proximal Newton method"
+            return ProxNewton(), f"the penalty {problem.penalty} is not smooth, but its proximal operator is cheap"
         return NewtonADMM(), f"the penalty {problem.penalty} is not differentiable, which consensus ADMM handles"
     if problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN:
         return exact, f"the Hessian has {problem.size} rows and is cheap to add up over {problem.n_rows} samples"

@@ -2,8 +2,8 @@
 
     minimise over u   <g, u - w> + (u - w)' M (u - w) / 2 + sum_j t_j abs(u_j)
 
-by FISTA with restart (O'Donoghue and Candes 2015) in variables scaled to a unit diagonal of M, on a working set: the entries
-that are not zero or whose gradient is too large to stay so. The set grows until none is left outside.
+by FISTA with restart (O'Donoghue and Candes 2015) in variables scaled to a unit diagonal of M, on a working set: the
+entries that are not zero, or whose gradient is too large for them to stay so. The set grows until none is left outside.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from dask_newton.data.atomic import replacing
 from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.reader import open_group
-from dask_newton.data.writer import _consolidate as consolidate
+from dask_newton.data.writer import consolidate, created_by
 from dask_newton.estimators import LogisticRegression
 from dask_newton.history import History
 from dask_newton.minimize import Result
@@ -77,7 +77,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
     check_is_fitted(estimator)
     attributes: dict[str, Any] = {  # before anything is written: this is what may fail
         _FORMAT_KEY: _FORMAT,
-        "created_by": _created_by(),
+        "created_by": created_by(),
         "estimator": name,
         "parameters": encode_parameters(estimator),
         "solver": encode_solver(estimator.solver_),
@@ -161,12 +161,6 @@ def _open(path: str | os.PathLike[str]) -> tuple[zarr.Group, str]:
     if _FORMAT_KEY not in group.attrs:
         raise ModelError(f"{where} is a Zarr group, but not a model that save_model wrote.")
     return group, where
-
-
-def _created_by() -> str:
-    from dask_newton import __version__
-
-    return f"dask_newton {__version__}"
 
 
 # Arrays

@@ -4,10 +4,10 @@
     U  = argmin_U <g, U - W> + norm(U - W)_M^2 / 2 + lam1 norm1(u)        (on the driver, output by output)
     W <- W + a (U - W)                                                   (line search; a = 1 nearly always, one pass)
 
-M has a block for each output: the Hessian of a row sample (all rows where there are few), with the exact diagonal. For a
-softmax the blocks between outputs are left out, and the Hessian lies between 0 and 2 M. For one output and all rows M is
-the Hessian. U finds which coefficients are zero; once that no longer changes, steps are Newton's on the face of the
-penalty, see :mod:`~dask_newton.solvers.orthant_newton`, which are quadratic near the optimum.
+M has a block for each output: the Hessian of a row sample (all rows where there are few), with the exact diagonal. For
+a softmax the blocks between outputs are left out, and the Hessian lies between 0 and 2 M. For one output and all rows M
+is the Hessian. U finds which coefficients are zero; once that no longer changes, steps are Newton's on the face of the
+penalty, see :mod:`~dask_newton.solvers.orthant_newton`, and quadratic near the optimum.
 Source: Lee, Sun and Saunders 2014; the metric and the change of gear are ours.
 """
 
