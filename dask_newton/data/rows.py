@@ -46,7 +46,8 @@ class ZarrRows:
             if isinstance(group, str):
                 group = zarr.open_group(group, mode="r", use_consolidated=False)
             # No conversion to NumPy: with zarr.config.enable_gpu() this is an array on the GPU.
-            return group[self.name][key].astype(self.dtype, copy=False)
+            array: Any = group[self.name]
+            return array[key].astype(self.dtype, copy=False)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"The worker finds no data set at {self.source}; put it on a file system that all workers "
