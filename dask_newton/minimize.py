@@ -25,7 +25,7 @@ _ADVICE = {
     Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
-    Status.DIVERGED: "the iterates diverge: the classes may be separable (add a penalty), or choose another solver",
+    Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty)",
     Status.NAN: "NaN or infinity arose; scale the features",
 }
 
@@ -154,6 +154,8 @@ def minimize(
     if not np.isfinite(residual) and status is not Status.NAN:
         residual = problem.residual(state.W, problem.at(state.W).gradient)
         status = Status.CONVERGED if residual <= tol else status
+    if status is Status.CONVERGED and problem.has_no_optimum(state.value):
+        status = Status.DIVERGED
     if status is not Status.CONVERGED:
         warnings.warn(
             f"{solver.name} stopped without converging ({status.value}) after {iteration} iterations: the largest "

@@ -25,6 +25,8 @@ class Loss(ABC):
         The largest eigenvalue that the Hessian of ``l(y, .)`` can have, or None where it has no bound.
     shift_invariant : bool
         Whether the loss stays the same when one number is added to all margins of a sample.
+    decided_below : float or None
+        For classification, a loss below which a sample is certainly classified right; None for other losses.
     n_outputs : int
         Margins per sample, K.
     """
@@ -32,6 +34,7 @@ class Loss(ABC):
     convex: ClassVar[bool]
     curvature_bound: ClassVar[float | None]
     shift_invariant: bool = False
+    decided_below: ClassVar[float | None] = None
     n_outputs: int
 
     @abstractmethod

@@ -11,6 +11,7 @@ The second form of l, and s computed from exp(-|z|), are finite for every finite
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dask_newton.arrays import namespace
@@ -25,6 +26,7 @@ class Logistic(Loss):
 
     convex = True
     curvature_bound = 0.25
+    decided_below = math.log(2)
     n_outputs = 1
 
     def value(self, y: Array, z: Array) -> Array:

@@ -13,6 +13,7 @@ unpenalised optimum up to a shift, but different penalised ones; the symmetric f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ class Softmax(Loss):
     parametrization: str = "symmetric"
     convex = True
     curvature_bound = 0.5
+    decided_below = math.log(2)
 
     def __post_init__(self) -> None:
         if self.parametrization not in ("symmetric", "reference"):

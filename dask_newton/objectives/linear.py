@@ -19,7 +19,7 @@ from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
 from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.penalties import Penalty, SmoothPenalty
+from dask_newton.penalties import NoPenalty, Penalty, SmoothPenalty
 
 __all__ = ["Along", "LinearObjective", "Point"]
 
@@ -101,6 +101,8 @@ class LinearObjective:
         Number of rows in all.
     precision : float
         Rounding unit of the arithmetic on the blocks.
+    smallest_weight : float
+        The smallest sample weight that is not zero.
     """
 
     blocks: Blocks
@@ -114,6 +116,7 @@ class LinearObjective:
     fit_intercept: bool
     n_rows: int
     precision: float
+    smallest_weight: float
     smooth: SmoothPenalty = field(init=False)
     nonsmooth: Penalty | None = field(init=False)
 
@@ -161,7 +164,7 @@ class LinearObjective:
             penalty = penalty(total)
         return cls(
             blocks, data, index, weights, squares / total, first.loss, penalty, first.shape, first.fit_intercept,
-            sum(facts[i].n_rows for i in used), first.precision,
+            sum(facts[i].n_rows for i in used), first.precision, min(facts[i].smallest_weight for i in used),
         )
 
     @property
@@ -188,6 +191,16 @@ class LinearObjective:
         moved = W - gradient
         self.penalised(moved)[...] = self.nonsmooth.prox(self.penalised(moved), 1.0)
         return float(np.max(np.abs(W - moved)))
+
+    def has_no_optimum(self, value: float) -> bool:
+        """Whether a value of F shows that it decreases for ever.
+
+        Without a penalty that is so where the classes can be separated. If the whole loss is less than what one sample
+        that is not classified right would contribute, all are, and W times any number larger than 1 is better.
+        """
+        if not isinstance(self.penalty, NoPenalty) or self.loss.decided_below is None:
+            return False
+        return value * self.total_weight < self.loss.decided_below * self.smallest_weight
 
     def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
         """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""

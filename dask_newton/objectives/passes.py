@@ -20,6 +20,7 @@ class Facts:
 
     n_rows: int
     weight: float
+    smallest_weight: float
     problem: str
     shape: tuple[int, int]
     fit_intercept: bool
@@ -29,12 +30,21 @@ class Facts:
 
 def facts(block: LinearBlock, index: int) -> tuple[dict[int, Facts], np.ndarray]:
     """Send the facts of a block, keyed by its index, and its column squares."""
-    squares, weight, problem = np.zeros(block.shape[0]), 0.0, _mismatch(block)
+    squares, weight, smallest, problem = np.zeros(block.shape[0]), 0.0, math.inf, _mismatch(block)
     if block.n_rows and not problem:
         squares, weight = to_host(block.column_squares()), block.total_weight
         problem = _bad_values(block, bool(np.all(np.isfinite(squares))))
-    fact = Facts(block.n_rows, weight, problem, block.shape, block.fit_intercept, block.loss, block.precision)
+        smallest = math.inf if problem else _smallest_weight(block)
+    fact = Facts(block.n_rows, weight, smallest, problem, block.shape, block.fit_intercept, block.loss, block.precision)
     return {index: fact}, squares
+
+
+def _smallest_weight(block: LinearBlock) -> float:
+    """Return the smallest weight that is not zero; inf if there is none."""
+    if block.weight is None:
+        return 1.0
+    xp = namespace(block.weight)
+    return float(xp.min(xp.where(block.weight > 0, block.weight, 0 * block.weight + math.inf)))
 
 
 def _arrays(block: LinearBlock) -> dict[str, Any]:
