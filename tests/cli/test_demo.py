@@ -29,7 +29,8 @@ def test_demo(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    # On a busy machine a worker may take longer to stop than its nanny likes; nothing else may be said.
+    assert [line for line in run.stderr.splitlines() if "distributed.nanny" not in line] == []
     rows = {row[0]: row[1:] for row in ROW.findall(run.stdout)}
     assert list(rows) == ["scikit-learn", "newton-admm", "giant", "newton-cholesky"], run.stdout
     for name, (objective, gap, accuracy, passes, rounds, sent, _) in rows.items():
