@@ -6,7 +6,7 @@ import functools
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import dask
 import dask.base
@@ -15,11 +15,9 @@ import joblib
 
 from dask_newton.blocks.base import Blocks, Nodes, PerBlock, total_of
 from dask_newton.blocks.group import run_group
+from dask_newton.blocks.in_memory import InMemoryBlocks
 
 __all__ = ["DaskBlocks", "contiguous_groups"]
-
-T = TypeVar("T")
-
 
 def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
     """Cut ``range(n_blocks)`` into runs in proportion to ``weights``; runs may be empty.
@@ -34,7 +32,7 @@ def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
 
 
 @dataclass
-class DaskBlocks(Blocks):
+class DaskBlocks(InMemoryBlocks):
     """Blocks in the memory of this process, run by the scheduler that Dask is configured with.
 
     Use :meth:`from_delayed`; with a current distributed client it returns the engine for that cluster.
@@ -63,21 +61,6 @@ class DaskBlocks(Blocks):
             return ClusterBlocks.from_delayed(parts, client)
         blocks = DaskBlocks(len(parts))
         return blocks, blocks.place(dask.compute(*parts))
-
-    def place(self, values: Sequence[T]) -> PerBlock[T]:
-        """Put one value beside each block."""
-        if len(values) != self.n_blocks:
-            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
-        return PerBlock(tuple(values))
-
-    def gather(self, column: PerBlock[T]) -> list[T]:
-        """Return the values of a column."""
-        return list(column.parts)
-
-    def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
-        """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
-        chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
-        return DaskBlocks(len(indices), self.meter), *chosen
 
     def _run(
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from dask_newton.blocks.base import Blocks, PerBlock, total_of
+from dask_newton.blocks.base import PerBlock, total_of
 from dask_newton.blocks.group import run_group
+from dask_newton.blocks.in_memory import InMemoryBlocks
 
 __all__ = ["SerialBlocks"]
 
-T = TypeVar("T")
-
 
 @dataclass
-class SerialBlocks(Blocks):
+class SerialBlocks(InMemoryBlocks):
     """Blocks in the memory of this process, run on its threads."""
-
-    def place(self, values: Sequence[T]) -> PerBlock[T]:
-        """Put one value beside each block."""
-        if len(values) != self.n_blocks:
-            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
-        return PerBlock(tuple(values))
-
-    def gather(self, column: PerBlock[T]) -> list[T]:
-        """Return the values of a column."""
-        return list(column.parts)
-
-    def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
-        """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
-        chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
-        return SerialBlocks(len(indices), self.meter), *chosen
 
     def _run(
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]

@@ -19,60 +19,10 @@ from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
 from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.points import Along, Point
 from dask_newton.penalties import NoPenalty, Penalty, SmoothPenalty
 
 __all__ = ["Along", "LinearObjective", "Point"]
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """The objective linearised at W.
-
-    Attributes
-    ----------
-    W : ndarray, shape (q, K)
-    value : float
-        F(W), with the whole penalty.
-    gradient : ndarray, shape (q, K)
-        Of the differentiable part of F.
-    margins, curvature : PerBlock
-        Remembered by row: Hessian products and line searches need no exponential and no third product with X.
-    age : int
-        Steps since the margins were last computed from X, to stop the drift of their rounding errors.
-    hessian : ndarray of shape (q K, q K) or None
-        The Hessian of the differentiable part, rows as ``W.ravel()``, if it was asked for.
-    """
-
-    W: np.ndarray
-    value: float
-    gradient: np.ndarray
-    margins: PerBlock[Any]
-    curvature: PerBlock[Any]
-    age: int = 0
-    hessian: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Along:
-    """The objective at ``W + a D`` for several step sizes a.
-
-    Attributes
-    ----------
-    D : ndarray, shape (q, K)
-    steps : tuple of float
-    values : ndarray, shape (n_steps,)
-        F at each step; inf where it overflows.
-    slopes : PerBlock
-        Margins of D, by row.
-    first : Point or None
-        The point at the first step, if its gradient was computed along with the values.
-    """
-
-    D: np.ndarray
-    steps: tuple[float, ...]
-    values: np.ndarray
-    slopes: PerBlock[Any]
-    first: Point | None
 
 
 @dataclass(frozen=True, eq=False)
