@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
+
+# Worker processes start with this sys.path and must find the functions of the tests, as `tests.blocks.test_contract`.
+# Last, so that the package under test is the one that is installed.
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 @contextmanager

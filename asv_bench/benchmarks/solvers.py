@@ -46,25 +46,24 @@ class Fit:
     def peakmem_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         common.fit(self.problem, solver)
 
-    def track_passes(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> int:
-        return common.fit(self.problem, solver).n_passes_
+    def track_passes(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
+        return common.outcome(self.problem, solver)["passes"]
 
     track_passes.unit = "passes"
 
-    def track_rounds(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> int:
-        return common.fit(self.problem, solver).n_rounds_
+    def track_rounds(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
+        return common.outcome(self.problem, solver)["rounds"]
 
     track_rounds.unit = "rounds"
 
     def track_megabytes(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
-        last = common.fit(self.problem, solver).history_[-1]
-        return (last["bytes_up"] + last["bytes_down"]) / 1e6
+        return common.outcome(self.problem, solver)["megabytes"]
 
     track_megabytes.unit = "MB"
 
     def track_relative_gap(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> float:
         optimum = prepared[name]["optimum"]
-        gap = (self.problem.objective(common.fit(self.problem, solver).coef_) - optimum) / optimum
+        gap = (common.outcome(self.problem, solver)["objective"] - optimum) / optimum
         return max(gap, 1e-16)  # below rounding a gap has no meaning, and a web page draws its logarithm
 
     track_relative_gap.unit = "relative gap"
