@@ -81,12 +81,13 @@ class ClusterBlocks(Blocks):
         ValueError
             If the cluster has no workers.
         """
-        workers = client.scheduler_info(n_workers=-1)["workers"]
+        # Not scheduler_info: the client's own refresh, which asks for no workers, may overwrite what it returns.
+        workers = client.nthreads()
         if not workers:
             raise ValueError("The cluster has no workers; start some, or close the client to compute in this process.")
         homes = _homes(parts, client)
         if not any(homes):
-            groups = contiguous_groups(len(parts), [worker["nthreads"] for worker in workers.values()])
+            groups = contiguous_groups(len(parts), list(workers.values()))
             homes = [address for address, group in zip(workers, groups, strict=True) for _ in group]
         blocks = [dask.delayed(hold)(part, dask_key_name=f"newton-block-{uuid.uuid4().hex}") for part in parts]
         computed: dict[str, Future] = {}
