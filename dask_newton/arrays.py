@@ -15,10 +15,11 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+import scipy.sparse
 
 __all__ = [
-    "ArrayType", "align", "by_column", "from_host", "host_dtype", "is_host", "namespace", "register_array_type",
-    "to_host",
+    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_host",
+    "namespace", "register_array_type", "register_conversion", "to_host",
 ]
 
 Array = Any
@@ -143,3 +144,38 @@ def by_column(x: Array) -> Array:
 def is_host(x: Array) -> bool:
     """Whether ``x`` lies in the memory of the CPU."""
     return _type_of(x).host
+
+
+def _to_cupy(x: Any) -> Any:
+    import cupy
+    import cupyx.scipy.sparse
+
+    return cupyx.scipy.sparse.csr_matrix(x) if scipy.sparse.issparse(x) else cupy.asarray(x)
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"numpy": lambda x: x, "cupy": _to_cupy}
+
+
+def register_conversion(name: str, convert: Callable[[Any], Any]) -> None:
+    """Give a further array type a name, in every process that uses it.
+
+    Parameters
+    ----------
+    name : str
+        Such as "torch".
+    convert : callable
+        ``convert(x)`` copies a NumPy array, or a SciPy CSR matrix, into the type.
+    """
+    _CONVERSIONS[name] = convert
+
+
+def check_array_type(name: str) -> None:
+    """Raise ValueError if no array type has this name."""
+    if name not in _CONVERSIONS:
+        raise ValueError(f"array is {name!r}; give one of {', '.join(map(repr, _CONVERSIONS))}.")
+
+
+def convert_to(name: str, x: Any) -> Any:
+    """Copy a NumPy array, or a SciPy CSR matrix, to the array type of this name: "numpy", "cupy" or registered."""
+    check_array_type(name)
+    return _CONVERSIONS[name](x)

@@ -15,18 +15,22 @@ __all__ = ["info"]
 @click.command(
     epilog=example(
         "dask-newton info mnist.zarr",
+        "dask-newton info mnist.zarr --verify",
         "dask-newton info model.zarr --json",
     )
 )
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def info(path: str, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Read a whole data set and compare it with its checksums.")
+def info(path: str, as_json: bool, verify: bool) -> None:
     """Show what a data set, or a model, holds."""
-    from dask_newton.data import dataset_info
+    from dask_newton.data import dataset_info, verify_dataset
     from dask_newton.models import is_model
 
     with echo_warnings():
         found = _model_info(path) if is_model(path) else dataset_info(path)
+        if verify and "estimator" not in found:
+            found["verified_chunks"] = verify_dataset(path)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif "estimator" in found:
@@ -84,6 +88,8 @@ def _print_dataset(path: str, found: dict[str, Any]) -> None:
         if content["class_counts"]:
             counts = [f"{label} ({count})" for label, count in content["class_counts"].items()]
             notes[f"classes {split}".strip()] = _shorten(counts)
+    if "verified_chunks" in found:
+        notes["verified"] = f"{found['verified_chunks']} chunks are as they were written"
     if notes:
         _print_pairs("", notes)
 

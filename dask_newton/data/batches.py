@@ -14,9 +14,10 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import scipy.sparse
 
 from dask_newton.arrays import to_host
-from dask_newton.data.layout import COLUMNS, Columns, DatasetError, default_chunk_rows, is_string
+from dask_newton.data.layout import COLUMNS, Columns, DatasetError, chunk_rows_for, is_string
 
 __all__ = ["RowBatches", "rechunk_rows", "row_batches"]
 
@@ -50,7 +51,7 @@ def row_batches(
     ----------
     X : array, Dask array or iterable of batches
         A batch is ``X``, a tuple ``(X, y)``, or a mapping of columns such as ``{"X": ..., "sample_weight":
-        ...}``.
+        ...}``. ``X`` may be sparse, of SciPy.
     y, sample_weight, offset : array or Dask array, optional
         Columns that go with an array ``X``; an iterable carries them in its batches.
     chunk_rows : int, optional
@@ -61,7 +62,7 @@ def row_batches(
     n_rows : int or None
         Number of rows, None if it is known only at the end.
     batches : iterator of dict of str to numpy.ndarray
-        Columns of equal length; batches without rows are left out.
+        Columns of equal length; a sparse ``X`` is a csr_array. Batches without rows are left out.
     """
     if isinstance(X, str | bytes | Mapping):
         raise TypeError(
@@ -75,7 +76,9 @@ def row_batches(
     X = columns["X"]
     if X.ndim != 2:
         raise DatasetError(f"X has {X.ndim} dimensions; give two: samples and features.")
-    rows = chunk_rows or default_chunk_rows(int(X.shape[1]), np.dtype(X.dtype))
+    if scipy.sparse.issparse(X):
+        X = columns["X"] = scipy.sparse.csr_array(X)
+    rows = chunk_rows or chunk_rows_for(X)
     if any(isinstance(column, da.Array) for column in columns.values()):
         return _from_dask(columns, rows)
     n_rows = _common_length(columns)
@@ -87,7 +90,7 @@ def rechunk_rows(batches: Iterable[Columns], rows: int) -> Iterator[Columns]:
     pending: list[Columns] = []
     held = 0
     for batch in batches:
-        start, length = 0, len(batch["X"])
+        start, length = 0, batch["X"].shape[0]
         while held + length - start >= rows:
             stop = start + rows - held
             pending.append(_slice(batch, slice(start, stop)))
@@ -107,7 +110,11 @@ def rechunk_rows(batches: Iterable[Columns], rows: int) -> Iterator[Columns]:
 def _join(parts: list[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _stack(parts: list[Any]) -> Any:
+    return scipy.sparse.vstack(parts, "csr") if scipy.sparse.issparse(parts[0]) else np.concatenate(parts)
 
 
 def _slice(columns: Mapping[str, Any], rows: slice) -> dict[str, Any]:
@@ -202,7 +209,7 @@ def _compute_blocks(
         group = dask.compute(*({n: c.blocks[i] for n, c in lazy.items()} for i in range(block, last)))
         for number, computed in enumerate(group, start=block):
             batch: dict[str, Any] = {name: _to_host(column) for name, column in computed.items()}
-            length = len(next(iter(batch.values())))
+            length = next(iter(batch.values())).shape[0]
             batch |= {name: c[done : done + length] for name, c in columns.items() if name not in lazy}
             try:
                 _common_length(batch)
@@ -228,15 +235,17 @@ def _array_like(name: str, column: Any) -> Any:
     return np.asarray(column)
 
 
-def _to_host(values: Any) -> np.ndarray:
+def _to_host(values: Any) -> Any:
+    if scipy.sparse.issparse(values):
+        return scipy.sparse.csr_array(values)
     try:
         host = np.asarray(values)
     except TypeError:
         host = np.asarray(to_host(values))  # CuPy refuses an implicit copy to the host
     if host.shape == () and getattr(values, "shape", ()) != ():
         raise TypeError(
-            f"{type(values).__module__}.{type(values).__name__} is not stored; give dense rows, such as "
-            "batches of its toarray()."
+            f"{type(values).__module__}.{type(values).__name__} is not stored; give dense rows, or "
+            "sparse ones of SciPy, such as scipy.sparse.csr_array."
         )
     return host
 
@@ -255,7 +264,7 @@ def _clean(batches: Iterable[dict[str, Any]]) -> Iterator[Columns]:
         if first is None:
             first = _slice(batch, slice(0, 0))
         _check_like(first, batch, number)
-        if len(batch["X"]):
+        if batch["X"].shape[0]:
             yield batch
         del batch, raw
 
@@ -266,6 +275,8 @@ def _check_like(first: Columns, batch: Columns, number: int) -> None:
             f"Batch {number} has the columns {sorted(batch)}, but batch 0 has {sorted(first)}."
         )
     for name, column in batch.items():
+        if scipy.sparse.issparse(column) != scipy.sparse.issparse(first[name]):
+            raise DatasetError(f"Batch {number} of {name} and batch 0 are not both sparse; make them alike.")
         if column.shape[1:] != first[name].shape[1:]:
             raise DatasetError(
                 f"Batch {number} of {name} has rows of shape {column.shape[1:]}, batch 0 of "
@@ -280,7 +291,9 @@ def _check_like(first: Columns, batch: Columns, number: int) -> None:
             )
 
 
-def _column(name: str, values: np.ndarray) -> np.ndarray:
+def _column(name: str, values: Any) -> Any:
+    if scipy.sparse.issparse(values) and name != "X":
+        raise DatasetError(f"{name} is sparse; only X may be. Give its toarray().")
     if values.dtype == object:
         if name == "y" and all(isinstance(value, str) for value in values.ravel()):
             return values.astype(str)

@@ -8,6 +8,7 @@ from typing import Any
 
 import zarr
 
+from dask_newton.data.csr import StoredCSR
 from dask_newton.data.integrity import check_codecs, members_of, read_chunk, stored_bytes, written_here
 from dask_newton.data.layout import COLUMNS, INTERNAL, DatasetError
 from dask_newton.data.reader import array_of, open_group, splits_of
@@ -32,8 +33,8 @@ def dataset_info(path: str | os.PathLike[str] | zarr.Group) -> dict[str, Any]:
     dict
         ``path``, ``attrs``, ``zarr_format``, ``written_by_dask_newton``, and for a group of splits ``splits``
         (name -> the same for each); for a data set ``n_samples``, ``n_features``, ``arrays`` (name -> shape,
-        dtype, chunks, n_chunks, bytes, stored_bytes) and ``class_counts`` (label -> rows, None if there are
-        no classes or counting is not cheap).
+        dtype, chunks, n_chunks, bytes, stored_bytes; for a sparse ``X`` also nnz) and ``class_counts``
+        (label -> rows, None if there are no classes or counting is not cheap).
 
     Raises
     ------
@@ -55,6 +56,8 @@ def dataset_info(path: str | os.PathLike[str] | zarr.Group) -> dict[str, Any]:
         return info | {"splits": {name: dataset_info(member) for name, member in splits.items()}}
     members = members_of(group, where).items()
     arrays = {name: _describe(array) for name, array in members if isinstance(array, zarr.Array)}
+    if isinstance(X, StoredCSR):
+        arrays["X"] = _describe_csr(X)
     return info | {
         "n_samples": X.shape[0],
         "n_features": X.shape[1] if X.ndim == 2 else None,
@@ -74,6 +77,21 @@ def _describe(array: zarr.Array) -> dict[str, Any]:
         "n_chunks": array.nchunks,
         "bytes": None if text else array.nbytes,
         "stored_bytes": stored_bytes(array),
+    }
+
+
+def _describe_csr(X: StoredCSR) -> dict[str, Any]:
+    parts = [_describe(array) for array in X.parts.values()]
+    rows = X.group.attrs.get("block_rows", X.shape[0])
+    sizes = [part["stored_bytes"] for part in parts]
+    return {
+        "shape": list(X.shape),
+        "dtype": f"{X.dtype.name} CSR",
+        "nnz": X.nnz,
+        "chunks": [rows, X.shape[1]],
+        "n_chunks": sum(part["n_chunks"] for part in parts),
+        "bytes": sum(part["bytes"] for part in parts),
+        "stored_bytes": None if None in sizes else sum(sizes),
     }
 
 

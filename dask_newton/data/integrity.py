@@ -151,6 +151,7 @@ def verify_group(group: zarr.Group, where: str) -> int:
     n_chunks = 0
     for name, array in members_of(group, where).items():
         if isinstance(array, zarr.Group):
+            n_chunks += verify_group(array, f"{where}/{name}") if "encoding-type" in array.attrs else 0
             continue
         if "checksums" not in array.attrs:
             raise DatasetError(

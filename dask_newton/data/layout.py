@@ -2,7 +2,8 @@
 
 A data set is a Zarr v3 group with the arrays ``X`` (sample, feature), ``y`` (sample) and optionally
 ``sample_weight`` and ``offset`` (sample), the coordinates ``feature`` and ``class``, and attributes. All
-columns have the same rows per chunk, so one block of rows is one chunk of each array.
+columns have the same rows per chunk, so one block of rows is one chunk of each array. A sparse ``X`` is a group
+instead, see ``csr``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 __all__ = [
     "COLUMNS",
@@ -23,10 +25,12 @@ __all__ = [
     "Columns",
     "DatasetError",
     "checksum",
+    "chunk_rows_for",
     "default_chunk_rows",
     "dimensions",
     "is_string",
     "jsonable",
+    "sparse_row_bytes",
 ]
 
 FORMAT = 1
@@ -40,16 +44,31 @@ CREATED = frozenset({"n_classes", "created_by"})
 # blocks.
 _CHUNK_BYTES = 32 * 2**20
 
-Columns = dict[str, np.ndarray]
+# NumPy arrays; X may be a scipy.sparse.csr_array.
+Columns = dict[str, Any]
 
 
 class DatasetError(ValueError):
     """A data set or raw file is not what it should be; the message says where, what and what to do."""
 
 
-def default_chunk_rows(n_features: int, dtype: np.dtype[Any]) -> int:
+def default_chunk_rows(row_bytes: int) -> int:
     """Rows that make a chunk of about 32 MiB of X."""
-    return max(1, _CHUNK_BYTES // max(1, n_features * dtype.itemsize))
+    return max(1, _CHUNK_BYTES // max(1, row_bytes))
+
+
+def sparse_row_bytes(nnz: int, n_rows: int, dtype: np.dtype[Any]) -> int:
+    """Bytes of an average sparse row in memory, with indices of 32 bits."""
+    return int(nnz / max(1, n_rows) * (dtype.itemsize + 4)) + 4
+
+
+def chunk_rows_for(X: Any) -> int:
+    """Rows that make a chunk of about 32 MiB, by the density of ``X`` if it is sparse."""
+    if scipy.sparse.issparse(X):
+        return default_chunk_rows(sparse_row_bytes(X.nnz, X.shape[0], X.dtype))
+    if scipy.sparse.issparse(getattr(X, "_meta", None)):
+        return 1  # the blocks of a Dask array are computed one at a time, as their density is not known
+    return default_chunk_rows(int(X.shape[1]) * np.dtype(X.dtype).itemsize)
 
 
 def is_string(dtype: np.dtype[Any]) -> bool:

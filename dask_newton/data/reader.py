@@ -17,6 +17,8 @@ import numpy as np
 import zarr
 from zarr.errors import ContainsArrayError
 
+from dask_newton.arrays import check_array_type
+from dask_newton.data.csr import StoredCSR
 from dask_newton.data.integrity import (
     check_chunks_present,
     check_codecs,
@@ -40,7 +42,8 @@ class Dataset:
     Attributes
     ----------
     X : dask.array.Array of shape (n_samples, n_features)
-        Chunked in rows, one chunk over the columns.
+        Chunked in rows, one chunk over the columns. The chunks of a sparse ``X`` are of
+        :class:`scipy.sparse.csr_array`.
     y : dask.array.Array or None
         Targets or labels, with the row chunks of ``X``; strings have a fixed width.
     sample_weight, offset : dask.array.Array or None
@@ -60,17 +63,24 @@ class Dataset:
     attrs: dict[str, Any] = field(default_factory=dict)
 
 
-def open_dataset(path: str | os.PathLike[str] | zarr.Group, *, chunk_rows: int | None = None) -> Dataset:
+def open_dataset(
+    path: str | os.PathLike[str] | zarr.Group, *, chunk_rows: int | None = None, array: str = "numpy"
+) -> Dataset:
     """Open a Zarr group with ``X`` and ``y``, without reading the data.
 
     Parameters
     ----------
     path : path or zarr.Group
         Such as ``"mnist.zarr/train"``; a group of :func:`dask_newton.data.save_dataset`, or any Zarr group
-        (format 2 or 3) with an array ``X`` of two dimensions, samples first, and usually ``y``.
+        (format 2 or 3) with an array ``X`` of two dimensions, samples first, and usually ``y``. ``X`` may
+        be a group in the CSR layout of AnnData instead, so that ``adata.write_zarr(path)`` opens as it is.
     chunk_rows : int, optional
         Rows per block, rounded down to whole chunks on disk. By default a block is one chunk; in a group that
         another program wrote, as many as take 16 MiB.
+    array : {"numpy", "cupy"}, default "numpy"
+        Type of the blocks of ``X``. With "cupy" each block becomes a CuPy array, or a cupyx CSR matrix,
+        inside the task that reads it; this process needs no GPU. The other columns stay in NumPy. Further
+        names are those of :func:`dask_newton.arrays.register_conversion`.
 
     Returns
     -------
@@ -86,6 +96,7 @@ def open_dataset(path: str | os.PathLike[str] | zarr.Group, *, chunk_rows: int |
     """
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows is {chunk_rows}; give at least 1 row, or None.")
+    check_array_type(array)
     group, where = open_group(path)
     X = array_of(group, "X", where)
     if X is None:
@@ -96,12 +107,19 @@ def open_dataset(path: str | os.PathLike[str] | zarr.Group, *, chunk_rows: int |
                 f"'{where}/{next(iter(splits))}'."
             )
         raise DatasetError(f"{where} has no array 'X', so it is not a data set; write one with save_dataset.")
-    columns = {"X": X} | {n: a for n in COLUMNS[1:] if (a := array_of(group, n, where)) is not None}
+    columns = {name: a for name in COLUMNS if (a := array_of(group, name, where)) is not None}
     _check_shapes(columns, where)
-    for array in columns.values():
-        check_chunks_present(group, array, where)
+    for name, column in columns.items():
+        if isinstance(column, StoredCSR):
+            for part in column.parts.values():
+                check_chunks_present(group, part, f"{where}/{name}")
+        else:
+            check_chunks_present(group, column, where)
     chunks = row_chunks(X, chunk_rows, chunks_are_blocks=written_here(group))
-    lazy = {name: as_dask(group, array, chunks, where) for name, array in columns.items()}
+    lazy = {
+        name: as_dask(group, column, chunks, where, array if name == "X" else "numpy")
+        for name, column in columns.items()
+    }
     attrs = {key: value for key, value in group.attrs.asdict().items() if key not in INTERNAL}
     return Dataset(
         **lazy,
@@ -127,10 +145,14 @@ def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
     Raises
     ------
     DatasetError
-        Naming the array and the chunk that is missing or differs, or if there are no checksums.
+        Naming the array and the chunk that is missing or differs, or the rows whose pointers or indices point
+        outside, or if there are no checksums.
     """
     group, where = open_group(path)
-    if array_of(group, "X", where) is not None:
+    X = array_of(group, "X", where)
+    if isinstance(X, StoredCSR):
+        X.verify(f"{where}/X")
+    if X is not None:
         return verify_group(group, where)
     splits = splits_of(group, where)
     if not splits:
@@ -165,8 +187,11 @@ def open_group(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, s
     return group, where
 
 
-def array_of(group: zarr.Group, name: str, where: str) -> zarr.Array | None:
-    """Return the array ``name`` of a group, None if there is none; refuse one that cannot be read safely."""
+def array_of(group: zarr.Group, name: str, where: str) -> Any:
+    """Return the array ``name`` of a group, None if there is none; refuse one that cannot be read safely.
+
+    ``X`` may be a :class:`StoredCSR`.
+    """
     try:
         node = group.get(name)
     except Exception as error:  # zarr raises many kinds for metadata that it does not understand
@@ -174,10 +199,9 @@ def array_of(group: zarr.Group, name: str, where: str) -> zarr.Array | None:
     if node is None:
         return None
     if isinstance(node, zarr.Group):
-        raise DatasetError(
-            f"{name!r} in {where} is a group, not an array (encoding {node.attrs.get('encoding-type')!r}); "
-            "only dense arrays are read."
-        )
+        if name == "X":
+            return StoredCSR.open(node, f"{where}/X")
+        raise DatasetError(f"{name!r} in {where} is a group, not an array; only X may be sparse.")
     check_codecs(node, where)
     if "scale_factor" in node.attrs or "add_offset" in node.attrs:
         raise DatasetError(
@@ -212,7 +236,7 @@ def _check_exists(path: Path) -> None:
     raise FileNotFoundError(f"There is no data set at {path}{hint}.")
 
 
-def _check_shapes(columns: dict[str, zarr.Array], where: str) -> None:
+def _check_shapes(columns: dict[str, Any], where: str) -> None:
     X = columns["X"]
     if X.ndim != 2:
         raise DatasetError(
@@ -222,7 +246,7 @@ def _check_shapes(columns: dict[str, zarr.Array], where: str) -> None:
         raise DatasetError(f"'X' in {where} has no rows.")
     if X.dtype.kind not in "biuf":
         raise DatasetError(f"'X' in {where} has dtype {X.dtype}; it must hold real numbers.")
-    names: Any = getattr(X.metadata, "dimension_names", None) or X.attrs.get("_ARRAY_DIMENSIONS") or ()
+    names: Any = () if isinstance(X, StoredCSR) else _dimensions(X)
     if "sample" in names and names[0] != "sample":
         raise DatasetError(f"'X' in {where} has the dimensions {tuple(names)}; samples must come first.")
     for name, array in columns.items():
@@ -235,6 +259,10 @@ def _check_shapes(columns: dict[str, zarr.Array], where: str) -> None:
             raise DatasetError(
                 f"{name!r} in {where} must be one number per row, but is {array.dtype} {array.shape}."
             )
+
+
+def _dimensions(X: zarr.Array) -> Any:
+    return getattr(X.metadata, "dimension_names", None) or X.attrs.get("_ARRAY_DIMENSIONS") or ()
 
 
 def _coordinate(group: zarr.Group, name: str, where: str, length: int | None = None) -> np.ndarray | None:

@@ -150,7 +150,7 @@ def _features(
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows is {chunk_rows}; give at least 1 row, or None.")
     dtype = np.dtype(dtype)
-    rows = chunk_rows or default_chunk_rows(n_features, dtype)
+    rows = chunk_rows or default_chunk_rows(n_features * dtype.itemsize)
     scales = np.geomspace(1.0, 1.0 / condition, n_features)
     chunks = da.core.normalize_chunks((rows, -1), (n_samples, n_features))
     meta = np.empty((0, 0), dtype)

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 import zarr
 
 from dask_newton.data.atomic import replacing
 from dask_newton.data.batches import rechunk_rows, row_batches
 from dask_newton.data.columns import ClassCounter, Classes, Column
+from dask_newton.data.csr import CSRColumn
 from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import (
     CREATED,
@@ -29,7 +31,7 @@ from dask_newton.data.layout import (
     INTERNAL,
     Columns,
     DatasetError,
-    default_chunk_rows,
+    chunk_rows_for,
     jsonable,
 )
 
@@ -81,6 +83,8 @@ def save_dataset(
     X : array-like of shape (n_samples, n_features), Dask array, or iterable of row batches
         The chunks of a Dask array may have any shape and unknown lengths; its blocks are computed once each,
         a few at a time. A batch is ``X``, ``(X, y)`` or a mapping of columns; its number of rows may vary.
+        Sparse matrices of SciPy, as a whole, as blocks or in batches, are stored as CSR in the layout of
+        AnnData.
     y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
         Numbers are stored as they are, strings as strings.
     sample_weight, offset : array-like of shape (n_samples,), optional
@@ -94,7 +98,8 @@ def save_dataset(
     attrs : mapping, optional
         Attributes such as ``name``, ``source`` and ``licence``; values that JSON can hold.
     chunk_rows : int, optional
-        Rows of a chunk, which becomes a block when the data are opened; by default as many as take 32 MiB.
+        Rows of a chunk, which becomes a block when the data are opened; by default as many as take 32 MiB
+        (of a sparse ``X``, by the density of the first batch).
     overwrite : bool, default False
         Replace a data set that is at ``path`` already.
     compress : bool, default True
@@ -214,11 +219,14 @@ def _write(
     n_features = first["X"].shape[1]
     if n_features == 0:
         raise DatasetError(f"X has no columns; nothing is written to {where}.")
-    rows = options.chunk_rows or default_chunk_rows(n_features, first["X"].dtype)
+    rows = options.chunk_rows or chunk_rows_for(first["X"])
     if total is not None:
         rows = min(rows, max(1, total))
-    columns = {
-        name: Column.create(group, name, values, rows, options.compress) for name, values in first.items()
+    columns: dict[str, Column | CSRColumn] = {
+        name: (CSRColumn if scipy.sparse.issparse(values) else Column).create(
+            group, name, values, rows, options.compress
+        )
+        for name, values in first.items()
     }
     counter = ClassCounter(options.classes, first.get("y"))
     done = 0
@@ -229,7 +237,7 @@ def _write(
         for name, values in chunk.items():
             columns[name].append(values)
         counter.add(chunk.get("y"))
-        done += len(chunk["X"])
+        done += chunk["X"].shape[0]
         report(done)
         del chunk, values  # else it lives on while the next one is assembled
     if total is not None and done != total:

@@ -11,7 +11,6 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 import xarray as xr
 import zarr
 
@@ -190,9 +189,9 @@ def test_progress_counts_rows(tmp_path, rows):
 
 
 def test_default_chunks_take_32_mib():
-    rows = default_chunk_rows(784, np.dtype("f4"))
+    rows = default_chunk_rows(784 * 4)
     assert 31 * 2**20 < rows * 784 * 4 <= 32 * 2**20
-    assert default_chunk_rows(10**9, np.dtype("f8")) == 1
+    assert default_chunk_rows(8 * 10**9) == 1
 
 
 def test_splits(tmp_path, rows):
@@ -357,12 +356,6 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path, X, y, options, messag
 def test_wrong_kinds_of_input(tmp_path, X, y):
     with pytest.raises(TypeError, match="iterable of (row )?batches"):
         save_dataset(tmp_path / "d.zarr", X, y)
-
-
-def test_sparse_rows_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="is not stored; give dense rows, such as batches of its toarray"):
-        save_dataset(tmp_path / "d.zarr", scipy.sparse.csr_array(np.eye(4)))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lazy_table_is_not_pulled_into_memory(tmp_path):
