@@ -80,7 +80,7 @@ def minimize(
     problem : LinearObjective
     solver : Solver
     start : ndarray of shape (q, K), optional
-        Zeros by default.
+        By default zeros, and for targets that are numbers their best constant model.
     max_iter : int
         Iterations at most.
     tol : float
@@ -129,7 +129,7 @@ def minimize(
             callback(row)
 
     if state is None:
-        start = np.zeros(problem.shape) if start is None else np.array(start, dtype=np.float64)
+        start = np.array(problem.null if start is None else start, dtype=np.float64)
         if start.shape != problem.shape:
             raise ValueError(
                 f"start has the shape {start.shape}; this problem has coefficients of the shape {problem.shape}, "

@@ -5,18 +5,20 @@ Whoever adds a member adds a line here; ``test_catalogue.py`` fails until that i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.special
+from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.local import CG, LocalNewton
-from dask_newton.losses import Logistic, Loss, Softmax
+from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, Tweedie
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
-from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
+from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
 from dask_newton.solvers.orthant_newton import OrthantNewton
 
 
@@ -33,12 +35,37 @@ class LossCase:
         ``value(y, z)`` returns the loss of each row, by an independent formula.
     response : callable
         ``response(z)`` returns the mean response.
+    deviance : callable or None
+        ``deviance(y, mean)`` returns the mean unit deviance, by scikit-learn; None for classification.
     """
 
     loss: Loss
     targets: Callable[[np.random.Generator, int], np.ndarray]
     value: Callable[[np.ndarray, np.ndarray], np.ndarray]
     response: Callable[[np.ndarray], np.ndarray]
+    deviance: Callable[[np.ndarray, np.ndarray], float] | None = None
+
+
+def _tweedie(power: float, loss: Loss, least: float) -> LossCase:
+    """A loss with the logarithmic link, of targets with many values ``least``, by its formula in the mean."""
+    def value(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        z = z[:, 0]
+        a, b = 2 - power, 1 - power
+        return (np.exp(a * z) / a if a else z) - y * (np.exp(b * z) / b if b else z)
+
+    return LossCase(
+        loss, lambda rng, n: np.maximum(rng.integers(0, 6, n), least).astype(np.float64), value,
+        lambda z: np.exp(z[:, 0]), functools.partial(mean_tweedie_deviance, power=power),
+    )
+
+
+def _squared(n_outputs: int) -> LossCase:
+    shape = () if n_outputs == 1 else (n_outputs,)
+    return LossCase(
+        Squared(n_outputs), lambda rng, n: rng.normal(size=(n, *shape)),
+        lambda y, z: 0.5 * np.linalg.norm(z - y.reshape(z.shape), axis=1) ** 2, lambda z: z.reshape(len(z), *shape),
+        lambda y, mean: n_outputs * mean_squared_error(y, mean),
+    )
 
 
 def _classes(n_classes: int) -> Callable[[np.random.Generator, int], np.ndarray]:
@@ -65,6 +92,11 @@ LOSSES: dict[str, LossCase] = {
         Softmax(4, "reference"), _classes(4), lambda y, z: _cross_entropy(y, _with_zero(z)),
         lambda z: scipy.special.softmax(_with_zero(z), axis=1),
     ),
+    "squared": _squared(1),
+    "squared-targets": _squared(3),
+    "poisson": _tweedie(1.0, Poisson(), 0.0),
+    "gamma": _tweedie(2.0, Gamma(), 0.5),
+    "tweedie": _tweedie(1.3, Tweedie(1.3), 0.0),
 }
 
 PENALTIES: dict[str, Penalty] = {
@@ -103,6 +135,7 @@ SPARSE = ("l1", "elastic_net")
 
 SOLVERS: dict[str, SolverCase] = {
     "giant": SolverCase(GIANT(), SMOOTH),
+    "lbfgs": SolverCase(LBFGS(), SMOOTH),
     "newton-admm": SolverCase(NewtonADMM(), SMOOTH + SPARSE),
     "newton-cg": SolverCase(NewtonCG(), SMOOTH, error=1e-8, tol=1e-11),
     "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH, error=1e-8, tol=1e-11),

@@ -19,12 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from dask_newton.blocks import SerialBlocks
-from dask_newton.losses import Logistic, Loss, Softmax
+from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, Tweedie
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 
 LAYOUTS = ("equal", "unequal", "empty", "weightless")
+
+# Problems whose targets are numbers.
+NUMBERS = {"line": Squared(), "plane": Squared(2), "counts": Poisson(), "durations": Gamma(), "claims": Tweedie(1.5)}
 
 # F at the optimum of the l2 problems with C = 1 and an unpenalised intercept, from the specification.
 OPTIMA = {"digits": 0.19952640385863193, "breast_cancer": 0.06636018622473808}
@@ -46,6 +49,20 @@ def rows(name: str) -> tuple[np.ndarray, np.ndarray, Loss]:
         logits = X @ rng.normal(size=(5, 3)) + [0.5, 0.0, -0.5]
         y = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
         loss = Softmax(3, "reference" if name == "noisy_reference" else "symmetric")
+    elif name in NUMBERS:
+        rng = np.random.default_rng(11)
+        loss = NUMBERS[name]
+        X = rng.normal(size=(500, 6)) * [1.0, 0.5, 2.0, 1.0, 0.3, 1.0]
+        z = X @ rng.normal(size=(6, loss.n_outputs)) / 4 + 1.0
+        mean = np.exp(z[:, 0])
+        y = {
+            "line": lambda: z[:, 0] + rng.normal(size=500),
+            "plane": lambda: z + rng.normal(size=z.shape),
+            "counts": lambda: rng.poisson(mean),
+            "durations": lambda: rng.gamma(2.0, mean / 2),
+            # The sum of k payments, each gamma distributed with shape 2, is so with shape 2 k.
+            "claims": lambda: rng.gamma(2.0 * np.maximum(k := rng.poisson(1, 500), 0.5), mean / 2) * (k > 0),
+        }[name]()
     else:
         raise KeyError(name)
     order = np.random.default_rng(0).permutation(len(y))
@@ -136,7 +153,8 @@ class Dense:
         W = np.zeros((self.A.shape[1], self.loss.n_outputs))
         l1 = self.lam[0]
         if l1:
-            bound = self.loss.curvature_bound * np.linalg.norm(self.A, 2) ** 2 * self.weight.max()
+            curvature = self.loss.curvature_bound or 10 * self.parts(W)[2].max()
+            bound = curvature * np.linalg.norm(self.A, 2) ** 2 * self.weight.max()
             step = 1 / (bound / self.weight.sum() + self.lam[1])
             old, V, t = W, W, 1.0
             for iteration in range(4000):
@@ -197,7 +215,8 @@ def solution(
 @threadpool_limits.wrap(limits=1)  # on a busy machine the threads of a small matrix product wait for each other
 def _solution(model: Dense) -> tuple[np.ndarray, float]:
     with_offset, l1 = isinstance(model.offset, np.ndarray), model.lam[0]
-    by_sklearn = not with_offset and not l1 and not getattr(model.loss, "reference", False)
+    classes = isinstance(model.loss, Logistic | Softmax) and not getattr(model.loss, "reference", False)
+    by_sklearn = classes and not with_offset and not l1
     W = _by_sklearn(model) if by_sklearn else model.minimum()
     W.setflags(write=False)  # it is shared by all tests
     return W, model.value(W)
@@ -297,7 +316,7 @@ def known(
 
     Parameters
     ----------
-    name : {'digits', 'breast_cancer', 'noisy', 'noisy_reference'}
+    name : {'digits', 'breast_cancer', 'noisy', 'noisy_reference'} or a key of NUMBERS
     penalty_name : {'none', 'l2', 'l1', 'elastic_net'}
     m, layout, dtype, move
         As in :func:`parts`.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import OPTIMA, dense, known, solution
+from problems import NUMBERS, OPTIMA, dense, known, solution
 from sklearn.linear_model import LogisticRegression
 
 CASES = [
@@ -12,6 +12,7 @@ CASES = [
     ("breast_cancer", "l1", True, True, True), ("digits", "l2", False, False, True),
     ("noisy", "none", False, False, True), ("noisy", "l2", True, True, True), ("noisy", "l1", False, False, True),
     ("noisy_reference", "none", False, False, True), ("noisy_reference", "elastic_net", False, False, True),
+    *((name, "l2", True, True, True) for name in NUMBERS), *((name, "l1", False, False, True) for name in NUMBERS),
 ]
 
 

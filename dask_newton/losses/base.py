@@ -1,13 +1,15 @@
 """The contract of a loss: a per-sample function of a target and its margins, with gradient and Hessian product.
 
-A loss never sees X. Its arrays are tiles of rows: margins ``z`` (n_rows, n_outputs), targets ``y`` (n_rows,), as arrays
-of any namespace. Sample weights are the objective's business.
+A loss never sees X. Its arrays are tiles of rows: margins ``z`` (n_rows, n_outputs), targets ``y`` (n_rows,) or, where
+there are several, (n_rows, n_outputs), as arrays of any namespace. Sample weights are the objective's business.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
+
+import numpy as np
 
 Array = Any
 
@@ -27,6 +29,11 @@ class Loss(ABC):
         Whether the loss stays the same when one number is added to all margins of a sample.
     decided_below : float or None
         For classification, a loss below which a sample is certainly classified right; None for other losses.
+    numeric : bool
+        Whether targets are numbers, whose mean and size set the start and the scale of the tolerance; else they are
+        codes of classes.
+    targets : str
+        What targets must be, for the message where they are not, see :meth:`valid`.
     n_outputs : int
         Margins per sample, K.
     """
@@ -35,6 +42,8 @@ class Loss(ABC):
     curvature_bound: ClassVar[float | None]
     shift_invariant: bool = False
     decided_below: ClassVar[float | None] = None
+    numeric: ClassVar[bool] = False
+    targets: ClassVar[str] = "finite"
     n_outputs: int
 
     @abstractmethod
@@ -56,3 +65,23 @@ class Loss(ABC):
     @abstractmethod
     def inverse_link(self, z: Array) -> Array:
         """Return the mean response: class probabilities (n_rows, n_classes), or expected values (n_rows,)."""
+
+    def saturated(self, y: Array) -> Array:
+        """Return the smallest loss that a target can have, shape (n_rows,); 0 for labels."""
+        return 0 * y if y.ndim == 1 else 0 * y[:, 0]
+
+    def deviance(self, y: Array, z: Array) -> Array:
+        """Return the unit deviance of each row, ``2 (l(y, z) - min l(y, .))``, shape (n_rows,)."""
+        return 2 * (self.value(y, z) - self.saturated(y))
+
+    def valid(self, y: Array) -> Array:
+        """Return where targets are allowed, see ``targets``."""
+        return y == y
+
+    def null_margin(self, mean: np.ndarray) -> np.ndarray:
+        """Return the margins that are best without features, from the mean targets; both (n_outputs,)."""
+        return np.zeros(self.n_outputs)
+
+    def gradient_scale(self, square: float) -> float:
+        """Return the typical size of the gradient of a row from the mean squared target; 1 for labels."""
+        return 1.0

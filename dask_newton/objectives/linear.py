@@ -53,6 +53,12 @@ class LinearObjective:
         Rounding unit of the arithmetic on the blocks.
     smallest_weight : float
         The smallest sample weight that is not zero.
+    scale : ndarray, shape (q, 1)
+        By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels; for
+        targets that are numbers the typical entry ``rms(x_j) rms(y)`` (for Tweedie losses rms(y) to the power 2 - p),
+        so that units do not matter.
+    null : ndarray, shape (q, K)
+        Coefficients of the best model without features (without an intercept: zeros), where solvers start.
     """
 
     blocks: Blocks
@@ -67,6 +73,8 @@ class LinearObjective:
     n_rows: int
     precision: float
     smallest_weight: float
+    scale: np.ndarray
+    null: np.ndarray
     smooth: SmoothPenalty = field(init=False)
     nonsmooth: Penalty | None = field(init=False)
 
@@ -112,9 +120,19 @@ class LinearObjective:
         total = math.fsum(weights)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
+        squares, scale, null = squares / total, np.ones((first.shape[0], 1)), np.zeros(first.shape)
+        if first.loss.numeric:
+            targets = [fact.targets for i in used if (fact := facts[i]).targets is not None]
+            size = first.loss.gradient_scale(math.fsum(t.square for t in targets) / total)
+            scale = np.sqrt(squares)[:, None] * size
+            scale[scale == 0] = 1.0
+            if first.fit_intercept:
+                mean, offset = (sum(getattr(t, name) for t in targets) / total for name in ("total", "offset"))
+                null[-1] = first.loss.null_margin(mean) - offset
         return cls(
-            blocks, data, index, weights, squares / total, first.loss, penalty, first.shape, first.fit_intercept,
-            sum(facts[i].n_rows for i in used), first.precision, min(facts[i].smallest_weight for i in used),
+            blocks, data, index, weights, squares, first.loss, penalty, first.shape, first.fit_intercept,
+            sum(facts[i].n_rows for i in used), first.precision, min(facts[i].smallest_weight for i in used), scale,
+            null,
         )
 
     @property
@@ -134,13 +152,14 @@ class LinearObjective:
     def residual(self, W: np.ndarray, gradient: np.ndarray) -> float:
         """Return the certificate of optimality.
 
-        ``max|grad F(W)|``, or, where R is not smooth, ``max|W - prox(W - grad F_smooth(W))|``.
+        ``max|grad F(W)|``, or, where R is not smooth, ``max|W - prox(W - grad F_smooth(W))|``, after division of the
+        rows by ``scale``.
         """
         if self.nonsmooth is None:
-            return float(np.max(np.abs(gradient)))
+            return float(np.max(np.abs(gradient) / self.scale))
         moved = W - gradient
         self.penalised(moved)[...] = self.nonsmooth.prox(self.penalised(moved), 1.0)
-        return float(np.max(np.abs(W - moved)))
+        return float(np.max(np.abs(W - moved) / self.scale))
 
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever.

@@ -58,7 +58,7 @@ class LinearBlock:
     Attributes
     ----------
     X : Array, shape (n_rows, n_features)
-    y : Array, shape (n_rows,)
+    y : Array, shape (n_rows,) or (n_rows, n_outputs)
         Targets, as the loss wants them.
     weight : Array of shape (n_rows,) or None
         Sample weights; None is 1 everywhere.
@@ -149,13 +149,13 @@ class LinearBlock:
                     first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
                     curvature = None
                     if gradient:
-                        value, g, curvature = self.loss.linearize(self.y[cuts[i]], first)
+                        value, g, curvature = self.loss.linearize(self.y[cuts[i], ...], first)
                         grad = grad + self._transposed(self.weigh(g, cuts[i]), cuts[i])
                     else:
-                        value = self.loss.value(self.y[cuts[i]], first)
+                        value = self.loss.value(self.y[cuts[i], ...], first)
                     sums[0] = sums[0] + self._sum(value, cuts[i])
                     for j, step in enumerate(steps[1:], 1):
-                        sums[j] = sums[j] + self._sum(self.loss.value(self.y[cuts[i]], z + step * dz), cuts[i])
+                        sums[j] = sums[j] + self._sum(self.loss.value(self.y[cuts[i], ...], z + step * dz), cuts[i])
                 rows.append((first, curvature, dz))
             return sums, grad, rows
 

@@ -26,17 +26,43 @@ class Facts:
     fit_intercept: bool
     loss: Loss
     precision: float
+    targets: Targets | None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Weighted sums over rows, for losses of numbers: of targets and offsets, (n_outputs,), and of squared targets."""
+
+    total: np.ndarray
+    offset: np.ndarray
+    square: float
 
 
 def facts(block: LinearBlock, index: int) -> tuple[dict[int, Facts], np.ndarray]:
     """Send the facts of a block, keyed by its index, and its column squares."""
     squares, weight, smallest, problem = np.zeros(block.shape[0]), 0.0, math.inf, _mismatch(block)
+    targets = None
     if block.n_rows and not problem:
         squares, weight = to_host(block.column_squares()), block.total_weight
         problem = _bad_values(block, bool(np.all(np.isfinite(squares))))
-        smallest = math.inf if problem else _smallest_weight(block)
-    fact = Facts(block.n_rows, weight, smallest, problem, block.shape, block.fit_intercept, block.loss, block.precision)
+        if not problem:
+            smallest = _smallest_weight(block)
+            targets = _targets(block) if block.loss.numeric else None
+    fact = Facts(
+        block.n_rows, weight, smallest, problem, block.shape, block.fit_intercept, block.loss, block.precision, targets
+    )
     return {index: fact}, squares
+
+
+def _targets(block: LinearBlock) -> Targets:
+    xp = namespace(block.y)
+
+    def total(a: Any) -> np.ndarray:
+        a = a if a.ndim == 2 else a[:, None]
+        return to_host(xp.sum(block.weigh(xp.astype(a, xp.float64), slice(None)), axis=0))
+
+    offset = np.zeros(block.shape[1]) if block.offset is None else total(block.offset)
+    return Targets(total(block.y), offset, float(np.mean(total(xp.astype(block.y, xp.float64) ** 2))))
 
 
 def _smallest_weight(block: LinearBlock) -> float:
@@ -65,8 +91,14 @@ def _bad_values(block: LinearBlock, finite: bool) -> str:
     bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(a))]
     if bad:
         return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."
-    if block.weight is not None and bool(namespace(block.X).any(block.weight < 0)):
+    if block.weight is not None and bool(namespace(block.weight).any(block.weight < 0)):
         return "contains negative sample weights; weights must be zero or positive."
+    xp, allowed = namespace(block.y), block.loss.valid(block.y)
+    if not bool(xp.all(allowed)):
+        count = int(xp.sum(xp.astype(~allowed, xp.int64)))
+        return (
+            f"contains {count} targets that {type(block.loss).__name__} does not allow: y must be {block.loss.targets}."
+        )
     return ""
 
 

@@ -5,6 +5,7 @@ A new solver is a file here, a line below and an entry in tests/catalogue.py.
 
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.giant import GIANT
+from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
@@ -12,10 +13,10 @@ from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
 
 SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (GIANT, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton)
+    cls.name: cls for cls in (GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton)
 }
 
 __all__ = [
-    "GIANT", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver",
-    "State", "Status", "UnsupportedError",
+    "GIANT", "LBFGS", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "ProxNewton", "SampledNewton",
+    "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -28,12 +28,10 @@ from dask_newton.local import preconditioners
 from dask_newton.local.preconditioners import Factor
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.solvers.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 
 __all__ = ["SampledNewton", "SampledNewtonState"]
-
-Pair = tuple[np.ndarray, np.ndarray]
-
 
 @dataclass(frozen=True, eq=False)
 class SampledNewtonState(PointState):
@@ -128,7 +126,7 @@ class SampledNewton(Solver[SampledNewtonState]):
         if new is None:
             return SampledNewtonState.at(problem, point, Status.LINE_SEARCH_FAILED, **carried), Info(0.0, note=note)
         s, y = new.W - point.W, problem.centre(new.gradient) - g
-        if np.vdot(s, y) > 1e-10 * np.linalg.norm(s) * np.linalg.norm(y):
+        if curved(s, y):
             carried["pairs"] = (*pairs, (s, y))[-self.memory :]
         return SampledNewtonState.at(problem, new, **carried), Info(size, note=note)
 
@@ -186,16 +184,8 @@ class SampledNewton(Solver[SampledNewtonState]):
         self, problem: LinearObjective, state: SampledNewtonState, pairs: tuple[Pair, ...], g: np.ndarray
     ) -> tuple[np.ndarray, float]:
         """Return -B g by the two-loop recursion, and ``<g, B g> / 2``."""
-        q, memory = g, []
-        for s, y in reversed(pairs):
-            rho = 1 / np.vdot(s, y)
-            alpha = rho * np.vdot(s, q)
-            q = q - alpha * y
-            memory.append((s, y, rho, alpha))
         # Along equal coefficients for all outputs g is only rounding, and M may be singular.
-        z = problem.centre(self._apply(state, problem.centre(q)))
-        for s, y, rho, alpha in reversed(memory):
-            z = z + (alpha - rho * np.vdot(y, z)) * s
+        z = two_loops(pairs, g, lambda q: problem.centre(self._apply(state, problem.centre(q))))
         decrement = 0.5 * float(np.vdot(g, z))
         if pairs and not decrement > 0:
             return self._direction(problem, state, (), g)

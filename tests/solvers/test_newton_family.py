@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dask_newton import minimize
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
-from dask_newton.solvers import GIANT, NewtonCG, NewtonCholesky, Status
+from dask_newton.solvers import GIANT, LBFGS, NewtonCG, NewtonCholesky, Status
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.newton_cholesky import newton_direction
 
@@ -44,6 +44,15 @@ def test_newton_cg_needs_few_products(name, products, rtol):
     result = minimize(problem.objective, NewtonCG(rtol=rtol), tol=1e-8)
     assert result.n_iter <= 14
     assert sum(r["inner_iterations"] for r in result.history) <= products
+
+
+@pytest.mark.parametrize(("name", "iterations"), [("digits", 220), ("breast_cancer", 40)])
+def test_lbfgs_needs_one_pass_per_iteration_and_not_many(name, iterations):
+    problem = known(name)
+    result = minimize(problem.objective, LBFGS(), tol=1e-6, max_iter=400)
+    assert iterations_to(problem, result, 1e-6) <= iterations
+    # Now and then a step of 1 is too long, and takes two passes more.
+    assert result.n_iter < result.history[-1]["passes"] <= 1.2 * result.n_iter + 2
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -1,0 +1,37 @@
+"""Gamma loss, with the logarithmic link.
+
+For y > 0 and mu = exp(z),
+
+    l(y, z) = y / mu + z,    l' = 1 - y / mu,    l'' = y / mu
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dask_newton.losses.base import Array
+from dask_newton.losses.log_link import LogLink, exponential, logarithm
+
+__all__ = ["Gamma"]
+
+
+@dataclass(frozen=True)
+class Gamma(LogLink):
+    """Gamma loss of ``y > 0``."""
+
+    power = 2.0
+    targets = "positive"
+
+    def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
+        """Return value, gradient ``1 - y / mu`` and curvature ``y / mu``."""
+        inverse, slope = exponential(-z)
+        ratio = y[:, None] * slope
+        return y * inverse[:, 0] + z[:, 0], 1 - ratio, ratio
+
+    def saturated(self, y: Array) -> Array:
+        """Return ``1 + log y``."""
+        return 1 + logarithm(y)
+
+    def valid(self, y: Array) -> Array:
+        """Return where targets are allowed."""
+        return y > 0
