@@ -4,6 +4,10 @@ Every kernel of the library is a pure function of block arrays written against t
 :func:`namespace` for the module that goes with its arrays, :func:`from_host` to bring the driver's NumPy vectors to
 the block's device, and :func:`to_host` at the one place where a small result leaves the task.
 
+X may also be a sparse matrix by rows (CSR) of SciPy or CuPy. Its namespace is that of its stored entries, so that
+everything computed from it is dense and on its device. Besides ``X @ V`` the kernels use a matrix only through
+:func:`row_slice`, :func:`take_rows`, :func:`transposed_product`, :func:`squares` and :func:`weighted_gram`.
+
 Support for a further array type is one call of :func:`register_array_type`.
 """
 
@@ -19,7 +23,8 @@ import scipy.sparse
 
 __all__ = [
     "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_host",
-    "namespace", "register_array_type", "register_conversion", "to_host",
+    "is_sparse", "namespace", "nbytes", "register_array_type", "register_conversion", "row_slice", "squares",
+    "stored", "take_rows", "to_host", "transposed_product", "weighted_gram",
 ]
 
 Array = Any
@@ -39,12 +44,15 @@ class ArrayType:
         ``from_host(a, like)`` copies the NumPy array ``a`` to the type and device of ``like``, keeping its dtype.
     host : bool
         Whether the data lie in the memory of the CPU, where cache-sized row tiles and threads pay.
+    sparse : bool
+        Whether it is a CSR matrix, with attributes ``data``, ``indices`` and ``indptr``.
     """
 
     namespace: Callable[[Array], Any]
     to_host: Callable[[Array], np.ndarray]
     from_host: Callable[[np.ndarray, Array], Array]
     host: bool = False
+    sparse: bool = False
 
 
 def _standard_to_host(x: Array) -> np.ndarray:
@@ -63,7 +71,13 @@ def _standard_from_host(a: np.ndarray, like: Array) -> Array:
 
 _NUMPY = ArrayType(array_api_compat.array_namespace, np.asarray, lambda a, like: a, host=True)
 _STANDARD = ArrayType(array_api_compat.array_namespace, _standard_to_host, _standard_from_host)
-_REGISTERED: dict[type, ArrayType] = {}
+_SCIPY_CSR = ArrayType(
+    lambda x: namespace(x.data), lambda x: x, lambda a, like: from_host(a, like.data), host=True, sparse=True
+)
+_CUPY_CSR = ArrayType(
+    lambda x: namespace(x.data), lambda x: x.get(), lambda a, like: from_host(a, like.data), sparse=True
+)
+_REGISTERED: dict[type, ArrayType] = {scipy.sparse.csr_array: _SCIPY_CSR, scipy.sparse.csr_matrix: _SCIPY_CSR}
 
 
 def register_array_type(cls: type, array_type: ArrayType) -> None:
@@ -85,6 +99,9 @@ def _type_of(x: Array) -> ArrayType:
     for cls in type(x).__mro__:
         if cls in _REGISTERED:
             return _REGISTERED[cls]
+        # By name, as a machine without a GPU cannot import the class.
+        if cls.__module__.startswith("cupyx.scipy.sparse") and cls.__name__.startswith("csr"):
+            return _CUPY_CSR
     return _STANDARD
 
 
@@ -129,11 +146,17 @@ def host_dtype(dtype: Any) -> Any:
 
 
 def align(x: Array) -> Array:
-    """Return ``x``, copied if it lies in memory at an address that its dtype does not divide.
+    """Return ``x``, copied if it lies in memory at an address that its dtype does not divide; CSR part by part.
 
     Arrays that came over a network may; every product with them would be made through a copy, with other bits.
     """
-    return np.require(x, requirements="A") if isinstance(x, np.ndarray) else x
+    if isinstance(x, np.ndarray):
+        return np.require(x, requirements="A")
+    if _type_of(x) is _SCIPY_CSR:
+        data, indices, indptr = align(x.data), align(x.indices), align(x.indptr)
+        if not (data is x.data and indices is x.indices and indptr is x.indptr):
+            return _compressed(type(x), data, indices, indptr, x.shape)
+    return x
 
 
 def by_column(x: Array) -> Array:
@@ -179,3 +202,70 @@ def convert_to(name: str, x: Any) -> Any:
     """Copy a NumPy array, or a SciPy CSR matrix, to the array type of this name: "numpy", "cupy" or registered."""
     check_array_type(name)
     return _CONVERSIONS[name](x)
+
+
+def is_sparse(x: Array) -> bool:
+    """Whether ``x`` is a sparse matrix by rows (CSR)."""
+    return _type_of(x).sparse
+
+
+def stored(x: Array) -> Array:
+    """Return the array of the stored entries: ``x`` itself, or the entries of a CSR matrix, shape (n_stored,)."""
+    return x.data if is_sparse(x) else x
+
+
+def nbytes(x: Array) -> int:
+    """Return the bytes of ``x``, with the indices of a CSR matrix."""
+    if is_sparse(x):
+        return int(x.data.nbytes + x.indices.nbytes + x.indptr.nbytes)
+    return int(x.size * namespace(x).finfo(x.dtype).bits // 8)
+
+
+def _compressed(cls: Any, data: Array, indices: Array, indptr: Array, shape: tuple[int, int]) -> Array:
+    # The constructor would look through the indices, copy those of 64 bits where 32 would do, and copy views.
+    x = cls(shape, dtype=data.dtype)
+    x.data, x.indices, x.indptr = data, indices, indptr
+    return x
+
+
+def _transposed(x: Array) -> Array:
+    """Return the transposed of a CSR matrix, by columns: a view."""
+    by_columns = type(type(x)((1, 1), dtype=x.dtype).T)
+    return _compressed(by_columns, x.data, x.indices, x.indptr, x.shape[::-1])
+
+
+def row_slice(x: Array, rows: slice) -> Array:
+    """Return consecutive rows of a matrix, as a view of its entries; ``rows`` has a start, a stop and no step."""
+    if not is_sparse(x):
+        return x[rows, :]
+    if rows.start == 0 and rows.stop == x.shape[0]:
+        return x
+    first, last = int(x.indptr[rows.start]), int(x.indptr[rows.stop])
+    indptr = x.indptr[rows.start : rows.stop + 1] - x.indptr[rows.start]
+    shape = (rows.stop - rows.start, x.shape[1])
+    return _compressed(type(x), x.data[first:last], x.indices[first:last], indptr, shape)
+
+
+def take_rows(x: Array, index: Array) -> Array:
+    """Return some rows of an array of any dimension, in any order (a copy)."""
+    return x[index] if is_sparse(x) else namespace(x).take(x, index, axis=0)
+
+
+def transposed_product(x: Array, R: Array) -> Array:
+    """Return ``(x' R)'``, shape (R.shape[1], x.shape[1]), dense."""
+    return (_transposed(x) @ R).T if is_sparse(x) else R.T @ x
+
+
+def squares(x: Array) -> Array:
+    """Return the squares of the entries of a matrix."""
+    if not is_sparse(x):
+        return x**2
+    if not x.has_canonical_format:  # entries of a place that is stored twice have to be added first
+        x = x.copy()
+        x.sum_duplicates()
+    return _compressed(type(x), x.data**2, x.indices, x.indptr, x.shape)
+
+
+def weighted_gram(x: Array, h: Array) -> Array:
+    """Return ``x' diag(h) x`` of a CSR matrix, with h of shape (x.shape[0], 1), as a dense matrix."""
+    return (_transposed(x) @ x.multiply(h).tocsr()).toarray()

@@ -6,6 +6,8 @@ import array_api_strict
 import duck
 import numpy as np
 import pytest
+import scipy.sparse
+from matrices import KINDS, messy, thinned
 
 from dask_newton import arrays
 from dask_newton.arrays import ArrayType, align, from_host, is_host, namespace, register_array_type, to_host
@@ -161,6 +163,78 @@ def test_a_stranger_can_be_introduced(registry):
         assert is_host(x)
 
 
+# CSR matrices
+
+DENSE = thinned(np.random.default_rng(0).normal(size=(60, 7)), np.random.default_rng(1))
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@each_kind
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sparse_matrices_live_with_arrays_of_their_entries(kind, dtype):
+    x = KINDS[kind](DENSE.astype(dtype))
+    assert arrays.is_sparse(x)
+    assert namespace(x) is namespace(x.data)
+    assert is_host(x)
+    assert arrays.stored(x) is x.data
+    assert arrays.nbytes(x) == x.data.nbytes + x.indices.nbytes + x.indptr.nbytes
+    assert to_host(x) is x
+    moved = from_host(np.ones(3), x, x.dtype)
+    assert type(moved) is np.ndarray
+    assert moved.dtype == dtype
+
+
+@pytest.mark.parametrize("x", [np.ones((2, 2)), strict(np.ones((2, 2))), duck.asduck(np.ones((2, 2)))])
+def test_arrays_are_not_sparse(x):
+    assert not arrays.is_sparse(x)
+    assert arrays.stored(x) is x
+    assert arrays.nbytes(x) == 32
+
+
+@pytest.mark.parametrize("form", ["csc_array", "coo_array", "csc_matrix", "dok_array"])
+def test_other_sparse_formats_are_strangers(form):
+    with pytest.raises(TypeError, match=f"{form} is not an array type"):
+        namespace(scipy.sparse.eye_array(3).asformat(form[:3]) if "array" in form else scipy.sparse.csc_matrix((3, 3)))
+
+
+@each_kind
+def test_what_kernels_do_with_a_sparse_matrix(kind):
+    x, rng = KINDS[kind](DENSE), np.random.default_rng(2)
+    R, h, rows = rng.normal(size=(60, 3)), rng.random((60, 1)), np.array([5, 5, 59, 0])
+    for a, b in [
+        (arrays.transposed_product(x, R), R.T @ DENSE), (arrays.squares(x).toarray(), DENSE**2),
+        (arrays.weighted_gram(x, h), DENSE.T @ (h * DENSE)), (arrays.take_rows(x, rows).toarray(), DENSE[rows]),
+        (arrays.row_slice(x, slice(7, 31)).toarray(), DENSE[7:31]),
+    ]:
+        np.testing.assert_allclose(a, b, atol=1e-14)
+
+
+def test_entries_stored_twice_are_added_before_they_are_squared():
+    x = scipy.sparse.csr_array(([1.0, 2.0, 3.0], [0, 0, 1], [0, 3]), shape=(1, 2))
+    np.testing.assert_array_equal(arrays.squares(x).toarray(), [[9, 9]])
+    assert x.nnz == 3
+
+
+@pytest.mark.parametrize("cls", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
+def test_unaligned_sparse_matrices_are_copied(cls):
+    x = cls(DENSE)
+    assert align(x) is x
+    data = unaligned(x.nnz)
+    data[:] = x.data
+    x.data = data
+    y = align(x)
+    assert type(y) is cls
+    assert y.data.flags.aligned
+    assert y.indices is x.indices
+    np.testing.assert_array_equal(y.toarray(), DENSE)
+
+
+def test_indices_of_64_bits_stay_as_they_are():
+    x = messy(DENSE)
+    for y in (arrays.row_slice(x, slice(3, 9)), arrays.squares(x)):
+        assert y.indices.dtype == y.indptr.dtype == np.int64
+
+
 @pytest.mark.gpu
 def test_cupy_arrays_make_the_round_trip():
     cupy = pytest.importorskip("cupy")
@@ -171,3 +245,24 @@ def test_cupy_arrays_make_the_round_trip():
     assert x.dtype == cupy.float32
     assert not is_host(x)
     np.testing.assert_array_equal(to_host(namespace(x).sum(x)), 3)
+
+
+@pytest.mark.gpu
+def test_cupyx_matrices_are_sparse_and_live_on_the_device():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("no CUDA device")
+    from cupyx.scipy.sparse import csr_matrix
+
+    x = csr_matrix(scipy.sparse.csr_matrix(DENSE))
+    assert arrays.is_sparse(x)
+    assert not is_host(x)
+    assert isinstance(from_host(np.ones(3), x), cupy.ndarray)
+    np.testing.assert_allclose(to_host(x).toarray(), DENSE)
+    R, h = np.random.default_rng(2).normal(size=(60, 3)), np.random.default_rng(3).random((60, 1))
+    device_R, device_h, rows = cupy.asarray(R), cupy.asarray(h), np.array([5, 5, 59, 0])
+    np.testing.assert_allclose(to_host(arrays.transposed_product(x, device_R)), R.T @ DENSE, atol=1e-13)
+    np.testing.assert_allclose(to_host(arrays.squares(x)).toarray(), DENSE**2, atol=1e-13)
+    np.testing.assert_allclose(to_host(arrays.weighted_gram(x, device_h)), DENSE.T @ (h * DENSE), atol=1e-13)
+    np.testing.assert_allclose(to_host(arrays.row_slice(x, slice(7, 31))).toarray(), DENSE[7:31])
+    np.testing.assert_allclose(to_host(arrays.take_rows(x, cupy.asarray(rows))).toarray(), DENSE[rows])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import align, from_host, namespace, to_host
+from dask_newton.arrays import align, from_host, is_sparse, namespace, to_host
 from dask_newton.blocks.structure import children, leaves, rebuilt
 
 __all__ = ["Folder", "Packed", "pack", "unpack"]
@@ -125,7 +125,7 @@ def _put_together(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> 
 
 def _kind(leaf: Any) -> str | None:
     """Return the name of the type of an array; None for anything else, which stays in the structure as it is."""
-    if isinstance(leaf, np.generic) or not hasattr(leaf, "shape") or hasattr(leaf, "indptr"):
+    if isinstance(leaf, np.generic) or not hasattr(leaf, "shape") or is_sparse(leaf):
         return None
     try:
         namespace(leaf)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from dask.sizeof import sizeof
 
-from dask_newton.arrays import align
+from dask_newton.arrays import align, is_sparse
+from dask_newton.arrays import nbytes as nbytes_of
 
 __all__ = ["aligned", "children", "leaves", "nbytes", "rebuilt"]
 
@@ -52,8 +53,8 @@ def nbytes(value: Any) -> int:
 
 
 def _leaf_bytes(leaf: Any) -> int:
-    if hasattr(leaf, "indptr"):  # sparse arrays, which Dask does not count either
-        return leaf.data.nbytes + leaf.indices.nbytes + leaf.indptr.nbytes
+    if is_sparse(leaf):  # Dask does not count all kinds
+        return nbytes_of(leaf)
     size = getattr(leaf, "nbytes", None)
     return sizeof(leaf) if size is None else size
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, namespace
+from dask_newton.arrays import from_host, is_sparse, namespace, row_slice, weighted_gram
 from dask_newton.blocks import parallel
+from dask_newton.objectives.sums import TransposedSum
 from dask_newton.objectives.tiles import panels, stripes, tiles
 
 __all__ = ["weighted_grams"]
@@ -18,6 +19,8 @@ Array = Any
 
 def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], Array]]) -> list[Array]:
     """Return ``[X 1]' diag(h) [X 1]`` for several h; ``weights[e](i)`` is h for row tile i, shape (n_tile_rows, 1)."""
+    if is_sparse(X):
+        return _sparse_grams(X, intercept, weights)
     xp, p, cuts = namespace(X), X.shape[1], tiles(X)
     q = p + intercept
     groups = stripes(range(len(cuts)), 8 * q * q * len(weights))
@@ -42,9 +45,7 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
     parallel(gram, work)
     result = []
     for e in range(len(weights)):
-        total = sums[0][e]
-        for g in range(1, len(groups)):
-            total = total + sums[g][e]
+        total = _total([sums[g][e] for g in range(len(groups))])
         for left, right in pairs:
             if left != right:
                 total[right, left] = total[left, right].T
@@ -52,3 +53,34 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
             total[-1, :p] = total[:p, -1]
         result.append(total)
     return result
+
+
+def _sparse_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], Array]]) -> list[Array]:
+    """Return the same for a CSR matrix: one product of sparse matrices for each stripe."""
+    xp, p, cuts = namespace(X), X.shape[1], tiles(X)
+    q = p + intercept
+    groups = [group for group in stripes(range(len(cuts)), 8 * q * q * len(weights)) if group]
+    work = [(group, e) for e in range(len(weights)) for group in groups]
+
+    def gram(item: tuple[Sequence[int], int]) -> Array:
+        group, e = item
+        rows = row_slice(X, slice(cuts[group[0]].start, cuts[group[-1]].stop))
+        h = xp.concat([weights[e](i) for i in group])
+        product = xp.astype(weighted_gram(rows, h), xp.float64)
+        if not intercept:
+            return product
+        border = TransposedSum(True)
+        border.add(rows, h)
+        column = TransposedSum.total([border], X, (q, 1))
+        return xp.concat([xp.concat([product, column[:p, :]], axis=1), column.T])
+
+    grams = parallel(gram, work)
+    zero, n = from_host(np.zeros((q, q)), X), len(groups)
+    return [_total(grams[e * n : (e + 1) * n] or [zero]) for e in range(len(weights))]
+
+
+def _total(parts: Sequence[Array]) -> Array:
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return total

@@ -4,8 +4,8 @@ With margins Z = X W + 1 b' + offset, where b is the last row of the coefficient
 
     f(W) = sum_j s_j l(y_j, z_j),    grad f = [X 1]' (s * l'),    hess f V = [X 1]' (s * l''[X V + 1 v_b'])
 
-Only ``X @ V``, ``X.T @ R``, ``X.T @ (d * X)`` and row slices touch X. Quantities with a row per sample (margins,
-curvatures) are tuples with one array per row tile.
+Only ``X @ V``, ``X.T @ R``, ``X.T @ (d * X)`` and row slices touch X, which may be sparse (CSR). Quantities with a row
+per sample (margins, curvatures) are tuples with one array per row tile.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import align, by_column, from_host, namespace
+from dask_newton.arrays import align, by_column, from_host, namespace, row_slice, squares, take_rows
 from dask_newton.blocks import parallel
+from dask_newton.blocks.structure import nbytes
 from dask_newton.losses import Loss
 from dask_newton.objectives.grams import weighted_grams
+from dask_newton.objectives.sums import TransposedSum
 from dask_newton.objectives.tiles import stripes, tiles
 
 __all__ = ["LinearBlock", "Ray"]
@@ -57,7 +59,7 @@ class LinearBlock:
 
     Attributes
     ----------
-    X : Array, shape (n_rows, n_features)
+    X : Array or CSR matrix, shape (n_rows, n_features)
     y : Array, shape (n_rows,) or (n_rows, n_outputs)
         Targets, as the loss wants them.
     weight : Array of shape (n_rows,) or None
@@ -78,6 +80,9 @@ class LinearBlock:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: align(value) for name, value in state.items()})
+
+    def __sizeof__(self) -> int:
+        return nbytes(self)  # for Dask, which does not look inside
 
     @property
     def n_rows(self) -> int:
@@ -104,10 +109,10 @@ class LinearBlock:
 
     def take(self, rows: np.ndarray) -> LinearBlock:
         """Return the block of some rows (a copy)."""
-        xp, index = namespace(self.X), from_host(rows, self.X)
+        index = from_host(rows, self.X)
 
         def of(a: Array | None) -> Array | None:
-            return None if a is None else xp.take(a, index, axis=0)
+            return None if a is None else take_rows(a, index)
 
         return replace(self, X=of(self.X), y=of(self.y), weight=of(self.weight), offset=of(self.offset))
 
@@ -138,19 +143,20 @@ class LinearBlock:
         cuts = tiles(self.X)
         W, D = self._cast(W), self._cast(D)
 
-        def stripe(indices: Sequence[int]) -> tuple[list[Array], Array, list[tuple[Array, ...]]]:
+        def stripe(indices: Sequence[int]) -> tuple[list[Array], TransposedSum, list[tuple[Array, ...]]]:
             sums: list[Array] = [0.0] * len(steps)
-            grad: Array = 0.0
+            grad = TransposedSum(self.fit_intercept)
             rows = []
             for i in indices:
+                X = row_slice(self.X, cuts[i])
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
-                    z = margins[i] if margins else self._margins(W, cuts[i], self.offset)
-                    dz: Array = slopes[i] if slopes else None if D is None else self._margins(D, cuts[i], None)
+                    z = margins[i] if margins else self._margins(X, W, cuts[i], self.offset)
+                    dz: Array = slopes[i] if slopes else None if D is None else self._margins(X, D, cuts[i], None)
                     first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
                     curvature = None
                     if gradient:
                         value, g, curvature = self.loss.linearize(self.y[cuts[i], ...], first)
-                        grad = grad + self._transposed(self.weigh(g, cuts[i]), cuts[i])
+                        grad.add(X, self.weigh(g, cuts[i]))
                     else:
                         value = self.loss.value(self.y[cuts[i], ...], first)
                     sums[0] = sums[0] + self._sum(value, cuts[i])
@@ -164,7 +170,7 @@ class LinearBlock:
         zero = from_host(np.zeros(()), self.X)
         return Ray(
             values=xp.stack([sum((part[0][j] for part in parts), zero) for j in range(len(steps))]),
-            gradient=self._sum_transposed([part[1] for part in parts]) if gradient else None,
+            gradient=TransposedSum.total([part[1] for part in parts], self.X, self.shape) if gradient else None,
             margins=tuple(row[0] for row in rows),
             curvature=tuple(row[1] for row in rows) if gradient else (),
             slopes=tuple(row[2] for row in rows) if slopes or D is not None else (),
@@ -179,49 +185,48 @@ class LinearBlock:
         columns = xp.reshape(xp.permute_dims(V, (0, 2, 1)), (q, batch * K)) if V.ndim == 3 else V
         columns = self._cast(columns)
 
-        def stripe(indices: Sequence[int]) -> Array:
-            total = 0.0
+        def stripe(indices: Sequence[int]) -> TransposedSum:
+            total = TransposedSum(self.fit_intercept)
             for i in indices:
-                dz = self._margins(columns, cuts[i], None)
+                X = row_slice(self.X, cuts[i])
+                dz = self._margins(X, columns, cuts[i], None)
                 parts = [self.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
                 u = parts[0] if batch == 1 else xp.concat(parts, axis=1)
-                total = total + self._transposed(self.weigh(u, cuts[i]), cuts[i])
+                total.add(X, self.weigh(u, cuts[i]))
             return total
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * q * K * batch)) if cuts else []
-        product = self._sum_transposed(parts, batch * K)
+        product = TransposedSum.total(parts, self.X, (q, batch * K))
         return xp.permute_dims(xp.reshape(product, (q, batch, K)), (0, 2, 1)) if V.ndim == 3 else product
 
     def hess_diag(self, curvature: Tiled) -> Array:
         """Return the diagonal of the Hessian of the summed loss, shape (q, K), float64."""
         xp, cuts, K = namespace(self.X), tiles(self.X), self.shape[1]
 
-        def stripe(indices: Sequence[int]) -> Array:
-            total = 0.0
+        def stripe(indices: Sequence[int]) -> TransposedSum:
+            total = TransposedSum(self.fit_intercept)
             for i in indices:
                 d = xp.stack([self.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
-                squares = replace(self, X=self.X[cuts[i], :] ** 2)
-                total = total + squares._transposed(self.weigh(d, cuts[i]), slice(None))
+                total.add(squares(row_slice(self.X, cuts[i])), self.weigh(d, cuts[i]))
             return total
 
-        return self._sum_transposed(parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else [])
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else []
+        return TransposedSum.total(parts, self.X, self.shape)
 
     def column_squares(self) -> Array:
         """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""
-        xp, cuts = namespace(self.X), tiles(self.X)
+        cuts = tiles(self.X)
 
-        def stripe(indices: Sequence[int]) -> Array:
-            total = 0.0
+        def stripe(indices: Sequence[int]) -> TransposedSum:
+            total = TransposedSum(self.fit_intercept)
             with np.errstate(over="ignore", invalid="ignore"):
                 for i in indices:
-                    total = total + xp.sum(self.weigh(self.X[cuts[i], :] ** 2, cuts[i]), axis=0, dtype=xp.float64)
+                    ones = from_host(np.ones((cuts[i].stop - cuts[i].start, 1)), self.X, self.X.dtype)
+                    total.add(squares(row_slice(self.X, cuts[i])), self.weigh(ones, cuts[i]))
             return total
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0])) if cuts else []
-        squares = sum(parts, from_host(np.zeros(self.X.shape[1]), self.X))
-        if not self.fit_intercept:
-            return squares
-        return xp.concat([squares, from_host(np.array([self.total_weight]), self.X)])
+        return TransposedSum.total(parts, self.X, (self.shape[0], 1))[:, 0]
 
     def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
         """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
@@ -247,28 +252,15 @@ class LinearBlock:
             return from_host(V, self.X, self.X.dtype)
         return namespace(self.X).astype(V, self.X.dtype)
 
-    def _margins(self, V: Array, rows: slice, offset: Array | None) -> Array:
-        """Return ``[X 1] V + offset`` for a tile."""
-        p = self.X.shape[1]
-        z = by_column(self.X[rows, :] @ V[:p, :])
+    def _margins(self, X: Array, V: Array, rows: slice, offset: Array | None) -> Array:
+        """Return ``[X 1] V + offset`` for a tile ``X``, which is made of the rows ``rows``."""
+        p = X.shape[1]
+        z = by_column(X @ V[:p, :])
         if self.fit_intercept:
             z += V[p, :]
         if offset is not None:
             z += offset[rows, :]
         return z
-
-    def _transposed(self, R: Array, rows: slice) -> Array:
-        """Return ``([X 1]' R)'`` for a tile, float64."""
-        xp = namespace(self.X)
-        product = xp.astype(R.T @ self.X[rows, :], xp.float64)
-        if not self.fit_intercept:
-            return product
-        return xp.concat([product, xp.sum(R, axis=0, dtype=xp.float64)[:, None]], axis=1)
-
-    def _sum_transposed(self, parts: list[Array], K: int | None = None) -> Array:
-        q, K = self.shape[0], K or self.shape[1]
-        total: Array = sum(parts[1:], parts[0]) if parts else from_host(np.zeros((K, q)), self.X)
-        return total.T
 
     def weigh(self, R: Array, rows: slice) -> Array:
         """Multiply rows of R with the sample weights of the rows ``rows`` of the block."""

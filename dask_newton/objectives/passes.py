@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, host_dtype, namespace, to_host
+from dask_newton.arrays import from_host, host_dtype, namespace, stored, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock, Ray
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
@@ -88,7 +88,7 @@ def _mismatch(block: LinearBlock) -> str:
 def _bad_values(block: LinearBlock, finite: bool) -> str:
     """Say what values are wrong, or nothing; ``finite`` is that sums of squares of X, with the weights, are finite."""
     # Squares can overflow where entries do not, so only then is every entry of X looked at.
-    bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(a))]
+    bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(stored(a)))]
     if bad:
         return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."
     if block.weight is not None and bool(namespace(block.weight).any(block.weight < 0)):

@@ -12,7 +12,7 @@ from dask_newton.blocks import run_blocks
 from dask_newton.losses import Loss
 from dask_newton.objectives.grams import weighted_grams
 from dask_newton.objectives.linear_block import LinearBlock, Tiled
-from dask_newton.objectives.tiles import itemsize, tiles
+from dask_newton.objectives.tiles import row_bytes, tiles
 
 __all__ = ["sampled_gram", "sampled_output_hessians", "stratified_rows"]
 
@@ -96,5 +96,5 @@ def _inclusion_factor(w: np.ndarray, size: int) -> float:
 
 def _chunks(block: LinearBlock, rows: np.ndarray) -> list[np.ndarray]:
     """Cut row numbers into runs whose copies take about 16 MB."""
-    size = max(64, 16_000_000 // max(1, block.X.shape[1] * itemsize(block.X)))
+    size = max(64, 16_000_000 // row_bytes(block.X))
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -2,6 +2,9 @@
 
 A tile is read from memory once and used for both products with X while it is in cache. Tiles and stripes are cut by the
 shape of the data alone, never by the number of threads, so that sums have the same bits on any machine.
+
+With sparse X, the product of a tile with X' has more entries than the tile unless that has many rows for the number of
+features. So sparse tiles are larger than the cache where there are many features.
 """
 
 from __future__ import annotations
@@ -9,26 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dask_newton.arrays import is_host, namespace
+from dask_newton.arrays import is_host, is_sparse, nbytes
 
-__all__ = ["itemsize", "panels", "stripes", "tiles"]
+__all__ = ["panels", "row_bytes", "stripes", "tiles"]
 
 _TILE_BYTES = {True: 1_600_000, False: 2**31}  # measured best with caches of 1 MiB; a device wants few large kernels
+_MAX_ROWS = 16384
+_SPARSE_FILL = 32  # stored entries of a sparse tile per feature
 _MAX_STRIPES = 32
 _SUM_BYTES = 2**27  # for the partial sums of all stripes together
 
 
-def itemsize(X: Any) -> int:
-    """Return the bytes of an entry of ``X``; not every array type has an attribute for it."""
-    return namespace(X).finfo(X.dtype).bits // 8
+def row_bytes(X: Any) -> int:
+    """Return the bytes of a row of ``X``, on average."""
+    return max(1, nbytes(X) // max(1, X.shape[0]))
 
 
 def tiles(X: Any) -> list[slice]:
     """Return the row slices of the tiles of ``X``; an empty block has none."""
     n_rows, n_features = X.shape
-    host = is_host(X)
-    rows = _TILE_BYTES[host] // max(1, n_features * itemsize(X))
-    rows = min(max(rows // 64 * 64, 128), 16384) if host else max(rows, 1)
+    host, size, most = is_host(X), _TILE_BYTES[is_host(X)], _MAX_ROWS
+    if is_sparse(X) and host:
+        size, most = max(size, _SPARSE_FILL * n_features * 8), max(most, n_features)
+    rows = size // row_bytes(X)
+    rows = min(max(rows // 64 * 64, 128), most) if host else max(rows, 1)
     return [slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
 
 

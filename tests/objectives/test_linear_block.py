@@ -1,13 +1,19 @@
 """The arithmetic of one block against plain dense formulas, on every loss."""
 
+import dataclasses
+import pickle
 import tracemalloc
 
 import array_api_strict as strict
 import numpy as np
 import pytest
+import scipy.sparse
 from catalogue import LOSSES
+from dask.sizeof import sizeof
+from matrices import KINDS, messy, thinned
 from problems import Dense
 
+from dask_newton import arrays
 from dask_newton.arrays import to_host
 from dask_newton.blocks import thread_budget
 from dask_newton.losses import Logistic, Softmax
@@ -22,12 +28,13 @@ OPTIONS = {
 }
 
 
-def make(loss_name, options="all", n=N, p=P, seed=0):
-    """Return a dense model without penalty, a point and a direction."""
+def make(loss_name, options="all", n=N, p=P, seed=0, sparse=False):
+    """Return a dense model without penalty, a point and a direction; with ``sparse`` most of its X is zero."""
     case, rng = LOSSES[loss_name], np.random.default_rng(seed)
     weighted, offset, fit_intercept = OPTIONS[options]
     K = case.loss.n_outputs
     X, y = rng.normal(size=(n, p)), case.targets(rng, n)
+    X = thinned(X, rng) if sparse else X
     weight = rng.uniform(0, 2, n) * (rng.random(n) > 0.2) if weighted else np.ones(n)
     shift = rng.normal(size=(n, K)) if offset else 0.0
     W, D = rng.normal(size=(2, p + fit_intercept, K))
@@ -40,6 +47,10 @@ def block_of(model, move=np.asarray, dtype="float64"):
         columns = (model.X, model.y, None, model.offset)
     moved = [move(a.astype(dtype)) if isinstance(a, np.ndarray) else None for a in columns]
     return LinearBlock(*moved, model.loss, model.fit_intercept)
+
+
+def sparse_block_of(model, kind="csr_array", dtype="float64"):
+    return dataclasses.replace(block_of(model, dtype=dtype), X=KINDS[kind](model.X.astype(dtype)))
 
 
 def summed(model, W):
@@ -60,6 +71,7 @@ def tiling(request, monkeypatch):
     if request.param == "many tiles":
         monkeypatch.setattr(tiles, "_TILE_BYTES", {True: 4096, False: 4096})
         assert len(tiles.tiles(np.zeros((N, P)))) > 2
+        assert len(tiles.tiles(scipy.sparse.csr_array(np.ones((N, P))))) > 2
 
 
 every_model = pytest.mark.parametrize("options", OPTIONS)
@@ -329,3 +341,130 @@ def test_overflow_along_a_ray_is_no_warning():
     model, W, D = make("logistic", "intercept")
     values = block_of(model).ray(W, 1e200 * D, (1.0, 1e200), gradient=False).values
     assert not np.isfinite(values[1])
+
+
+# Sparse X
+
+
+@every_loss
+@every_model
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_sparse_matrices_give_the_same_numbers(loss_name, options, kind, dtype, tiling):
+    model, W, D = make(loss_name, options, sparse=True)
+    assert np.any(~model.X.any(axis=1))
+    dense, sparse = block_of(model, dtype=dtype), sparse_block_of(model, kind, dtype)
+    V, tol = np.stack([D, W], axis=2), 1e-13 if dtype == "float64" else 1e-5
+    for a, b in zip(kernels(dense, W, D, V), kernels(sparse, W, D, V), strict=True):
+        assert type(b) is np.ndarray
+        assert b.dtype == np.float64
+        close(b, a, tol)
+    one, other = dense.ray(W, D), sparse.ray(W, D)
+    for name in ("margins", "curvature", "slopes"):
+        close(np.concatenate(getattr(other, name)), np.concatenate(getattr(one, name)), tol)
+        assert {tile.dtype for tile in getattr(other, name)} == {np.dtype(dtype)}
+    close(sparse.ray(steps=(0.5,), margins=other.margins, slopes=other.slopes).gradient,
+          dense.ray(steps=(0.5,), margins=one.margins, slopes=one.slopes).gradient, tol)
+
+
+@every_loss
+def test_sparse_bits_do_not_depend_on_the_number_of_threads(loss_name, monkeypatch):
+    monkeypatch.setattr(tiles, "_TILE_BYTES", {True: 4096, False: 4096})
+    model, W, D = make(loss_name, n=3000, sparse=True)
+    block, V, results = sparse_block_of(model), np.stack([D, W], axis=2), []
+    assert len(tiles.tiles(block.X)) > 10
+    for n in (1, 2, 4):
+        with thread_budget(n):
+            results.append(kernels(block, W, D, V))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_taken_of_a_sparse_block(kind):
+    model, W, D = make("softmax", sparse=True)
+    V, rows = np.stack([D, W], axis=2), np.array([3, 3, 699, 0])
+    part = sparse_block_of(model, kind).take(rows)
+    assert part.shape == block_of(model).shape
+    for a, b in zip(kernels(block_of(model).take(rows), W, D, V), kernels(part, W, D, V), strict=True):
+        close(b, a)
+
+
+@every_loss
+@every_model
+def test_sparse_block_without_rows_adds_nothing(loss_name, options):
+    model, W, D = make(loss_name, options)
+    sparse = sparse_block_of(model).take(np.arange(0))
+    for a in kernels(sparse, W, D, np.stack([D, W], axis=2)):
+        np.testing.assert_array_equal(a, 0)
+
+
+def test_matrix_of_zeros_only():
+    model, W, D = make("softmax")
+    model = dataclasses.replace(model, X=0 * model.X)
+    V = np.stack([D, W], axis=2)
+    for a, b in zip(kernels(block_of(model), W, D, V), kernels(sparse_block_of(model), W, D, V), strict=True):
+        close(b, a)
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Softmax(3)], ids=["logistic", "softmax"])
+def test_sparse_X_is_never_made_dense(loss):
+    """2,000 x 200,000 with 100 entries in a row: 3.2 GB if it were dense, 1.6 MB for each column of coefficients."""
+    n, p, rng = 2000, 200_000, np.random.default_rng(0)
+    X = scipy.sparse.csr_array(
+        (rng.random(100 * n), rng.integers(0, p, 100 * n), np.arange(0, 100 * n + 1, 100)), shape=(n, p)
+    )
+    block = LinearBlock(X, (rng.random(n) < 0.5).astype(float), np.ones(n), None, loss, True)
+    W = np.zeros(block.shape)
+    with thread_budget(2):
+        tracemalloc.start()
+        try:
+            ray = block.ray(W, W, (1.0, 0.5))
+            block.hess_mul(ray.curvature, W)
+            block.hess_diag(ray.curvature)
+            block.column_squares()
+            block.take(np.arange(0, n, 2)).ray(W)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    # Coefficients, their sums in a stripe or two and in all, and small change; X itself has 2.4 MB.
+    assert peak < 16 * W.nbytes + 4 * (X.data.nbytes + X.indices.nbytes)
+
+
+def test_tiles_of_a_sparse_matrix_share_its_memory():
+    X = messy(thinned(np.ones((900, 50)), np.random.default_rng(0)))
+    for rows in (slice(0, 300), slice(300, 900), slice(0, 900), slice(900, 900)):
+        tile = arrays.row_slice(X, rows)
+        np.testing.assert_array_equal(tile.toarray(), X.toarray()[rows])
+        assert tile.indices.dtype == X.indices.dtype
+        for name in ("data", "indices"):
+            assert np.shares_memory(getattr(tile, name), getattr(X, name)) or not len(tile.data)
+
+
+def test_sparse_tiles_have_more_entries_than_there_are_features():
+    """So that adding up the products of the tiles with X' costs less than the products."""
+    X = scipy.sparse.csr_array((np.ones(10**6), np.arange(10**6) % 5000, np.arange(0, 10**6 + 1, 10)))
+    cuts = tiles.tiles(X)
+    assert [cut.start for cut in cuts[1:]] == [cut.stop for cut in cuts[:-1]]
+    assert (cuts[0].start, cuts[-1].stop) == (0, 10**5)
+    assert all(10 * (cut.stop - cut.start) > 16 * 5000 for cut in cuts[:-1])
+    assert len(cuts) > 4
+
+
+def test_size_of_a_block_is_that_of_its_arrays():
+    """Dask asks for it, to know how full a worker is."""
+    model, _, _ = make("softmax", sparse=True)
+    dense, sparse = block_of(model), sparse_block_of(model)
+    rest = sum(a.nbytes for a in (dense.y, dense.weight, dense.offset))
+    X = sparse.X
+    for block, size in ((dense, dense.X.nbytes), (sparse, X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)):
+        assert rest + size <= sizeof(block) <= rest + size + 1000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sparse_blocks_can_be_pickled(kind):
+    model, W, D = make("softmax", sparse=True)
+    block, V = sparse_block_of(model, kind), np.stack([D, W], axis=2)
+    for a, b in zip(kernels(block, W, D, V), kernels(pickle.loads(pickle.dumps(block)), W, D, V), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -6,6 +6,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 from catalogue import LOSSES, PENALTIES
+from matrices import KINDS
 from problems import LAYOUTS, Dense, dense, known, objective, parts
 
 from dask_newton.blocks import SerialBlocks, thread_budget
@@ -321,6 +322,17 @@ def test_bad_numbers_are_refused_with_the_block_and_the_array(bad, where, move):
         LinearBlock(*(move(a) for a in (b.X, b.y, b.weight, b.offset)), b.loss, b.fit_intercept) for b in blocks
     ]
     with pytest.raises(ValueError, match=rf"Block 2 of the data contains NaN or infinity in {where}\b.*before fit"):
+        objective(blocks, NoPenalty())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_numbers_in_a_sparse_matrix_are_refused(bad, kind):
+    blocks = [replace(part, X=KINDS[kind](part.X)) for part in parts(dense("noisy", "l2", True, True))]
+    data = blocks[2].X.data.copy()
+    data[0] = bad
+    blocks[2].X.data = data
+    with pytest.raises(ValueError, match=r"Block 2 of the data contains NaN or infinity in X; .*before fit"):
         objective(blocks, NoPenalty())
 
 

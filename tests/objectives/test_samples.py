@@ -1,7 +1,10 @@
 """Hessians of row samples: exact with all rows, right on average with some, the same for the same seed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from matrices import KINDS
 from problems import known, parts
 
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
@@ -99,3 +102,16 @@ def test_the_objective_adds_up_its_blocks():
     hessians, diagonal = F.sampled_output_hessians(point, 1.0, 0)
     np.testing.assert_allclose(hessians, [blocks[:, k, :, k] for k in range(K)], atol=1e-12)
     np.testing.assert_allclose(diagonal, np.array([np.diag(blocks[:, k, :, k]) for k in range(K)]).T, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", MODELS)
+def test_samples_of_sparse_rows_are_those_of_dense_rows(model, kind):
+    block, W, _ = make(model)
+    sparse = dataclasses.replace(block, X=KINDS[kind](block.X))
+    curvature = block.ray(W).curvature
+    gram = sampled_gram(block, W, 60, first_entry, [0])
+    np.testing.assert_allclose(sampled_gram(sparse, W, 60, first_entry, [0]), gram, atol=1e-12 * np.abs(gram).max())
+    drawn = sampled_output_hessians(block, curvature, 60, [0])
+    for a, b in zip(sampled_output_hessians(sparse, sparse.ray(W).curvature, 60, [0]), drawn, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())

@@ -8,6 +8,7 @@ import dask
 import numpy as np
 import pytest
 from catalogue import PENALTIES, SOLVERS
+from matrices import messy
 from problems import Dense, Poisoned, known, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
@@ -118,6 +119,18 @@ def test_same_bits_from_a_cluster(name, penalty, cluster_client):
     other = minimize(F, SOLVERS[name].solver, tol=1e-2)
     np.testing.assert_array_equal(one.W, other.W)
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
+
+
+@pytest.mark.cluster
+@each_solver
+def test_same_bits_of_sparse_blocks_from_a_cluster(name, penalty, cluster_client):
+    problem = usual(penalty)
+    pieces = [dataclasses.replace(part, X=messy(part.X)) for part in parts(problem.dense, 3)]
+    one = minimize(objective(pieces, problem.dense.penalty), SOLVERS[name].solver, tol=1e-2)
+    blocks, data = catalogue.dask_blocks(pieces)
+    F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
+    other = minimize(F, SOLVERS[name].solver, tol=1e-2)
+    np.testing.assert_array_equal(one.W, other.W)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 from catalogue import SOLVERS
+from matrices import KINDS
 from problems import LAYOUTS, NUMBERS, Dense, known, objective, parts
 
 from dask_newton import minimize
@@ -134,6 +135,14 @@ def test_any_array_type_and_device(name, penalty):
     assert result.converged
     assert problem.gap(result.value) <= 1e-9
     assert isinstance(result.W, np.ndarray)
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "messy"])
+@pytest.mark.parametrize(("name", "penalty"), EVERY)
+def test_sparse_matrices(name, penalty, kind):
+    problem = known(usual(penalty), penalty, m=2, move=lambda a: KINDS[kind](a) if a.ndim == 2 else a)
+    result = minimize(problem.objective, sooner(name), tol=SOLVERS[name].tol, max_iter=300)
+    check(problem, name, result)
 
 
 @pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in EVERY if penalty != "none"])
