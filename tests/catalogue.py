@@ -151,11 +151,11 @@ def serial_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:
     return blocks, blocks.place(parts)
 
 
-def dask_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:
+def dask_blocks(parts: list[Any], persist: bool = True) -> tuple[Blocks, PerBlock[Any]]:
     """Blocks run by Dask's threads, or by the current distributed client."""
     import dask
 
-    return DaskBlocks.from_delayed([dask.delayed(part, traverse=False) for part in parts])
+    return DaskBlocks.from_delayed([dask.delayed(part, traverse=False) for part in parts], persist=persist)
 
 
 # Engine -> (function that makes blocks of it, whether a distributed client must be current).

@@ -21,6 +21,7 @@ from distributed import Client, Future, get_client, wait
 from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.dask import contiguous_groups
+from dask_newton.blocks.recipes import made, recipes
 from dask_newton.blocks.spill import Folder
 from dask_newton.blocks.structure import nbytes
 from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
@@ -73,8 +74,12 @@ class ClusterBlocks(Blocks):
     _warned: bool = field(default=False, init=False)
 
     @classmethod
-    def from_delayed(cls, parts: Sequence[Any], client: Client) -> tuple[ClusterBlocks, PerBlock[Any]]:
+    def from_delayed(
+        cls, parts: Sequence[Any], client: Client, *, persist: bool = True
+    ) -> tuple[ClusterBlocks, PerBlock[Any]]:
         """Compute delayed blocks on the workers: in runs of neighbours, unless their chunks lie somewhere already.
+
+        Without ``persist`` the workers get the recipes of the blocks; chunks that lie somewhere already stay there.
 
         Raises
         ------
@@ -86,6 +91,10 @@ class ClusterBlocks(Blocks):
         if not workers:
             raise ValueError("The cluster has no workers; start some, or close the client to compute in this process.")
         homes = _homes(parts, client)
+        if not persist and any(homes):
+            logger.info("The chunks lie in the memory of workers already; they are used there and not streamed.")
+        elif not persist:
+            parts = [dask.delayed(recipe, traverse=False) for recipe in recipes(parts)]
         if not any(homes):
             groups = contiguous_groups(len(parts), list(workers.values()))
             homes = [address for address, group in zip(workers, groups, strict=True) for _ in group]
@@ -120,7 +129,7 @@ class ClusterBlocks(Blocks):
         """Bring the values of a column to the driver."""
         futures = list(dict.fromkeys(part.future for part in column.parts))
         values = dict(zip([future.key for future in futures], self.client.gather(futures), strict=True))
-        return [values[part.future.key].value(part.row, part.column) for part in column.parts]
+        return [made(values[part.future.key].value(part.row, part.column)) for part in column.parts]
 
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""

@@ -16,6 +16,7 @@ import joblib
 from dask_newton.blocks.base import Blocks, Nodes, PerBlock, total_of
 from dask_newton.blocks.group import run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks
+from dask_newton.blocks.recipes import recipes
 
 __all__ = ["DaskBlocks", "contiguous_groups"]
 
@@ -39,28 +40,30 @@ class DaskBlocks(InMemoryBlocks):
     """
 
     @staticmethod
-    def from_delayed(parts: Sequence[Any]) -> tuple[Blocks, PerBlock[Any]]:
-        """Compute delayed blocks and keep them where they are.
+    def from_delayed(parts: Sequence[Any], *, persist: bool = True) -> tuple[Blocks, PerBlock[Any]]:
+        """Compute delayed blocks and keep them where they are, or compute them in every pass.
 
         Parameters
         ----------
         parts : sequence of dask.delayed.Delayed
             One per block.
+        persist : bool, default=True
+            False streams the blocks: each pass makes them from their source, no more at a time than it has threads.
 
         Returns
         -------
         blocks : Blocks
             The engine: on the current distributed client, if there is one and Dask is configured to use it.
         column : PerBlock
-            The computed blocks.
+            The blocks.
         """
         from dask_newton.blocks.cluster import ClusterBlocks, current_client
 
         client = current_client()
         if client is not None:
-            return ClusterBlocks.from_delayed(parts, client)
+            return ClusterBlocks.from_delayed(parts, client, persist=persist)
         blocks = DaskBlocks(len(parts))
-        return blocks, blocks.place(dask.compute(*parts))
+        return blocks, blocks.place(dask.compute(*parts) if persist else recipes(parts))
 
     def _run(
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]

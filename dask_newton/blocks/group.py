@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dask_newton.blocks.base import Nodes, TreeSum, payload
+from dask_newton.blocks.recipes import made
 from dask_newton.blocks.threads import run_blocks, thread_budget
 
 __all__ = ["run_group"]
@@ -29,7 +30,7 @@ def run_group(
     indices : sequence of int
         The blocks.
     values : sequence of tuple
-        The column values of each block.
+        The column values of each block, or recipes of them.
     n_blocks : int
         Number of blocks in all, which fixes the tree.
     threads : int or None
@@ -48,7 +49,7 @@ def run_group(
 
     def one(place: tuple[int, tuple[Any, ...]]) -> tuple[tuple[Any, ...], int]:
         index, arguments = place
-        result = fn(*arguments, **shared)
+        result = fn(*map(made, arguments), **shared)
         part = result[keep] if keep else result
         total.add(0, index, part)
         return (result[:keep] if keep else ()), payload(part)

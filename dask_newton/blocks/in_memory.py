@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dask_newton.blocks.base import Blocks, PerBlock
+from dask_newton.blocks.recipes import made
 
 __all__ = ["InMemoryBlocks"]
 
@@ -25,7 +26,7 @@ class InMemoryBlocks(Blocks):
 
     def gather(self, column: PerBlock[T]) -> list[T]:
         """Return the values of a column."""
-        return list(column.parts)
+        return [made(value) for value in column.parts]
 
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""

@@ -11,6 +11,7 @@ from distributed import get_worker
 
 from dask_newton.blocks.base import Nodes, payload
 from dask_newton.blocks.group import run_group
+from dask_newton.blocks.recipes import made
 from dask_newton.blocks.spill import Packed, pack, unpack
 from dask_newton.blocks.structure import aligned, nbytes
 
@@ -129,7 +130,7 @@ class Anchor:
 
     def __call__(self, *data: Result) -> Result:
         """Return the values, where ``data`` is: all the blocks if needed, else one of them."""
-        blocks = [result.value(0, 0) for result in data] if self.foreign else [None] * len(self.packed)
+        blocks = (made(result.value(0, 0)) for result in data) if self.foreign else [None] * len(self.packed)
         return Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
 
 

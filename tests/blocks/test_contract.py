@@ -23,14 +23,16 @@ ENGINES = {
     "one thread": (catalogue.dask_blocks, DaskBlocks, {"scheduler": "threads", "num_workers": 1}),
     "five threads": (catalogue.dask_blocks, DaskBlocks, {"scheduler": "threads", "num_workers": 5}),
     "cluster": (catalogue.dask_blocks, ClusterBlocks, None),
+    "streamed": (functools.partial(catalogue.dask_blocks, persist=False), DaskBlocks, {"scheduler": "threads"}),
+    "streamed on a cluster": (functools.partial(catalogue.dask_blocks, persist=False), ClusterBlocks, None),
 }
 
 
-@pytest.fixture(params=[pytest.param(e, marks=pytest.mark.cluster if e == "cluster" else ()) for e in ENGINES])
+@pytest.fixture(params=[pytest.param(e, marks=pytest.mark.cluster if "cluster" in e else ()) for e in ENGINES])
 def engine(request):
     """A function that makes blocks of a list of values."""
     make, cls, config = ENGINES[request.param]
-    if request.param == "cluster":
+    if "cluster" in request.param:
         request.getfixturevalue("cluster_client")
 
     def checked(values):

@@ -1,0 +1,48 @@
+"""Blocks that are streamed: made from their source inside every pass, and forgotten with it.
+
+A column may hold recipes in place of values. A pass makes a value when it comes to that block, so that no more blocks
+are in memory than threads work on them. What a pass keeps beside a block is kept as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import dask
+from dask.optimization import cull
+
+from dask_newton.blocks.structure import aligned
+
+__all__ = ["Recipe", "made", "recipes"]
+
+
+class Recipe:
+    """How a block is made: a graph of its own, small where it ends at a file.
+
+    Parameters
+    ----------
+    graph : mapping
+        All that the block depends on, and nothing else.
+    key : hashable
+        The block.
+    """
+
+    def __init__(self, graph: Mapping[Hashable, Any], key: Hashable) -> None:
+        self.graph, self.key = graph, key
+
+    def __call__(self) -> Any:
+        """Make the block, in this thread."""
+        return aligned(dask.get(self.graph, self.key))
+
+
+def recipes(parts: Sequence[Any]) -> list[Recipe]:
+    """Return the recipes of delayed values."""
+    parts = dask.optimize(*parts)
+    graph = dict(parts[0].__dask_graph__())  # of all parts
+    return [Recipe(cull(graph, [part.key])[0], part.key) for part in parts]
+
+
+def made(value: Any) -> Any:
+    """Return a value, made first if it is a recipe."""
+    return value() if isinstance(value, Recipe) else value
