@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse
 
 __all__ = [
-    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_host",
+    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_array", "is_host",
     "is_sparse", "namespace", "nbytes", "register_array_type", "register_conversion", "row_slice", "squares",
     "stored", "take_rows", "to_host", "transposed_product", "weighted_gram",
 ]
@@ -162,6 +162,11 @@ def align(x: Array) -> Array:
 def by_column(x: Array) -> Array:
     """Return ``x``, laid out column by column where that can be chosen: row-wise sums then run over long vectors."""
     return np.asfortranarray(x) if isinstance(x, np.ndarray) else x
+
+
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is an array of a type that the library knows, rather than a list or a data frame."""
+    return _type_of(x) is not _STANDARD or array_api_compat.is_array_api_obj(x)
 
 
 def is_host(x: Array) -> bool:

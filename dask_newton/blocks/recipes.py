@@ -6,7 +6,7 @@ are in memory than threads work on them. What a pass keeps beside a block is kep
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask
@@ -28,7 +28,7 @@ class Recipe:
         The block.
     """
 
-    def __init__(self, graph: Mapping[Hashable, Any], key: Hashable) -> None:
+    def __init__(self, graph: Mapping[Any, Any], key: Any) -> None:
         self.graph, self.key = graph, key
 
     def __call__(self) -> Any:

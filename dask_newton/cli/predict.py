@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -73,12 +74,13 @@ def _batches(model: Any, dataset: Any, proba: bool, at_once: int) -> Iterator[di
     import dask
 
     for first in range(0, dataset.X.numblocks[0], at_once):
-        X = dataset.X.blocks[first : first + at_once]
-        lazy = {"prediction": model.predict(X)} | ({"probability": model.predict_proba(X)} if proba else {})
-        for name in ("y", "sample_weight"):
-            column = getattr(dataset, name)
-            if column is not None:
-                lazy[name] = column.blocks[first : first + at_once]
+        columns = {
+            name: None if column is None else column.blocks[first : first + at_once]
+            for name in ("X", "y", "sample_weight", "offset") for column in [getattr(dataset, name)]
+        }
+        part = dataclasses.replace(dataset, **columns)
+        lazy = {"prediction": model.predict(part)} | ({"probability": model.predict_proba(part)} if proba else {})
+        lazy |= {name: columns[name] for name in ("y", "sample_weight") if columns[name] is not None}
         (batch,) = dask.compute(lazy)
         yield batch
 

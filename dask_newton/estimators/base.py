@@ -6,28 +6,30 @@ import dataclasses
 import difflib
 import logging
 import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask
-import dask.array as da
 import numpy as np
-from sklearn.base import BaseEstimator
+import pandas as pd
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dask_newton.arrays import align, from_host
-from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
+from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.estimators.auto import choose_solver
-from dask_newton.estimators.inputs import Rows, is_lazy, open_rows, row_chunks
+from dask_newton.estimators.inputs import Rows, open_rows
+from dask_newton.estimators.outputs import map_rows
+from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.losses import Loss
 from dask_newton.minimize import Result, minimize
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import SOLVERS, Solver
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["LinearEstimator", "make_solver"]
 
@@ -76,48 +78,26 @@ class LinearEstimator(BaseEstimator):
     tol: float
     max_iter: int
     warm_start: bool
+    persist: Any
     random_state: Any
     verbose: int
+    coef_: np.ndarray
     feature_names_in_: np.ndarray
 
-    def _open(self, X: Any, y: Any, sample_weight: Any, **check: Any) -> Rows:
-        """Validate what was given to fit; the rows are Dask arrays, or NumPy arrays in memory."""
-        if is_lazy(X):
-            rows = open_rows(X, y, sample_weight)
-            if rows.y is None:
-                name = type(self).__name__
-                raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
-            self.n_features_in_ = rows.X.shape[1]
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-            if rows.feature_names is not None:
-                names = np.asarray(rows.feature_names)
-                if names.dtype.kind in "UO":
-                    self.feature_names_in_ = names.astype(object)
-            return rows
-        if isinstance(y, da.Array):
-            y = y.compute()
-        # The first pass looks for NaN with all cores, and on the way to something else.
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C", ensure_all_finite=False, **check)
-        return Rows(X, y, sample_weight)
+    def _open(self, X: Any, y: Any, sample_weight: Any, offset: Any = None, **check: Any) -> Rows:
+        """Validate what was given to fit; ``check`` is for :func:`open_rows`."""
+        rows = open_rows(X, y, sample_weight, offset, estimator=self, **check)
+        if rows.y is None:
+            name = type(self).__name__
+            raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+        self._check_features(rows, reset=True)
+        return rows
 
     def _place(
         self, rows: Rows, loss: Loss, encode: Callable[[Any], Any], reweigh: Callable[[Any, Any], Any] | None
     ) -> tuple[Blocks, PerBlock[LinearBlock]]:
-        """Put the rows into blocks, next to each other: in this process, or where Dask computes."""
-        make = _BlockMaker(loss, self.fit_intercept, encode, reweigh)
-        if not isinstance(rows.X, da.Array):
-            blocks = SerialBlocks(1)
-            return blocks, blocks.place([make(rows.X, rows.y, rows.sample_weight)])
-        n = rows.X.numblocks[0]
-        columns = zip(
-            row_chunks(rows.X, n), row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True
-        )
-        name = f"newton-block-{uuid.uuid4().hex}"
-        make = dask.delayed(make, pure=False)
-        return DaskBlocks.from_delayed(
-            [make(*chunks, dask_key_name=(name, i)) for i, chunks in enumerate(columns)]
-        )
+        """Put the rows into blocks."""
+        return place_rows(rows, BlockMaker(loss, self.fit_intercept, encode, reweigh), self.persist)
 
     def _minimize(
         self,
@@ -149,46 +129,50 @@ class LinearEstimator(BaseEstimator):
         self.result_ = dataclasses.replace(result, state=None)  # states may hold blocks of the cluster
         return result
 
-    def _rows_of(self, X: Any) -> Any:
-        """Validate what was given to predict: a Dask array for lazy input, else a NumPy array."""
+    def _rows_of(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None, **check: Any) -> Rows:
+        """Validate what was given to predict or score."""
         check_is_fitted(self)
-        if not is_lazy(X):
-            return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
-        X = open_rows(X).X
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
-                "as input."
-            )
-        return X
+        rows = open_rows(X, y, sample_weight, offset, estimator=self, ensure_all_finite=True, **check)
+        self._check_features(rows, reset=False)
+        return rows
 
-    def _map_rows(self, fn: Any, X: Any, width: int | None, dtype: Any) -> Any:
-        """Apply ``fn`` to X, or lazily to each of its row chunks; ``width`` is None for a 1-D result."""
-        X = self._rows_of(X)
-        if not isinstance(X, da.Array):
-            return fn(X)
-        if width is None:
-            return da.map_blocks(fn, X, drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype))
-        return da.map_blocks(fn, X, chunks=(X.chunks[0], (width,)), dtype=dtype, meta=np.empty((0, 0), dtype))
+    def _check_features(self, rows: Rows, *, reset: bool) -> None:
+        """Set the number and the names of the features, or compare them with those seen in fit."""
+        names = rows.feature_names
+        seen = rows.X if names is None else pd.DataFrame(columns=names)
+        validate_data(self, seen, reset=reset, skip_check_array=True)
 
+    def _map_rows(
+        self, fn: Callable[..., Any], X: Any, columns: Sequence[Any] | np.ndarray | None = None,
+        dtype: Any = None, offset: Any = None,
+    ) -> Any:
+        """Return ``fn(X, offset)`` in the type of X; see :func:`map_rows`."""
+        return map_rows(fn, self._rows_of(X, offset=offset), columns, dtype, self._output_dim)
 
-@dataclasses.dataclass(frozen=True)
-class _BlockMaker:
-    """Makes a block from chunks, where the chunks are."""
+    @property
+    def _output_dim(self) -> str:
+        return "class" if is_classifier(self) else "target"
 
-    loss: Loss
-    fit_intercept: bool
-    encode: Callable[[Any], Any]
-    reweigh: Callable[[Any, Any], Any] | None
+    def coef_xarray(self) -> xr.DataArray:
+        """Return ``coef_`` with names.
 
-    def __call__(self, X: Any, y: Any, weight: Any) -> LinearBlock:
-        if weight is not None:
-            weight = np.asarray(weight, dtype=X.dtype)
-        if self.reweigh is not None and len(y) == X.shape[0]:
-            weight = self.reweigh(y, weight)
-        weight = None if weight is None else from_host(np.asarray(weight), X, X.dtype)
-        X = align(np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X)
-        return LinearBlock(X, from_host(self.encode(y), X), weight, None, self.loss, self.fit_intercept)
+        Returns
+        -------
+        xarray.DataArray
+            Dimensions (class, feature), for regression (target, feature) or (feature,). The coordinate ``feature`` has
+            the names seen in fit, if there were any; ``class`` the classes, for two of them the second.
+        """
+        import xarray as xr
+
+        check_is_fitted(self)
+        coords: dict[str, Any] = {}
+        if "feature_names_in_" in vars(self):
+            coords["feature"] = self.feature_names_in_
+        if is_classifier(self):
+            classes = self.classes_
+            coords["class"] = classes if len(classes) > 2 else classes[1:]
+        dims = ("feature",) if self.coef_.ndim == 1 else (self._output_dim, "feature")
+        return xr.DataArray(self.coef_, dims=dims, coords=coords, name="coef")
 
 
 @contextmanager

@@ -6,10 +6,8 @@ import functools
 from typing import Any
 
 import dask
-import dask.array as da
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
 
 from dask_newton.arrays import to_host
 from dask_newton.estimators.inputs import Rows, row_chunks
@@ -26,7 +24,7 @@ def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]
         If there are no rows, or fewer than two classes.
     """
     balanced = class_weight == "balanced"
-    if isinstance(rows.X, da.Array):
+    if rows.lazy:
         n = rows.X.numblocks[0]
         look = dask.delayed(functools.partial(_class_weights, balanced=balanced))
         parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
@@ -34,10 +32,7 @@ def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]
         if not found:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     else:
-        weight = rows.sample_weight
-        if weight is not None:
-            weight = _check_sample_weight(weight, rows.X, ensure_non_negative=True)
-        found = [_class_weights(rows.y, weight, balanced=balanced)]
+        found = [_class_weights(rows.y, rows.sample_weight, balanced=balanced)]
     classes = np.unique(np.concatenate([part[0] for part in found]))
     if len(classes) < 2:
         raise ValueError(

@@ -6,7 +6,6 @@ import functools
 from numbers import Integral, Real
 from typing import Any
 
-import dask
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -14,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator, make_solver
-from dask_newton.estimators.inputs import is_lazy, open_rows, row_chunks
 from dask_newton.estimators.labels import encode, find_classes, reweighing
+from dask_newton.estimators.outputs import sum_rows
 from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 from dask_newton.solvers import Solver
@@ -57,6 +56,10 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     max_iter : int, default=100
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.
+    persist : bool or 'auto', default='auto'
+        Whether chunks stay in memory between passes (True), or every pass reads them again, a few at a time (False).
+        ``'auto'`` keeps them if they take at most half of the memory of the workers, or of this machine
+        (``dask-newton.persist.share``). What is in memory already stays there.
     random_state : int, RandomState instance or None, default=None
         Seed of solvers that draw samples.
     verbose : int, default=0
@@ -102,6 +105,7 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "persist": ["boolean", StrOptions({"auto"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -118,6 +122,7 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         tol: float = 1e-6,
         max_iter: int = 100,
         warm_start: bool = False,
+        persist: bool | str = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -130,6 +135,7 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.persist = persist
         self.random_state = random_state
         self.verbose = verbose
 
@@ -187,23 +193,25 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         array
             Of the type and row chunks of X; lazy for a Dask array.
         """
-        fn = functools.partial(prediction.decision, coef=self._coef(), squeeze=len(self.classes_) == 2)
-        return self._map_rows(fn, X, None if len(self.classes_) == 2 else len(self.classes_), _dtype(X))
+        coef = self._coef()
+        binary = len(self.classes_) == 2
+        fn = functools.partial(prediction.decision, coef=coef, squeeze=binary)
+        return self._map_rows(fn, X, None if binary else self.classes_)
 
     def predict(self, X: Any) -> Any:
         """Return the most probable class of each sample; see :meth:`decision_function`."""
         fn = functools.partial(prediction.predict, coef=self._coef(), classes=self.classes_)
-        return self._map_rows(fn, X, None, self.classes_.dtype)
+        return self._map_rows(fn, X, dtype=self.classes_.dtype)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities, of shape (n_samples, n_classes); see :meth:`decision_function`."""
         fn = functools.partial(prediction.probabilities, coef=self._coef(), loss=self._loss())
-        return self._map_rows(fn, X, len(self.classes_), _dtype(X))
+        return self._map_rows(fn, X, self.classes_)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of the probabilities; see :meth:`decision_function`."""
         fn = functools.partial(prediction.log_probabilities, coef=self._coef(), loss=self._loss())
-        return self._map_rows(fn, X, len(self.classes_), _dtype(X))
+        return self._map_rows(fn, X, self.classes_)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on data with known labels.
@@ -213,14 +221,11 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         X, y, sample_weight
             As in :meth:`fit`.
         """
-        if not is_lazy(X):
-            return super().score(X, y, sample_weight)
-        rows = open_rows(X, y, sample_weight)
+        rows = self._rows_of(X, y, sample_weight)
         if rows.y is None:
-            raise ValueError("score needs y: give it, or the path of a Zarr group that holds it.")
-        chunks = [row_chunks(a, rows.X.numblocks[0]) for a in (self.predict(rows.X), rows.y, rows.sample_weight)]
-        parts = np.array(dask.compute(*(dask.delayed(prediction.hits)(*chunk) for chunk in zip(*chunks, strict=True))))
-        hits, total = parts.sum(axis=0)
+            raise ValueError("score needs y: give it, or a container that holds it.")
+        fn = functools.partial(prediction.hits, coef=self._coef(), classes=self.classes_)
+        hits, total = sum_rows(fn, rows)
         return float(hits / total)
 
     def _penalty(self, total_weight: float) -> Penalty:
@@ -246,6 +251,3 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         check_is_fitted(self)
         return np.concatenate([self.coef_.T, self.intercept_[None, :]])
 
-
-def _dtype(X: Any) -> np.dtype:
-    return np.dtype(np.float32) if getattr(X, "dtype", None) == np.float32 else np.dtype(np.float64)

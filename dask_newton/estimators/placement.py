@@ -1,0 +1,119 @@
+"""Rows -> blocks: in this process, in the memory of a cluster, or streamed from their source in every pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dask
+import numpy as np
+
+from dask_newton.arrays import align, from_host, host_dtype, to_host
+from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
+from dask_newton.blocks.config import setting
+from dask_newton.blocks.memory import available_memory
+from dask_newton.blocks.structure import nbytes
+from dask_newton.estimators.inputs import Rows, block_matrix, row_chunks
+from dask_newton.losses import Loss
+from dask_newton.objectives.linear_block import LinearBlock
+
+__all__ = ["BlockMaker", "place_rows"]
+
+logger = logging.getLogger(__name__)
+
+_MEASURED = 3  # blocks
+
+
+@dataclass(frozen=True)
+class BlockMaker:
+    """Makes a block from chunks, where the chunks are.
+
+    Attributes
+    ----------
+    loss : Loss
+    fit_intercept : bool
+    encode : callable
+        ``encode(y)`` returns the targets as the loss wants them, in NumPy.
+    reweigh : callable or None
+        ``reweigh(y, weight)`` returns the weights to use, in NumPy.
+    """
+
+    loss: Loss
+    fit_intercept: bool
+    encode: Callable[[Any], np.ndarray]
+    reweigh: Callable[[Any, Any], np.ndarray] | None = None
+
+    def __call__(self, X: Any, y: Any, weight: Any, offset: Any) -> LinearBlock:
+        """Return the block."""
+        X = align(block_matrix(X))
+        dtype = host_dtype(X.dtype)
+        if weight is not None:
+            weight = to_host(weight).astype(dtype, copy=False)
+        if self.reweigh is not None and len(y) == X.shape[0]:
+            weight = self.reweigh(y, weight)
+        targets = self.encode(y)
+        if targets.dtype.kind == "f":
+            targets = targets.astype(dtype, copy=False)
+        if offset is not None:
+            offset = to_host(offset)
+            offset = from_host(offset[:, None] if offset.ndim == 1 else offset, X, dtype)
+        return LinearBlock(
+            X, from_host(targets, X), None if weight is None else from_host(weight, X, dtype), offset, self.loss,
+            self.fit_intercept,
+        )
+
+
+def place_rows(
+    rows: Rows, make: BlockMaker, persist: bool | Literal["auto"]
+) -> tuple[Blocks, PerBlock[LinearBlock]]:
+    """Put the rows into blocks: in this process, or where Dask computes.
+
+    Parameters
+    ----------
+    rows : Rows
+    make : BlockMaker
+    persist : bool or 'auto'
+        Whether blocks stay in memory between passes. 'auto' keeps them if they take at most the share
+        ``dask-newton.persist.share`` of the memory there is.
+
+    Raises
+    ------
+    ValueError
+        If the offset has neither one column nor one for each output.
+    """
+    if rows.offset is not None and rows.offset.ndim == 2 and rows.offset.shape[1] not in (1, make.loss.n_outputs):
+        raise ValueError(
+            f"offset has {rows.offset.shape[1]} columns and the model has {make.loss.n_outputs} outputs; give one "
+            "column, or one for each output."
+        )
+    if not rows.lazy:
+        blocks = SerialBlocks(1)
+        return blocks, blocks.place([make(rows.X, rows.y, rows.sample_weight, rows.offset)])
+    n = rows.X.numblocks[0]
+    columns = zip(*(row_chunks(a, n) for a in (rows.X, rows.y, rows.sample_weight, rows.offset)), strict=True)
+    delayed = dask.delayed(make, pure=False)
+    parts = [delayed(*chunks) for chunks in columns]
+    if persist == "auto":
+        persist = _fits(rows, parts)
+    return DaskBlocks.from_delayed(parts, persist=persist)
+
+
+def _fits(rows: Rows, parts: Sequence[Any]) -> bool:
+    """Whether the blocks may stay in memory."""
+    memory = available_memory()
+    allowed = setting("persist.share") * memory
+    if rows.X.nbytes <= allowed:  # not so where the number of rows is unknown, which makes it NaN
+        return True
+    # Sparse chunks may be far smaller than what their shape says, so a few are looked at.
+    some = [parts[i] for i in sorted({(len(parts) - 1) * j // (_MEASURED - 1) for j in range(_MEASURED)})]
+    size = float(np.mean(dask.compute(*(dask.delayed(nbytes)(part) for part in some)))) * len(parts)
+    logger.info(
+        "persist='auto': the data take about %s, and %s of memory may be used for them (%g of %s, "
+        "dask-newton.persist.share), so they are %s.",
+        dask.utils.format_bytes(int(size)), dask.utils.format_bytes(int(allowed)), setting("persist.share"),
+        dask.utils.format_bytes(int(memory)),
+        "kept in memory" if size <= allowed else "read again in every pass",
+    )
+    return size <= allowed
