@@ -115,8 +115,8 @@ def test_predict_writes_what_predict_returns(tmp_path, data):
         assert predictions["prediction"].dims == ("sample",)
         assert predictions["probability"].dims == ("sample", "class")
         assert predictions["class"].values.tolist() == NAMES.tolist()
-        assert predictions["prediction"].values.tolist() == model.predict(train.X).compute().tolist()
-        np.testing.assert_array_equal(predictions["probability"], model.predict_proba(train.X).compute())
+        assert predictions["prediction"].values.tolist() == model.predict(train).compute().tolist()
+        np.testing.assert_array_equal(predictions["probability"], model.predict_proba(train).compute())
     assert "Wrote 120 predictions" in output
     assert f"Accuracy: {model.score(data / 'train'):.4f}" in output
 
@@ -149,7 +149,7 @@ def test_fit_and_predict_on_the_cluster_of_an_address(tmp_path, data):
     here, there = load_model(tmp_path / "here.zarr"), load_model(tmp_path / "there.zarr")
     # The sums are the same; the threads of the BLAS may differ.
     np.testing.assert_allclose(there.coef_, here.coef_, rtol=1e-10, atol=1e-12)
-    expected = here.predict(open_dataset(data / "test").X).compute()
+    expected = here.predict(open_dataset(data / "test")).compute()
     with xr.open_zarr(tmp_path / "predictions.zarr") as predictions:
         assert predictions["prediction"].values.tolist() == expected.tolist()
 
