@@ -22,8 +22,8 @@ import numpy as np
 import scipy.sparse
 
 __all__ = [
-    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_array", "is_host",
-    "is_sparse", "namespace", "nbytes", "register_array_type", "register_conversion", "row_slice", "squares",
+    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_array",
+    "is_host", "is_sparse", "namespace", "nbytes", "register_array_type", "register_conversion", "row_slice", "squares",
     "stored", "take_rows", "to_host", "transposed_product", "weighted_gram",
 ]
 
