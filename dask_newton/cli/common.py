@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sentences",
+    "as_options",
     "check_destination",
     "compute_on",
     "computing_options",
@@ -67,8 +69,27 @@ def _sentence(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'A file'}: {error.strerror}."
-    # The library speaks of its own keyword where the command line has an option.
-    return " ".join(str(error).split()).replace("overwrite=True", "--overwrite") or type(error).__name__
+    return as_options(" ".join(str(error).split())) or type(error).__name__
+
+
+# The library speaks of its own keywords where the command line has options.
+_OPTIONS = {
+    "overwrite=True": "--overwrite",
+    'target="numbers"': "--target numbers",
+    "rename_labels={OLD: NEW}": "--rename-label OLD=NEW",
+    "fetch_named": "--fetch",
+}
+
+
+def as_options(sentence: str) -> str:
+    """Say what the library says with the options of the command line."""
+    for keyword, option in _OPTIONS.items():
+        sentence = sentence.replace(keyword, option)
+    return re.sub(r"\b(drop|format|label)=\"?([\w,.-]*\w)?\"?", _as_option, sentence)
+
+
+def _as_option(match: re.Match[str]) -> str:
+    return f"--{match[1]} {match[2] or ''}".strip()
 
 
 def example(*lines: str) -> str:

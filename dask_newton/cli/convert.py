@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dask_newton.cli.common import echo_warnings, example, progress_bar, row_progress
+from dask_newton.cli.common import as_options, check_destination, echo_warnings, example, progress_bar, row_progress
 
 __all__ = ["convert"]
 
@@ -15,24 +15,57 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False)
 
 
+class _Convert(click.Group):
+    """Commands, names of data sets, or else files, which are what ``files`` converts."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from dask_newton.data import NAMED_SETS
+
+        return [*super().list_commands(ctx), *NAMED_SETS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from dask_newton.data import NAMED_SETS
+
+        if cmd_name in NAMED_SETS:
+            return _named_command(cmd_name, NAMED_SETS[cmd_name])
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            return "files", convert_raw_files, args
+        return super().resolve_command(ctx, args)
+
+
 @click.group(
+    cls=_Convert,
+    context_settings={"ignore_unknown_options": True},
+    subcommand_metavar="[RAW... | NAME RAW | COMMAND] OUT",
     epilog=example(
-        "dask-newton convert npy --X X.npy --y y.npy data.zarr",
-        "dask-newton convert idx --images train-images.gz --labels train-labels.gz mnist.zarr",
-    )
+        "dask-newton convert train.libsvm.gz --test test.libsvm.gz data.zarr",
+        "dask-newton convert hour.csv --label cnt --drop dteday,casual,registered bikes.zarr",
+        "dask-newton convert mnist raw-files mnist.zarr --fetch",
+    ),
 )
 def convert() -> None:
     """Convert raw files to a Zarr data set.
+
+    RAW are files of one format, which is guessed and told; "convert files --help" shows the options. NAME is a
+    data set below, of which RAW is the folder with its files.
 
     The data are read, written and verified a chunk at a time, and appear at OUT as a whole or not at all.
     """
 
 
-def _attribute(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    for value in values:
-        if not value.partition("=")[0] or "=" not in value:
-            raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE, such as licence=CC0.")
-    return {key: text for key, _, text in (value.partition("=") for value in values)}
+def _pairs(example: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    def parse(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        for value in values:
+            if not value.partition("=")[0] or "=" not in value:
+                raise click.BadParameter(f"{value!r} is not of the form {example}.")
+        return {key: text for key, _, text in (value.partition("=") for value in values)}
+
+    return parse
 
 
 def _writing_options(command: F) -> F:
@@ -43,7 +76,7 @@ def _writing_options(command: F) -> F:
             "attrs",
             multiple=True,
             metavar="KEY=VALUE",
-            callback=_attribute,
+            callback=_pairs("KEY=VALUE, such as licence=CC0"),
             help="Note name, source, licence and the like; may be given several times.",
         ),
         click.option(
@@ -54,6 +87,110 @@ def _writing_options(command: F) -> F:
         ),
     ):
         command = option(command)
+    return command
+
+
+def _value_options(command: F) -> F:
+    for option in (
+        click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Type of X."),
+        click.option(
+            "--scale",
+            type=click.FloatRange(0, min_open=True),
+            metavar="FACTOR",
+            help="Multiply X by this, such as 0.00392156862745098 for 1/255; makes float32 of whole numbers.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@convert.command(
+    "files",
+    epilog=example(
+        "dask-newton convert files a9a.txt --test a9a.t --rename-label -1=0 a9a.zarr",
+        "dask-newton convert files hour.csv --label cnt --drop dteday,casual,registered bikes.zarr",
+        "dask-newton convert files counts.h5 --labels clusters.csv cells.zarr",
+    ),
+)
+@click.argument("raw", nargs=-1, required=True, type=FILE)
+@click.argument("out")
+@click.option("--test", multiple=True, type=FILE, help="File of the test split; then OUT has train/ and test/.")
+@click.option("--format", metavar="NAME", help="idx, npy, hdf5, matlab, cifar, libsvm, documents or table.")
+@click.option("--label", metavar="NAME|NUMBER", help="Tables: column of the label, from 0, -1 the last, or none.")
+@click.option("--drop", metavar="NAME,...", default="", help="Tables: columns to leave out, by name or number.")
+@click.option("--header/--no-header", default=None, help="Tables: whether the first line names the columns.")
+@click.option(
+    "--zero-based/--one-based", default=None, help="LIBSVM: from where indices count; by default from 0 if a 0 occurs."
+)
+@click.option("--n-features", type=click.IntRange(1), metavar="N", help="LIBSVM: number of features.")
+@click.option("--labels", type=FILE, help="10x Genomics: table of barcode and label, with a header.")
+@click.option(
+    "--target",
+    type=click.Choice(["auto", "classes", "numbers"]),
+    default="auto",
+    show_default=True,
+    help="What labels are; by default words and few whole numbers are classes.",
+)
+@click.option(
+    "--rename-label",
+    "rename_labels",
+    multiple=True,
+    metavar="OLD=NEW",
+    callback=_pairs("OLD=NEW, such as -1=0"),
+    help="Replace a label; may be given several times.",
+)
+@_value_options
+@_writing_options
+def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any) -> None:
+    """Convert files of one format; the word "files" may be left out.
+
+    \b
+    idx        images and labels of MNIST and its relatives
+    npy        .npy and .npz of NumPy, X and y; save_npz of SciPy
+    hdf5       10x Genomics, AnnData, or data sets X and y (needs h5py)
+    matlab     .mat with X and y
+    cifar      the binary version of CIFAR-10 and CIFAR-100
+    libsvm     label index:value index:value ...
+    documents  label TAB words; X counts the words of the training split
+    table      CSV, TSV, or columns separated by spaces
+
+    All may be compressed with gzip, bzip2 or xz, and all but text hold X and y as they are. Files of text are
+    read one after the other.
+    """  # noqa: D301
+    from dask_newton.data import convert_files
+
+    check_destination(out, options["overwrite"], zarr=True, inputs=(*raw, *options["test"]))
+    columns = tuple(name for name in drop.split(",") if name)
+    with echo_warnings(), progress_bar() as progress:
+        report = row_progress(progress, "Converting")
+        convert_files(raw, out, drop=columns, progress=report, tell=_say, **options)
+    _tell(out)
+
+
+def _named_command(name: str, known: Any) -> click.Command:
+    """Make the command that converts a named data set."""
+    files = ", ".join(file.replace("|", " or ") for files in known.files.values() for file in files)
+    wanted = f"RAW is a folder with {files.replace(',  or', ', or')}"
+    wanted += f", {known.labels}" * (known.labels is not None) + f", or {known.archive}" * (known.archive is not None)
+
+    @click.command(name, help=f"{known.title}.\n\n{wanted}; see {known.source}.")
+    @click.argument("raw", metavar="RAW")
+    @click.argument("out")
+    @click.option("--fetch", is_flag=True, help="Download into RAW what is missing there.")
+    @click.option("--address", metavar="URL", help="With --fetch: where the files are, such as a mirror.")
+    @_value_options
+    @_writing_options
+    def command(raw: str, out: str, fetch: bool, address: str | None, **options: Any) -> None:
+        from dask_newton.data import convert_named, fetch_named
+
+        check_destination(out, options["overwrite"], zarr=True, inputs=(raw,))
+        with echo_warnings(), progress_bar() as progress:
+            if fetch:
+                fetch_named(name, raw, address=address, tell=_say)
+            report = row_progress(progress, "Converting")
+            convert_named(name, raw, out, progress=report, tell=_say, **options)
+        _tell(out)
+
     return command
 
 
@@ -118,8 +255,9 @@ def convert_npy_files(
     Labels that are integers or strings are taken for classes.
     """
     from dask_newton.data import save_dataset
+    from dask_newton.data.npy import open_npy
 
-    X, y, weight = (_open_npy(file) for file in (x_file, y_file, weight_file))
+    X, y, weight = (None if file is None else open_npy(file) for file in (x_file, y_file, weight_file))
     classes = "auto" if y is not None and y.ndim == 1 and y.dtype.kind in "biuU" else None
     with echo_warnings(), progress_bar() as progress:
         save_dataset(
@@ -134,18 +272,8 @@ def convert_npy_files(
     _tell(out)
 
 
-def _open_npy(path: str | None) -> Any:
-    if path is None:
-        return None
-    import numpy as np
-
-    with open(path, "rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(f"{path} is not a .npy file of NumPy; write one with numpy.save.")
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}. Save it again as numbers or strings.") from error
+def _say(sentence: str) -> None:
+    click.echo(as_options(sentence))
 
 
 def _tell(out: str) -> None:

@@ -6,12 +6,9 @@ the values in C order, big-endian (format: Y. LeCun, "The MNIST database of hand
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,10 +16,12 @@ from typing import IO, Any
 import numpy as np
 
 from dask_newton.data.batches import RowBatches
+from dask_newton.data.files import opened
 from dask_newton.data.layout import DatasetError
+from dask_newton.data.raw import Progress, RawData, RawFormat, ReadOptions, Splits
 from dask_newton.data.writer import save_dataset, save_splits
 
-__all__ = ["IdxHeader", "convert_idx", "idx_batches", "iter_idx", "read_idx_header"]
+__all__ = ["FORMAT", "IdxHeader", "convert_idx", "idx_batches", "iter_idx", "read_idx_header"]
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BATCH_ROWS = 8192
@@ -69,8 +68,8 @@ def read_idx_header(path: PathLike) -> IdxHeader:
     FileNotFoundError
         If there is no such file.
     """
-    with _opened(path) as (file, compressed):
-        return _parse_header(file, path, compressed)[0]
+    with opened(path) as (file, raw):
+        return _parse_header(file, path, file is not raw)[0]
 
 
 def iter_idx(path: PathLike, rows: int = _BATCH_ROWS) -> Iterator[np.ndarray]:
@@ -95,8 +94,8 @@ def iter_idx(path: PathLike, rows: int = _BATCH_ROWS) -> Iterator[np.ndarray]:
     """
     if rows < 1:
         raise ValueError(f"rows is {rows}; give at least 1.")
-    with _opened(path) as (file, compressed):
-        header, stored = _parse_header(file, path, compressed)
+    with opened(path) as (file, raw):
+        header, stored = _parse_header(file, path, file is not raw)
         row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
         for start in range(0, header.shape[0], rows):
             expected = min(rows, header.shape[0] - start)
@@ -245,23 +244,6 @@ def pixel_converter(scale: float | None, dtype: Any) -> Callable[[np.ndarray], n
     return convert
 
 
-@contextmanager
-def _opened(path: PathLike) -> Iterator[tuple[IO[bytes], bool]]:
-    with open(path, "rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        try:
-            if compressed:
-                with gzip.GzipFile(fileobj=raw) as file:
-                    yield file, True  # type: ignore[misc]
-            else:
-                yield raw, False
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DatasetError(
-                f"{path} is a damaged or truncated gzip file ({error}); download it again."
-            ) from error
-
-
 def _parse_header(file: IO[bytes], path: PathLike, compressed: bool) -> tuple[IdxHeader, np.dtype[Any]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
@@ -284,3 +266,24 @@ def _parse_header(file: IO[bytes], path: PathLike, compressed: bool) -> tuple[Id
             f"{path} takes {found} bytes, but its header announces {expected} (shape {shape})."
         )
     return IdxHeader(stored.newbyteorder("="), shape, compressed), stored
+
+
+def _recognise(path: Path, head: bytes) -> bool:
+    return head[:2] == b"\0\0" and len(head) > 3 and head[2] in _DTYPES and 0 < head[3] < 5
+
+
+def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> RawData:
+    batches: dict[str, Iterable[Any]] = {}
+    for name, paths in splits.items():
+        # Labels have one dimension, images more: the order of the files does not matter.
+        by_rank = sorted(paths, key=lambda path: -len(read_idx_header(path).shape))
+        if len(by_rank) != 2:
+            raise DatasetError(
+                f"IDX files come in pairs, images and labels; there are {len(paths)}: "
+                f"{', '.join(map(str, paths))}."
+            )
+        batches[name] = idx_batches(by_rank[0], by_rank[1])
+    return RawData(batches)
+
+
+FORMAT = RawFormat("idx", "IDX images and labels", _recognise, _read)

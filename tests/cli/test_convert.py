@@ -1,11 +1,9 @@
 """``convert``: files on disk become data sets with the same values."""
 
-import gzip
-import struct
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from raw_files import write_idx
 
 from dask_newton.cli import main
 from dask_newton.data import open_dataset, verify_dataset
@@ -15,12 +13,6 @@ def run(*args, status=0):
     result = CliRunner().invoke(main, ["convert", *map(str, args)])
     assert result.exit_code == status, result.output
     return result.output
-
-
-def write_idx(path, values):
-    content = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-    return path
 
 
 @pytest.fixture
