@@ -44,7 +44,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {page: [] for page in (
-    "quickstart", "install", "concepts", "solvers", "extending", "benchmarks", "changelog", "configuration", "cli",
+    "quickstart", "install", "concepts", "datasets",
+    "solvers", "extending", "benchmarks", "changelog", "configuration", "cli",
 )}
 
 sphinx_gallery_conf = {

@@ -19,12 +19,12 @@ class _Convert(click.Group):
     """Commands, names of data sets, or else files, which are what ``files`` converts."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from dask_newton.data import NAMED_SETS
+        from dask_newton.data.named_sets import NAMED_SETS
 
         return [*super().list_commands(ctx), *NAMED_SETS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from dask_newton.data import NAMED_SETS
+        from dask_newton.data.named_sets import NAMED_SETS
 
         if cmd_name in NAMED_SETS:
             return _named_command(cmd_name, NAMED_SETS[cmd_name])

@@ -7,20 +7,17 @@ formats have one file each.
 
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.fetch import fetch_named
-from dask_newton.data.formats import FORMATS, convert_files
+from dask_newton.data.formats import convert_files
 from dask_newton.data.idx import convert_idx, idx_batches, iter_idx, read_idx_header
 from dask_newton.data.info import dataset_info
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.named import convert_named
-from dask_newton.data.named_sets import NAMED_SETS
 from dask_newton.data.pixel_rows import convert_pixel_rows, pixel_row_batches
 from dask_newton.data.reader import Dataset, open_dataset, verify_dataset
 from dask_newton.data.synthetic import make_regression, make_softmax
 from dask_newton.data.writer import save_dataset, save_splits
 
 __all__ = [
-    "FORMATS",
-    "NAMED_SETS",
     "Dataset",
     "DatasetError",
     "RowBatches",

@@ -20,7 +20,8 @@ from raw_files import write_idx
 from sklearn.datasets import dump_svmlight_file
 from sklearn.feature_extraction.text import CountVectorizer
 
-from dask_newton.data import FORMATS, DatasetError, convert_files, csr, files, open_dataset, verify_dataset
+from dask_newton.data import DatasetError, convert_files, csr, files, open_dataset, verify_dataset
+from dask_newton.data.formats import FORMATS
 
 
 @pytest.fixture
@@ -89,7 +90,8 @@ def test_libsvm_with_groups_splits_and_a_given_base(tmp_path):
     train = text_file(tmp_path / "train", "1 qid:3 2:1.5 4:2\n-1 qid:4\n")
     test = text_file(tmp_path / "test", "0 6:0.25\n1 2:1\n")
     more = text_file(tmp_path / "more", "1 2:3 # from another file")
-    out, said = convert(tmp_path, train, more, test=[test], zero_based=True, rename_labels={"-1": "0"}, dtype="float32")
+    options = {"zero_based": True, "rename_labels": {"-1": "0"}, "dtype": "float32"}
+    out, said = convert(tmp_path, train, more, test=[test], **options)
     dataset, X, y = opened(out / "train")
     np.testing.assert_array_equal(X, [[0, 0, 1.5, 0, 2, 0, 0], [0] * 7, [0, 0, 3, 0, 0, 0, 0]])
     assert X.dtype == np.float32 and y.tolist() == [1, 0, 1] and dataset.classes.tolist() == [0, 1]
@@ -230,7 +232,8 @@ def test_wrong_tables(tmp_path):
     other = text_file(tmp_path / "other.csv", "a,c\n1,2\n")
     refused(tmp_path, r"has the columns a, c .*good.csv has a, b", good, test=[other])
     refused(tmp_path, "holds no rows", text_file(tmp_path / "empty.csv", "\n\n"), format="table")
-    refused(tmp_path, "no rows below its header", text_file(tmp_path / "head.csv", "a,b\n"), format="table", header=True)
+    head = text_file(tmp_path / "head.csv", "a,b\n")
+    refused(tmp_path, "no rows below its header", head, format="table", header=True)
     binary = text_file(tmp_path / "binary.csv", b"1,2\n3,4\n5,\x006\n")
     refused(tmp_path, "binary.csv, line 3: it holds a NUL byte", binary)
     latin = text_file(tmp_path / "latin.csv", "1,2\n3,é\n".encode("latin-1"))
@@ -303,7 +306,8 @@ def test_arrays_of_numpy(tmp_path, rng):
     np.savez(tmp_path / "plain.npz", features=X, target=y)
     np.savez_compressed(tmp_path / "packed.npz", features=X, target=y)
     np.savez(tmp_path / "alone.npz", X)
-    sources = [["a.npy", "b.npy"], ["b.npy", "a.npy"], ["plain.npz"], ["packed.npz"], ["alone.npz", "b.npy"], ["a.npy"]]
+    pairs = [["a.npy", "b.npy"], ["b.npy", "a.npy"], ["alone.npz", "b.npy"]]
+    sources = [*pairs, ["plain.npz"], ["packed.npz"], ["a.npy"]]
     for names in sources:
         out, said = convert(tmp_path, *[tmp_path / name for name in names], overwrite=True)
         _, found, labels = opened(out)
@@ -427,8 +431,8 @@ def test_matlab(tmp_path, rng):
 def test_cifar(tmp_path, rng, n_labels):
     pixels, labels = rng.integers(0, 256, (7, 3072), dtype=np.uint8), rng.integers(0, 10, (7, n_labels), dtype=np.uint8)
     records = np.hstack([labels, pixels])
-    first, second = (text_file(tmp_path / f"{i}.bin", part.tobytes()) for i, part in enumerate((records[:4], records[4:])))
-    _, X, y = opened(convert(tmp_path, first, second)[0])
+    parts = [text_file(tmp_path / f"{i}.bin", part.tobytes()) for i, part in enumerate((records[:4], records[4:]))]
+    _, X, y = opened(convert(tmp_path, *parts)[0])
     np.testing.assert_array_equal(X, pixels)
     assert y.tolist() == labels[:, -1].tolist()
     cut = text_file(tmp_path / "cut.bin", records.tobytes()[:-1])
@@ -499,4 +503,5 @@ def test_a_killed_conversion_leaves_no_path(tmp_path):
     )  # fmt: skip
     assert result.returncode != 0 and result.stdout.strip()
     # There was no time to remove the temporary folder, whose name says what it is.
-    assert [path.name for path in sorted(tmp_path.iterdir()) if not path.name.startswith(".out.zarr.partial-")] == [raw.name]
+    left = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".out.zarr.partial-")]
+    assert left == [raw.name]

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 from raw_files import write_idx
 
 from dask_newton.cli import main
-from dask_newton.data import NAMED_SETS, DatasetError, convert_named, fetch_named, named_sets, open_dataset
-from dask_newton.data.named_sets import Download
+from dask_newton.data import DatasetError, convert_named, fetch_named, named_sets, open_dataset
+from dask_newton.data.named_sets import NAMED_SETS, Download
 
 COUNTS = {"train": (7, 5), "test": (2, 3)}
 LABELS = {split: np.repeat([0, 1], counts).astype(np.uint8) for split, counts in COUNTS.items()}
@@ -195,9 +195,8 @@ def test_svhn(tmp_path, folder, rng):
 def test_higgs_and_its_last_rows(tmp_path, folder, rng, monkeypatch, block_bytes):
     monkeypatch.setattr("dask_newton.data.files._BLOCK_BYTES", block_bytes)
     X = {split: rng.standard_normal((len(labels), 28)).astype("f4") for split, labels in LABELS.items()}
-    rows = [
-        ",".join(f"{value:.18e}" for value in (label, *row)) for s in X for label, row in zip(LABELS[s], X[s], strict=True)
-    ]
+    table = np.vstack([np.column_stack([LABELS[split], X[split]]) for split in X])
+    rows = [",".join(f"{value:.18e}" for value in row) for row in table]
     (folder / "HIGGS.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
     known = small("higgs", last_rows=5)
     known = dataclasses.replace(known, counts={"train": 12, "test": 5})

@@ -3,6 +3,7 @@
 import dask
 import numpy as np
 import pytest
+import scipy.sparse
 
 from dask_newton.data import make_regression, make_softmax
 
@@ -106,3 +107,32 @@ def test_wrong_arguments(arguments, options, message):
 def test_wrong_family():
     with pytest.raises(ValueError, match="family is 'gamma'"):
         make_regression(10, 2, family="gamma")
+
+
+@pytest.mark.parametrize("density", [0.02, 0.3])
+def test_sparse_features(density):
+    X, y, coef, _ = make_softmax(2000, 500, 2, density=density, separation=2.0, chunk_rows=700, random_state=4)
+    assert X.chunks == ((700, 700, 600), (500,)) and isinstance(X._meta, scipy.sparse.csr_array)
+    rows, labels = dask.compute(X, y, scheduler="sync")
+    assert isinstance(rows, scipy.sparse.csr_array) and rows.has_canonical_format
+    rows.check_format(full_check=True)
+    # A column that is drawn twice in a row is kept once, which happens more often where there are many.
+    assert 0.7 * density < rows.nnz / (2000 * 500) <= 1.01 * density
+    per_column = np.diff(rows.tocsc().indptr)
+    assert per_column[:50].sum() > 2 * per_column[-50:].sum()
+    assert 1.2 < (rows @ (coef[1] - coef[0])).std() / np.sqrt(2) < 2.4
+    block = X.blocks[1].compute(scheduler="threads")
+    assert (block != rows[700:1400]).nnz == 0
+    assert np.mean((rows @ (coef[1] - coef[0]) > 0) == labels) > 0.7
+
+
+def test_sparse_counts():
+    X, y, coef, intercept = make_regression(5000, 40, family="poisson", density=0.2, random_state=1)
+    rows, counts = dask.compute(X, y, scheduler="sync")
+    mean = np.exp(rows @ coef + intercept)
+    assert abs(np.sum(counts - mean)) < 5 * np.sqrt(mean.sum())  # five standard deviations
+
+
+def test_an_impossible_density():
+    with pytest.raises(ValueError, match="density is 0"):
+        make_softmax(4, 3, 2, density=0)
