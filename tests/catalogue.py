@@ -17,9 +17,9 @@ from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.local import CG, LocalNewton
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, Tweedie
-from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
-from dask_newton.solvers.orthant_newton import OrthantNewton
+from dask_newton.solvers.support_newton import SupportNewton
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,28 @@ LOSSES: dict[str, LossCase] = {
     "tweedie": _tweedie(1.3, Tweedie(1.3), 0.0),
 }
 
-PENALTIES: dict[str, Penalty] = {
-    "none": NoPenalty(), "l2": L2(0.7), "l1": L1(0.3), "elastic_net": ElasticNet(0.3, 0.7),
+Shape = tuple[int, int]
+
+
+def _by_feature(shape: Shape) -> np.ndarray:
+    return np.resize([1.0, 0.0, 2.0], shape[0])
+
+
+def _by_coefficient(shape: Shape) -> np.ndarray:
+    return np.resize([0.5, 3.0, 0.0, 1.0], shape)
+
+
+# Penalties for coefficients of a shape (n_features, n_outputs).
+PENALTIES: dict[str, Callable[[Shape], Penalty]] = {
+    "none": lambda shape: NoPenalty(),
+    "l2": lambda shape: L2(0.7),
+    "l1": lambda shape: L1(0.3),
+    "elastic_net": lambda shape: ElasticNet(0.3, 0.7),
+    "weighted_l2": lambda shape: L2(0.7 * _by_coefficient(shape)),
+    "weighted_l1": lambda shape: L1(0.3 * _by_feature(shape)),
+    "weighted_elastic_net": lambda shape: ElasticNet(0.3 * _by_coefficient(shape), 0.7 * _by_feature(shape)),
+    "group_lasso": lambda shape: GroupLasso(np.arange(shape[0]) % 2 + 5, 0.3),
+    "group_lasso_l2": lambda shape: GroupLasso(np.arange(shape[0]) // 2, 0.3, lam2=0.7, scale_by_size=False),
 }
 
 LOCAL_SOLVERS: dict[str, Any] = {"cg": CG(rtol=1e-12, max_iter=1000), "newton": LocalNewton()}
@@ -130,17 +150,17 @@ class SolverCase:
     tol: float = 1e-9
 
 
-SMOOTH = ("none", "l2")
-SPARSE = ("l1", "elastic_net")
+SMOOTH = ("none", "l2", "weighted_l2")
+SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_lasso", "group_lasso_l2")
 
 SOLVERS: dict[str, SolverCase] = {
-    "giant": SolverCase(GIANT(), SMOOTH),
+    "giant": SolverCase(GIANT(), SMOOTH + SPARSE),
     "lbfgs": SolverCase(LBFGS(), SMOOTH),
     "newton-admm": SolverCase(NewtonADMM(), SMOOTH + SPARSE),
     "newton-cg": SolverCase(NewtonCG(), SMOOTH, error=1e-8, tol=1e-11),
-    "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH, error=1e-8, tol=1e-11),
+    "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH + SPARSE, error=1e-8, tol=1e-11),
     "sampled-newton": SolverCase(SampledNewton(), SMOOTH),
-    "orthant-newton": SolverCase(OrthantNewton(), SPARSE, registered=False),
+    "support-newton": SolverCase(SupportNewton(), SPARSE, registered=False),
     "prox-newton": SolverCase(ProxNewton(), SPARSE),
 }
 

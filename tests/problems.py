@@ -22,7 +22,7 @@ from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, Tweedie
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 
 LAYOUTS = ("equal", "unequal", "empty", "weightless")
 
@@ -92,12 +92,45 @@ class Dense:
         return np.column_stack([self.X, np.ones(len(self.X))]) if self.fit_intercept else self.X
 
     @functools.cached_property
+    def strengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Strengths of the norms and of the l2 part at every coefficient, shape (q, K); 0 for the intercept."""
+        r, shape = self.penalty, (self.X.shape[1], self.loss.n_outputs)
+        if isinstance(r, GroupLasso):
+            of_group = np.broadcast_to(r.lam, np.unique(r.groups).shape)
+            factor = [np.sqrt(np.sum(r.groups == g)) if r.scale_by_size else 1.0 for g in r.groups]
+            first = np.array(factor) * of_group[np.searchsorted(np.unique(r.groups), r.groups)]
+        else:
+            first = {NoPenalty: 0.0, L2: 0.0}.get(type(r), getattr(r, "lam1", getattr(r, "lam", 0.0)))
+        second = {NoPenalty: 0.0, L1: 0.0}.get(type(r), getattr(r, "lam2", getattr(r, "lam", 0.0)))
+        full = np.zeros((2, self.A.shape[1], shape[1]))
+        for part, strength in zip(full, (first, second), strict=True):
+            strength = np.asarray(strength)
+            part[: shape[0]] = strength[:, None] if strength.ndim == 1 else strength
+        return full[0], full[1]
+
+    @property
     def lam(self) -> tuple[float, float]:
-        """Strengths of the l1 and the l2 part."""
-        return {
-            NoPenalty: lambda r: (0.0, 0.0), L2: lambda r: (0.0, r.lam), L1: lambda r: (r.lam, 0.0),
-            ElasticNet: lambda r: (r.lam1, r.lam2),
-        }[type(self.penalty)](self.penalty)
+        """The largest strengths of the norms and of the l2 part."""
+        return self.strengths[0].max(), self.strengths[1].max()
+
+    def groups(self) -> list[np.ndarray]:
+        """Return the flat indices of the coefficients under each norm."""
+        index = np.arange(self.strengths[0].size).reshape(self.strengths[0].shape)
+        if not isinstance(self.penalty, GroupLasso):
+            return list(index.reshape(-1, 1))
+        labels = self.penalty.groups
+        groups = [index[: len(labels)][labels == g].ravel() for g in np.unique(labels)]
+        return groups + list(index[len(labels) :].reshape(-1, 1))
+
+    def prox(self, W: np.ndarray, step: float) -> np.ndarray:
+        """Return the proximal point of the norms."""
+        v, t = W.ravel().copy(), step * self.strengths[0].ravel()
+        if not isinstance(self.penalty, GroupLasso):
+            return (np.sign(v) * np.maximum(np.abs(v) - t, 0)).reshape(W.shape)
+        for g in self.groups():
+            size = np.linalg.norm(v[g])
+            v[g] = v[g] * (1 - t[g[0]] / size) if size > t[g[0]] else 0.0
+        return v.reshape(W.shape)
 
     @functools.cached_property
     def mask(self) -> np.ndarray:
@@ -126,33 +159,32 @@ class Dense:
 
     def value(self, W: np.ndarray) -> float:
         """Return F(W)."""
-        l1, l2 = self.lam
-        masked = self.mask * W
-        smooth = self.weight @ self.parts(W)[0] / self.weight.sum()
-        return float(smooth + l1 * np.abs(masked).sum() + l2 / 2 * np.vdot(masked, masked))
+        t, ridge = self.strengths
+        smooth = self.weight @ self.parts(W)[0] / self.weight.sum() + np.sum(ridge * W * W) / 2
+        if not isinstance(self.penalty, GroupLasso):
+            return float(smooth + np.sum(t * np.abs(W)))
+        return float(smooth + sum(t.flat[g[0]] * np.linalg.norm(W.flat[g]) for g in self.groups()))
 
     def gradient(self, W: np.ndarray) -> np.ndarray:
         """Return the gradient of the differentiable part."""
         G = self.weight[:, None] * self.parts(W)[1]
-        return self.A.T @ G / self.weight.sum() + self.lam[1] * self.mask * W
+        return self.A.T @ G / self.weight.sum() + self.strengths[1] * W
 
     def hessian(self, W: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part, rows as ``W.ravel()``."""
         H = np.einsum("na,nb,nkj,n->akbj", self.A, self.A, self.parts(W)[2], self.weight, optimize=True)
         H = H.reshape(W.size, W.size) / self.weight.sum()
-        return H + self.lam[1] * np.diag(np.broadcast_to(self.mask, W.shape).ravel())
+        return H + np.diag(self.strengths[1].ravel())
 
     def residual(self, W: np.ndarray) -> float:
         """Return ``max|W - prox(W - grad F(W))|``, which is 0 at the optimum alone."""
-        moved = W - self.gradient(W)
-        shrunk = np.sign(moved) * np.maximum(np.abs(moved) - self.lam[0], 0)
-        return float(np.max(np.abs(W - np.where(self.mask == 1, shrunk, moved))))
+        return float(np.max(np.abs(W - self.prox(W - self.gradient(W), 1.0))))
 
     def minimum(self) -> np.ndarray:
         """Return the optimum: proximal gradient steps find the support, Newton steps do the rest."""
         W = np.zeros((self.A.shape[1], self.loss.n_outputs))
-        l1 = self.lam[0]
-        if l1:
+        sparse = self.lam[0] > 0
+        if sparse:
             curvature = self.loss.curvature_bound or 10 * self.parts(W)[2].max()
             bound = curvature * np.linalg.norm(self.A, 2) ** 2 * self.weight.max()
             step = 1 / (bound / self.weight.sum() + self.lam[1])
@@ -160,31 +192,51 @@ class Dense:
             for iteration in range(4000):
                 if iteration % 50 == 49 and self.residual(W) < 1e-8:
                     break
-                moved = V - step * self.gradient(V)
-                shrunk = np.sign(moved) * np.maximum(np.abs(moved) - step * l1, 0)
-                W = np.where(self.mask == 1, shrunk, moved)
+                W = self.prox(V - step * self.gradient(V), step)
                 if np.vdot(V - W, W - old) > 0:
                     t = 1.0  # restart: the momentum points uphill
                 later = (1 + (1 + 4 * t * t) ** 0.5) / 2
                 old, V, t = W, W + (t - 1) / later * (W - old), later
-        free = ((W != 0) | (self.mask == 0)).ravel() if l1 else np.ones(W.size, bool)
-        signs = (l1 * self.mask * np.sign(W)).ravel()[free]
+        free = ((W != 0) | (self.strengths[0] == 0)).ravel() if sparse else np.ones(W.size, bool)
         for _ in range(30):
-            g = self.gradient(W).ravel()[free] + signs
+            slope, bend = self._norm_derivatives(W)
             P = np.zeros(W.size)
-            P[free] = -np.linalg.pinv(self.hessian(W)[np.ix_(free, free)], rcond=1e-12, hermitian=True) @ g
+            H = (self.hessian(W) + bend)[np.ix_(free, free)]
+            P[free] = -np.linalg.pinv(H, rcond=1e-12, hermitian=True) @ (self.gradient(W).ravel() + slope)[free]
             P, step = P.reshape(W.shape), 1.0
             while self.value(W + step * P) > self.value(W) + 1e-15 and step > 1e-6:
                 step /= 2
             W = W + step * P
         return W
 
+    def _norm_derivatives(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and Hessian of the norms, with 0 for those that are 0."""
+        slope, bend, t = np.zeros(W.size), np.zeros((W.size, W.size)), self.strengths[0].ravel()
+        if not isinstance(self.penalty, GroupLasso):
+            return t * np.sign(W.ravel()), bend
+        for g in self.groups():
+            v = W.flat[g]
+            size = np.linalg.norm(v)
+            if size > 0:
+                slope[g] = t[g[0]] * v / size
+                bend[np.ix_(g, g)] = t[g[0]] / size * (np.eye(len(g)) - np.outer(v, v) / size**2)
+        return slope, bend
 
-def penalty(name: str, total_weight: float) -> Penalty:
-    """Return a penalty by name; the l2 part is that of C = 1."""
+
+def penalty(name: str, total_weight: float, shape: tuple[int, int]) -> Penalty:
+    """Return a penalty by name, for coefficients of a shape; the l2 part is that of C = 1."""
     ridge = 1 / float(total_weight)
+    by_feature = np.resize([1.0, 0.5, 0.0, 2.0], shape[0])
+    few = shape[1] == 1  # with several outputs norms are larger, and so are the strengths that make zeros
+    by_coefficient = np.resize([0.5, 1.0, 3.0, 0.0, 1.0], shape)
     return {
         "none": NoPenalty(), "l2": L2(ridge), "l1": L1(0.01), "elastic_net": ElasticNet(0.01, ridge),
+        "weighted_l2": L2(ridge * (1 + by_coefficient)), "weighted_l1": L1(0.01 * by_feature),
+        "weighted_elastic_net": ElasticNet(0.01 * by_coefficient, ridge * (1 + by_feature)),
+        "group_lasso": GroupLasso(np.arange(shape[0]) % max(3, shape[0] // 4), 0.02 if few else 0.12),
+        "group_lasso_l2": GroupLasso(
+            np.sort(np.arange(shape[0]) % 3), [0.02, 0.1 if few else 0.3, 0.0], lam2=ridge, scale_by_size=False
+        ),
     }[name]
 
 
@@ -201,7 +253,8 @@ def _dense(name: str, penalty_name: str, weighted: bool, offset: bool, fit_inter
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.5, 2.0, len(y)) * (rng.random(len(y)) > 0.1) if weighted else np.ones(len(y))
     shift = rng.normal(size=(len(y), loss.n_outputs)) / 2 if offset else 0.0
-    return Dense(X, y, weight, shift, loss, fit_intercept, penalty(penalty_name, weight.sum()))
+    rule = penalty(penalty_name, weight.sum(), (X.shape[1], loss.n_outputs))
+    return Dense(X, y, weight, shift, loss, fit_intercept, rule)
 
 
 def solution(
@@ -214,9 +267,9 @@ def solution(
 @functools.cache
 @threadpool_limits.wrap(limits=1)  # on a busy machine the threads of a small matrix product wait for each other
 def _solution(model: Dense) -> tuple[np.ndarray, float]:
-    with_offset, l1 = isinstance(model.offset, np.ndarray), model.lam[0]
+    with_offset, usual = isinstance(model.offset, np.ndarray), model.penalty in (NoPenalty(), L2(model.lam[1]))
     classes = isinstance(model.loss, Logistic | Softmax) and not getattr(model.loss, "reference", False)
-    by_sklearn = classes and not with_offset and not l1
+    by_sklearn = classes and usual and not with_offset
     W = _by_sklearn(model) if by_sklearn else model.minimum()
     W.setflags(write=False)  # it is shared by all tests
     return W, model.value(W)
@@ -236,12 +289,21 @@ def _by_sklearn(model: Dense) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """An objective and its optimum."""
+    """An objective and its optimum, which is computed when it is asked for."""
 
     objective: LinearObjective
-    W: np.ndarray
-    optimum: float
     dense: Dense
+    key: tuple[Any, ...]
+
+    @property
+    def W(self) -> np.ndarray:
+        """The coefficients at the optimum."""
+        return solution(*self.key)[0]
+
+    @property
+    def optimum(self) -> float:
+        """F at the optimum."""
+        return solution(*self.key)[1]
 
     def error(self, W: np.ndarray) -> float:
         """Return the largest difference of a coefficient from the reference."""
@@ -255,7 +317,7 @@ class Known:
         """Return W with mean zero over the outputs in rows where F cannot see the mean."""
         if not self.dense.loss.shift_invariant:
             return W
-        free = (self.dense.mask == 0) | (self.dense.lam == (0.0, 0.0))
+        free = ~np.any(np.add(*self.dense.strengths) > 0, axis=1, keepdims=True)
         return W - free * W.mean(axis=1, keepdims=True)
 
 
@@ -317,7 +379,8 @@ def known(
     Parameters
     ----------
     name : {'digits', 'breast_cancer', 'noisy', 'noisy_reference'} or a key of NUMBERS
-    penalty_name : {'none', 'l2', 'l1', 'elastic_net'}
+    penalty_name : str
+        A key of ``catalogue.PENALTIES``.
     m, layout, dtype, move
         As in :func:`parts`.
     weighted, offset, fit_intercept : bool
@@ -326,14 +389,14 @@ def known(
         Another order of the rows.
     """
     key = (name, penalty_name, weighted, offset, fit_intercept)
-    model, (W, optimum) = dense(*key), solution(*key)
+    model = dense(*key)
     if order is not None:
         model = Dense(
             model.X[order], model.y[order], model.weight[order],
             model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0, model.loss, fit_intercept,
             model.penalty,
         )
-    return Known(objective(parts(model, m, layout, dtype, move), model.penalty), W, optimum, model)
+    return Known(objective(parts(model, m, layout, dtype, move), model.penalty), model, key)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ CASES = [
     ("noisy", "none", False, False, True), ("noisy", "l2", True, True, True), ("noisy", "l1", False, False, True),
     ("noisy_reference", "none", False, False, True), ("noisy_reference", "elastic_net", False, False, True),
     *((name, "l2", True, True, True) for name in NUMBERS), *((name, "l1", False, False, True) for name in NUMBERS),
+    ("breast_cancer", "weighted_l1", False, False, True), ("noisy", "weighted_elastic_net", True, True, True),
+    ("breast_cancer", "group_lasso", False, False, True), ("noisy", "group_lasso_l2", True, False, True),
+    ("noisy", "weighted_l2", False, False, True),
 ]
 
 
@@ -29,11 +32,9 @@ def test_dense_derivatives_agree_with_differences(case):
     W = rng.normal(size=solution(*case)[0].shape) / 3
     D = rng.normal(size=W.shape)
     h = 1e-5
-    l1, _ = model.lam
-    # The l1 term is linear along D as long as no sign changes, which a step of 1e-5 does not do here.
-    kink = l1 * np.vdot(np.sign(W) * model.mask, D)
+    kink, _ = model._norm_derivatives(W)  # no coefficient changes its sign within 1e-5 of W
     slope = (model.value(W + h * D) - model.value(W - h * D)) / (2 * h)
-    assert slope == pytest.approx(np.vdot(model.gradient(W), D) + kink, rel=1e-7)
+    assert slope == pytest.approx(np.vdot(model.gradient(W) + kink.reshape(D.shape), D), rel=1e-7)
     bend = (model.gradient(W + h * D) - model.gradient(W - h * D)) / (2 * h)
     product = (model.hessian(W) @ D.ravel()).reshape(D.shape)
     np.testing.assert_allclose(product, bend, rtol=0, atol=1e-8 * np.abs(bend).max())

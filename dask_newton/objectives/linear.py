@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,15 @@ from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
 from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.penalised import Penalised
 from dask_newton.objectives.points import Along, Point
-from dask_newton.penalties import NoPenalty, Penalty, SmoothPenalty
+from dask_newton.penalties import NoPenalty, Penalty
 
 __all__ = ["Along", "LinearObjective", "Point"]
 
 
 @dataclass(frozen=True, eq=False)
-class LinearObjective:
+class LinearObjective(Penalised):
     """F over the rows of ``data``.
 
     Attributes
@@ -75,17 +76,10 @@ class LinearObjective:
     smallest_weight: float
     scale: np.ndarray
     null: np.ndarray
-    smooth: SmoothPenalty = field(init=False)
-    nonsmooth: Penalty | None = field(init=False)
 
     # Margins are added to at most so many times before they are computed from X again: against the drift of rounding
     # errors, and so that their recipe, of up to two passes a step, stays shorter than what is anchored.
     MAX_AGE = 4
-
-    def __post_init__(self) -> None:
-        smooth, nonsmooth = self.penalty.split()
-        object.__setattr__(self, "smooth", smooth)
-        object.__setattr__(self, "nonsmooth", nonsmooth)
 
     @classmethod
     def from_blocks(
@@ -140,27 +134,6 @@ class LinearObjective:
         """S, the sum of all sample weights."""
         return math.fsum(self.weights)
 
-    @property
-    def size(self) -> int:
-        """Number of coefficients, q K."""
-        return self.shape[0] * self.shape[1]
-
-    def penalised(self, W: np.ndarray) -> np.ndarray:
-        """Return w, the rows of W that the penalty sees (a view)."""
-        return W[:-1] if self.fit_intercept else W
-
-    def residual(self, W: np.ndarray, gradient: np.ndarray) -> float:
-        """Return the certificate of optimality.
-
-        ``max|grad F(W)|``, or, where R is not smooth, ``max|W - prox(W - grad F_smooth(W))|``, after division of the
-        rows by ``scale``.
-        """
-        if self.nonsmooth is None:
-            return float(np.max(np.abs(gradient) / self.scale))
-        moved = W - gradient
-        self.penalised(moved)[...] = self.nonsmooth.prox(self.penalised(moved), 1.0)
-        return float(np.max(np.abs(W - moved) / self.scale))
-
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever.
 
@@ -208,7 +181,7 @@ class LinearObjective:
     def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part at the point, times V of shape (q, K) or (q, K, b)."""
         product = self.blocks.map_reduce(passes.hess_mul, self.data, point.curvature, V=V) / self.total_weight
-        self.penalised(product)[...] += self.smooth.hess_diag * self.penalised(V)
+        self.penalised(product)[...] += self.smooth.hess_mul(self.penalised(V))
         return product
 
     def fill_null_space(self, hessian: np.ndarray) -> np.ndarray:
@@ -221,8 +194,7 @@ class LinearObjective:
             return hessian
         q, K = self.shape
         filled = hessian.reshape(q, K, q, K).copy()
-        # With an l2 term only the intercept, the last row, is without one.
-        for row in range(q) if not self.smooth.hess_diag else [q - 1] if self.fit_intercept else []:
+        for row in np.flatnonzero(~self.ridge().any(axis=1)):
             block = filled[row, :, row, :]  # a view
             # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
             block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
@@ -230,9 +202,7 @@ class LinearObjective:
 
     def hess_diag(self, point: Point) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part, shape (q, K)."""
-        diagonal = self.blocks.map_reduce(passes.hess_diag, self.data, point.curvature) / self.total_weight
-        self.penalised(diagonal)[...] += self.smooth.hess_diag
-        return diagonal
+        return self.blocks.map_reduce(passes.hess_diag, self.data, point.curvature) / self.total_weight + self.ridge()
 
     def gram(self, point: Point) -> np.ndarray:
         """Return ``[X 1]' diag(s d) [X 1] / S`` with d the mean diagonal of each row's Hessian, plus the l2 term.
@@ -240,9 +210,7 @@ class LinearObjective:
         With it, one q x q matrix stands for the Hessian blocks of all outputs.
         """
         gram = self.blocks.map_reduce(passes.gram, self.data, point.curvature) / self.total_weight
-        diagonal = np.arange(self.shape[0] - self.fit_intercept)
-        gram[diagonal, diagonal] += self.smooth.hess_diag
-        return gram
+        return gram + np.diag(self.ridge().mean(axis=1))
 
     def sample(self, fraction: float, seed: int) -> LinearObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
@@ -273,10 +241,6 @@ class LinearObjective:
         )
         return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
 
-    def centre(self, V: np.ndarray) -> np.ndarray:
-        """Remove the mean over outputs, if the loss is blind to it: F does not see it, or is smaller without."""
-        return V - V.mean(axis=1, keepdims=True) if self.loss.shift_invariant else V
-
     def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:
         w, d = self.penalised(W), self.penalised(D)
         values = sums / self.total_weight + np.array([self.penalty.value(w + step * d) for step in steps])
@@ -290,7 +254,6 @@ class LinearObjective:
         hessian = None
         if packed is not None:
             hessian = passes.unpack_hessian(packed / self.total_weight, self.shape)
-            diagonal = np.arange(self.penalised(W).size)
-            hessian[diagonal, diagonal] += self.smooth.hess_diag
+            hessian[np.diag_indices(self.size)] += self.ridge().ravel()
         margins, curvature = kept
         return Point(W, value, gradient, margins, curvature, age, hessian)

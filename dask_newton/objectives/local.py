@@ -1,6 +1,6 @@
 """The objective of one block, as the local solvers see it: on the block's device, without Dask.
 
-    f(x) = (1/scale) sum_{j in block} s_j l_j(x) + (ridge/2) norm(x_w)^2 + (rho/2) norm(x - center)^2
+    f(x) = (1/scale) sum_{j in block} s_j l_j(x) + sum(ridge x_w^2) / 2 + (rho/2) norm(x - center)^2
 
 GIANT and its relatives take the local mean (scale = S_i, ridge = lam2, rho = 0); ADMM takes the share (scale = S,
 ridge = 0) with a proximal term.
@@ -40,14 +40,16 @@ class LocalObjective:
     Attributes
     ----------
     block : LinearBlock
-    scale, ridge, rho : float
+    scale, rho : float
+    ridge : float, or Array that broadcasts against (n_features, K)
+        On the block's device.
     center : Array of shape (q, K) or None
         On the block's device.
     """
 
     block: LinearBlock
     scale: float
-    ridge: float = 0.0
+    ridge: Array = 0.0
     rho: float = 0.0
     center: Array | None = None
 
@@ -81,7 +83,7 @@ class LocalObjective:
 
     def _terms(self, x: Array) -> float:
         xp, w = namespace(x), self._rows(x)
-        value = 0.5 * self.ridge * float(xp.sum(w * w)) if self.ridge else 0.0
+        value = 0.5 * float(xp.sum(self.ridge * w * w))
         if self.rho:
             e = x - self.center
             value += 0.5 * self.rho * float(xp.sum(e * e))
@@ -96,6 +98,5 @@ class LocalObjective:
         return product + self.rho * v if self.rho else product
 
     def _add_ridge(self, a: Array, x: Array) -> Array:
-        if self.ridge:
-            self._rows(a)[...] += self.ridge * self._rows(x)
+        self._rows(a)[...] += self.ridge * self._rows(x)
         return a

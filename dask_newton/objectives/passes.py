@@ -109,7 +109,7 @@ def _finite(a: Any) -> bool:
 
 def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
     """Return what a block adds to the values, the gradient and, on request, the packed Hessian."""
-    return (*to_host((ray.values, ray.gradient)), _packed_hessian(block, ray.curvature) if hessian else None)
+    return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
 
 def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
@@ -160,7 +160,7 @@ class _Entry:
         return loss.hess_entry(curvature, self.k, self.j)
 
 
-def _packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
+def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
     """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
     upper = np.triu_indices(block.shape[0])
     grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss.n_outputs)])

@@ -10,7 +10,10 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-__all__ = ["Penalty", "SmoothPenalty"]
+from dask_newton.penalties.norms import Norms
+from dask_newton.penalties.strengths import Strength
+
+__all__ = ["NormPenalty", "Penalty", "SmoothPenalty"]
 
 
 class Penalty(ABC):
@@ -28,6 +31,9 @@ class Penalty(ABC):
     def split(self) -> tuple[SmoothPenalty, Penalty | None]:
         """Return the differentiable part and what remains, None if nothing does."""
 
+    def check(self, shape: tuple[int, int]) -> None:  # noqa: B027  (most penalties take any shape)
+        """Raise ValueError if this penalty does not fit coefficients of the shape (n_features, n_outputs)."""
+
 
 class SmoothPenalty(Penalty):
     """A differentiable penalty whose Hessian is a diagonal of non-negative constants."""
@@ -38,9 +44,30 @@ class SmoothPenalty(Penalty):
 
     @property
     @abstractmethod
-    def hess_diag(self) -> float:
-        """The diagonal of the Hessian."""
+    def hess_diag(self) -> Strength:
+        """The diagonal of the Hessian: a number, or an array that broadcasts against (n_features, n_outputs)."""
+
+    def hess_mul(self, v: np.ndarray) -> np.ndarray:
+        """Return the Hessian times v, of shape (n_features, n_outputs) or, for b vectors, (n_features, n_outputs, b)."""
+        diagonal = np.asarray(self.hess_diag)
+        return (diagonal[..., None] if v.ndim == 3 and diagonal.ndim else diagonal) * v
 
     def split(self) -> tuple[SmoothPenalty, Penalty | None]:
         """Return the penalty itself and None."""
         return self, None
+
+
+class NormPenalty(Penalty):
+    """A sum of norms over a partition of the coefficients, which makes exact zeros of whole groups."""
+
+    @abstractmethod
+    def norms(self, shape: tuple[int, int]) -> Norms:
+        """Return the norms for coefficients of a shape, flattened."""
+
+    def value(self, w: np.ndarray) -> float:
+        """Return R(w)."""
+        return self.norms(w.shape).value(w.ravel())
+
+    def prox(self, w: np.ndarray, step: float) -> np.ndarray:
+        """Shrink every group towards zero by ``step`` times its strength."""
+        return self.norms(w.shape).prox(w.ravel(), step).reshape(w.shape)

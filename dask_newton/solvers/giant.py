@@ -7,6 +7,16 @@
 
 With the speculative line search pass 3 brings the gradient of the next iteration along, so an iteration has two passes;
 the papers count six rounds, without it. Plain averages of the papers are weighted by the blocks' sample weights here.
+
+With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w_g), this is prox-GIANT:
+
+    U_i = argmin_U <g, U - W> + (U - W)' M_i (U - W) / 2 + R(u)      on every block
+    P   = sum_i omega_i U_i - W
+
+M_i is H_i with its diagonal larger by a small part, in proportion to q / n_i: means of minimisers are too far away where
+blocks have few rows, and with R the more so, as the blocks disagree about the zeros.
+The blocks' zeros differ until they agree near the optimum, and an average has few zeros. So groups that one proximal
+gradient step would set to zero are set to zero after the line search, if that does not increase F (one pass more).
 """
 
 from __future__ import annotations
@@ -16,12 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import to_host
+from dask_newton.arrays import from_host, to_host
 from dask_newton.local import CG
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.local.penalised_model import minimize_by_products, minimize_model
+from dask_newton.objectives import passes
+from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.penalties import NormPenalty, Norms
+from dask_newton.penalties.strengths import Strength
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["GIANT"]
@@ -36,25 +50,41 @@ class GIANT(Solver[PointState]):
     Parameters
     ----------
     cg_max_iter : int
-        CG iterations of a block at most.
+        CG iterations of a block at most; for a penalty that is not smooth ten times as many of FISTA.
     cg_rtol : float
-        Relative residual at which a block's CG stops.
+        Relative residual at which a block's CG, or FISTA, stops.
     npc : {'abort', 'skip', 'steepest'}
         What to do when a block meets negative curvature or NaN: stop, as the reference codes do; leave the block
         out of the average; or let it answer -g. Curvature zero of a convex loss (a block with fewer rows than
         features, and no penalty) is not meant: there the last iterate of CG descends.
+    max_dim : int
+        With a penalty that is not smooth, blocks form their Hessians up to so many coefficients. Beyond they use
+        products.
+    damping : float
+        With a penalty that is not smooth, the diagonal of a block's Hessian is multiplied by ``1 + damping q / n_i``,
+        with q rows of W and n_i rows of the block.
     line_search : LineSearch
     """
 
     cg_max_iter: int = 50
     cg_rtol: float = 1e-4
     npc: str = "abort"
+    max_dim: int = 1000
+    damping: float = 0.1
     line_search: LineSearch = field(default=LineSearch())
     name = "giant"
 
     def check(self, problem: LinearObjective) -> None:
-        """Refuse penalties that are not smooth."""
-        require_smooth(problem, self.name)
+        """Refuse penalties that are neither smooth nor sums of norms, and options out of range."""
+        if not isinstance(problem.nonsmooth, NormPenalty | None):
+            raise UnsupportedError(
+                f"solver 'giant' is for l2, l1 and group penalties and got {problem.penalty}; use solver='newton-admm'."
+            )
+        if problem.nonsmooth is not None and not problem.loss.convex:
+            raise UnsupportedError(
+                f"solver 'giant' needs a convex loss where the penalty is not smooth, and got {problem.loss} with "
+                f"{problem.penalty}; use solver='newton-admm'."
+            )
         if self.npc not in _NPC:
             raise UnsupportedError(f"npc={self.npc!r} is not known to solver 'giant'; choose one of {_NPC}.")
 
@@ -64,10 +94,12 @@ class GIANT(Solver[PointState]):
 
     def step(self, problem: LinearObjective, state: PointState) -> tuple[PointState, Info]:
         """Average the local directions and search along the mean."""
+        if problem.nonsmooth is not None:
+            return self._proximal_step(problem, state)
         point = state.point
         P, weight, inner, failed = problem.blocks.map_reduce(
             _local_direction, problem.data, point.curvature, gradient=point.gradient,
-            ridge=float(problem.smooth.hess_diag), cg=CG(self.cg_rtol, self.cg_max_iter), npc=self.npc,
+            ridge=problem.smooth.hess_diag, cg=CG(self.cg_rtol, self.cg_max_iter), npc=self.npc,
         )
         inner /= problem.blocks.n_blocks
         note = f"npc on {failed} blocks" if failed else ""
@@ -81,16 +113,73 @@ class GIANT(Solver[PointState]):
             return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, inner, note or "ls_fail")
         return PointState.at(problem, new), Info(size, inner, note)
 
+    def _proximal_step(self, problem: LinearObjective, state: PointState) -> tuple[PointState, Info]:
+        point, norms, note = state.point, problem.norms(), ""
+        total, diagonal, inner = problem.blocks.map_reduce(
+            _local_minimiser, problem.data, point.curvature, W=point.W, gradient=point.gradient,
+            ridge=problem.ridge().ravel(), norms=norms, rtol=self.cg_rtol, max_iter=10 * self.cg_max_iter,
+            damping=self.damping, explicit=problem.size <= self.max_dim,
+        )
+        inner /= problem.blocks.n_blocks
+        P = total / problem.total_weight - point.W
+        if not problem.slope(point, P) < 0:
+            P, note = problem.proximal_point(point.W, point.gradient) - point.W, "steepest descent"
+        new, size = self.line_search.search(problem, point, P)
+        if new is None:
+            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, inner, note or "ls_fail")
+        return PointState.at(problem, _clean(problem, new, norms, diagonal / problem.total_weight)), Info(
+            size, inner, note
+        )
+
+
+def _clean(problem: LinearObjective, point: Point, norms: Norms, diagonal: np.ndarray) -> Point:
+    """Return the point without the groups that a proximal gradient step would set to zero, if F does not increase."""
+    W = point.W.ravel()
+    step = 1 / norms.largest(np.maximum(diagonal.ravel(), 1e-300))
+    kept = np.where(norms.size(norms.prox(W - step * point.gradient.ravel(), step)) > 0, W, 0.0)
+    kept = np.where(norms.free, W, kept).reshape(point.W.shape)
+    if np.array_equal(kept, point.W):
+        return point
+    cleaned = problem.at(kept)
+    return cleaned if cleaned.value <= point.value + 4 * problem.precision * abs(point.value) else point
+
 
 def _local_direction(
-    block: LinearBlock, curvature: Any, *, gradient: np.ndarray, ridge: float, cg: CG, npc: str
+    block: LinearBlock, curvature: Any, *, gradient: np.ndarray, ridge: Strength, cg: CG, npc: str
 ) -> tuple[np.ndarray, float, int, int]:
     """Return one block's weighted direction, its weight, CG iterations and whether CG failed."""
     weight = block.total_weight
-    local = LocalObjective(block, weight, ridge)
+    local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X))
     found = cg.solve(lambda v: local.hess_mul(curvature, v), -local.device(gradient))
     failed = int(found.status == "nan" or (found.status == "npc" and not block.loss.convex))
     direction = to_host(found.x)
     if failed:
         direction, weight = (-gradient, weight) if npc == "steepest" else (np.zeros_like(gradient), 0.0)
     return weight * direction, weight, found.n_iter, failed
+
+
+def _local_minimiser(
+    block: LinearBlock, curvature: Any, *, W: np.ndarray, gradient: np.ndarray, ridge: np.ndarray, norms: Norms,
+    rtol: float, max_iter: int, damping: float, explicit: bool,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the minimiser of a block's model and its Hessian's diagonal, both weighted, and the products used."""
+    weight, n_products = block.total_weight, 0
+    local = LocalObjective(block, weight)
+    more = damping * len(W) / block.n_rows
+    if explicit:
+        hessian = passes.unpack_hessian(passes.packed_hessian(block, curvature) / weight, block.shape)
+        diagonal = np.diagonal(hessian) + ridge
+        hessian[np.diag_indices(W.size)] = (1 + more) * diagonal
+        parts = [(np.arange(W.size), hessian)]
+        u = minimize_model(parts, gradient.ravel(), W.ravel(), norms, rtol=rtol, max_iter=max_iter)
+    else:
+        diagonal = to_host(block.hess_diag(curvature)).ravel() / weight + ridge
+
+        def product(v: np.ndarray) -> np.ndarray:
+            nonlocal n_products
+            n_products += 1
+            V = local.device(v.reshape(W.shape))
+            return to_host(local.hess_mul(curvature, V)).ravel() + (more * diagonal + ridge) * v
+
+        u = minimize_by_products(product, diagonal, gradient.ravel(), W.ravel(), norms, rtol=rtol, max_iter=max_iter)
+    return weight * u.reshape(W.shape), weight * diagonal.reshape(W.shape), n_products

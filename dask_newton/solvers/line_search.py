@@ -1,9 +1,9 @@
 """Backtracking line search over all blocks, from remembered margins.
 
-The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a <g, D>. The first pass evaluates
-a = 1, which is nearly always taken, together with gradient and curvature there: then the search has cost the product
-X D, and the next iteration starts with its gradient known. Only otherwise do further passes, which do not read X,
-look at the rest.
+The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a s, where s is <g, D>, plus the change
+from W to W + D of what is not smooth in the penalty. The first pass evaluates a = 1, which is nearly always taken,
+together with gradient and curvature there: then the search has cost the product X D, and the next iteration starts with
+its gradient known. Only otherwise do further passes, which do not read X, look at the rest.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ class LineSearch:
         Raises
         ------
         AssertionError
-            If D is no direction of descent; the solver has to see to that.
+            If F is smooth and D no direction of descent; the solver has to see to that. Where F is not, the model's
+            change is a difference, and at the end of the arithmetic it may come out as zero: there is no step then.
         """
-        slope = float(np.vdot(point.gradient, D))
+        slope = problem.slope(point, D)
+        if problem.nonsmooth is not None and not slope < 0:
+            return None, 0.0
         assert slope < 0, "the direction handed to the line search does not descend"
         steps = [2.0**-k for k in range(self.max_halvings + 1)]
         along = problem.along(
@@ -78,6 +81,13 @@ class LineSearch:
 
     @staticmethod
     def _at_noise(problem: LinearObjective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:
-        """Whether values cannot be told apart but the slope has become smaller (approximate Wolfe condition)."""
+        """Whether values cannot be told apart but the slope has become smaller (approximate Wolfe condition).
+
+        Where F has no slope, the certificate has to become smaller.
+        """
         noise = 4 * problem.precision * abs(point.value)
-        return abs(new.value - point.value) <= noise and abs(float(np.vdot(new.gradient, D))) <= abs(slope)
+        if not abs(new.value - point.value) <= noise:
+            return False
+        if problem.nonsmooth is None:
+            return abs(float(np.vdot(new.gradient, D))) <= abs(slope)
+        return problem.residual(new.W, new.gradient) <= problem.residual(point.W, point.gradient)

@@ -12,7 +12,8 @@ block. A block finishes iteration k when it receives the z of iteration k, so re
 late, and W is the last z whose objective is known.
 
 ADMM is quick to a few digits and slow beyond. With ``polish``, Newton-CG takes over from z once primal and dual
-residual (Boyd et al. 2011, section 3.3.1) are small, on the face of the l1 penalty where there is one.
+residual (Boyd et al. 2011, section 3.3.1) are small; for l1 and group penalties proximal Newton does, or, with too many
+features for its matrices, Newton-CG on the support. Other penalties are left to ADMM.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ import numpy as np
 from dask_newton.blocks import PerBlock
 from dask_newton.local import CG, LocalNewton
 from dask_newton.objectives.linear import LinearObjective
+from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.consensus import BlockState, Summary, update_block
-from dask_newton.solvers.newton_cg import NewtonCG, NewtonCGState
+from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.prox_newton import ProxNewton
+from dask_newton.solvers.support_newton import SupportNewton
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
@@ -170,7 +173,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
         state = replace(
             state, z=z, iteration=k, blocks=blocks, dual_residual=change, first_primal=first, scaling=scaling
         )
-        if state.status is Status.RUNNING and self.polish and (small or k >= self.polish_after):
+        can_polish = self.polish and isinstance(problem.nonsmooth, NormPenalty | None)
+        if state.status is Status.RUNNING and can_polish and (small or k >= self.polish_after):
             state = self._hand_over(problem, state)
         return state, info
 
@@ -194,19 +198,22 @@ class NewtonADMM(Solver[NewtonADMMState]):
         return replace(state, W=state.z, value=value, residual=residual, status=status, failures=failures)
 
     def _hand_over(self, problem: LinearObjective, state: NewtonADMMState) -> NewtonADMMState:
-        method: Any = self.smooth_polish if problem.nonsmooth is None else self.sparse_polish
-        polish = method.init(problem, state.z)
+        polish = self._finish(problem).init(problem, state.z)
         return replace(
             state, W=polish.W, value=polish.value, residual=polish.residual, status=polish.status, polish=polish
         )
 
     def _polish(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
-        method: Any = self.smooth_polish if isinstance(state.polish, NewtonCGState) else self.sparse_polish
-        polish, info = method.step(problem, state.polish)
+        polish, info = self._finish(problem).step(problem, state.polish)
         state = replace(
             state, W=polish.W, value=polish.value, residual=polish.residual, status=polish.status, polish=polish
         )
         return state, replace(info, note=f"polish {info.note}".strip())
+
+    def _finish(self, problem: LinearObjective) -> Any:
+        if problem.nonsmooth is None:
+            return self.smooth_polish
+        return self.sparse_polish if problem.shape[0] <= self.sparse_polish.max_features else SupportNewton()
 
     @property
     def local_newton(self) -> LocalNewton:

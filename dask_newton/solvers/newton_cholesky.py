@@ -4,6 +4,10 @@
     P   = -H^{-1} g                              (on the driver: Cholesky, or eigenvalues where that fails)
     W  += a P                                    (line search; with a = 1 its pass brings the next F, g and H)
 
+With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w_g), the model keeps it whole:
+
+    P   = argmin_P <g, P> + <P, H P> / 2 + R(w + p)                  (on the driver, to a small part of its residual)
+
 The iterates do not depend on the blocks, and convergence is quadratic. The price is d (d + 1) / 2 numbers up per block
 and pass, d = q K, so the method is for d up to a few thousand. scikit-learn's 'newton-cholesky' is the same method on
 one machine.
@@ -16,8 +20,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.linalg
 
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.local.penalised_model import minimize_model
+from dask_newton.objectives.linear import LinearObjective, Point
+from dask_newton.penalties import NormPenalty
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["NewtonCholesky"]
@@ -39,12 +45,17 @@ class NewtonCholesky(Solver[PointState]):
     name = "newton-cholesky"
 
     def check(self, problem: LinearObjective) -> None:
-        """Refuse penalties that are not smooth, and Hessians that are too large."""
-        require_smooth(problem, self.name)
+        """Refuse penalties that are neither smooth nor sums of norms, and Hessians that are too large."""
+        if not isinstance(problem.nonsmooth, NormPenalty | None):
+            raise UnsupportedError(
+                f"solver 'newton-cholesky' is for l2, l1 and group penalties and got {problem.penalty}; use "
+                "solver='newton-admm'."
+            )
         if problem.size > self.max_dim:
+            other = "newton-cg" if problem.nonsmooth is None else "newton-admm"
             raise UnsupportedError(
                 f"solver 'newton-cholesky' would form a Hessian of {problem.size} rows, more than max_dim="
-                f"{self.max_dim}; use solver='newton-cg', or raise max_dim in solver_options."
+                f"{self.max_dim}; use solver={other!r}, or raise max_dim in solver_options."
             )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
@@ -57,13 +68,25 @@ class NewtonCholesky(Solver[PointState]):
         assert point.hessian is not None
         if not np.all(np.isfinite(point.hessian)):
             return PointState.at(problem, point, Status.NAN), Info(0.0, note="nan")
-        P, note = newton_direction(problem, point.hessian, point.gradient)
-        if not np.vdot(P, point.gradient) < 0:
-            P, note = -point.gradient, "steepest descent"
+        if problem.nonsmooth is None:
+            P, note = newton_direction(problem, point.hessian, point.gradient)
+        else:
+            P, note = penalised_direction(problem, point), ""
+        if not problem.slope(point, P) < 0:
+            P, note = problem.proximal_point(point.W, point.gradient) - point.W, "steepest descent"
         new, size = self.line_search.search(problem, point, P, hessian=True)
         if new is None:
             return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, note=note or "ls_fail")
         return PointState.at(problem, new), Info(size, note=note)
+
+
+def penalised_direction(problem: LinearObjective, point: Point) -> np.ndarray:
+    """Return the direction to the minimiser of the model that keeps the penalty."""
+    parts = [(np.arange(problem.size), point.hessian)]
+    u = minimize_model(
+        parts, point.gradient.ravel(), point.W.ravel(), problem.norms(), rtol=1e-6, max_iter=2000  # type: ignore[arg-type]
+    )
+    return u.reshape(point.W.shape) - point.W
 
 
 def newton_direction(problem: LinearObjective, hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, str]:

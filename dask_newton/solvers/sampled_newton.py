@@ -103,7 +103,7 @@ class SampledNewton(Solver[SampledNewtonState]):
         gram = problem.sampled_gram(W, self._fraction(problem, max(self.gram_rows * problem.shape[0], 4000)), self.seed)
         # The mean curvature of a row, for the diagonal of columns that the sample knows too little of.
         weight = float(np.trace(gram)) / max(float(problem.column_squares.sum()), 1e-300)
-        factor = Factor.of(gram, self._ridge(problem), weight * problem.column_squares)
+        factor = Factor.of(gram, problem.ridge().mean(axis=1), weight * problem.column_squares)
         return SampledNewtonState.at(problem, problem.at(W), kind="shared", factors=(factor,))
 
     def step(self, problem: LinearObjective, state: SampledNewtonState) -> tuple[SampledNewtonState, Info]:
@@ -142,9 +142,9 @@ class SampledNewton(Solver[SampledNewtonState]):
             for _ in range(20):
                 assert state.point.hessian is not None
                 # An undecided row has at most the curvature bound; half of that is a guess for columns rarely seen.
-                bound = 0.5 * (problem.loss.curvature_bound or 0.0) * problem.column_squares + self._ridge(problem)
+                bound = 0.5 * (problem.loss.curvature_bound or 0.0) * problem.column_squares[:, None] + problem.ridge()
                 hessian, g = problem.fill_null_space(state.point.hessian), state.point.gradient
-                factor = Factor.of(hessian, 0.0, np.repeat(bound, problem.shape[1]))
+                factor = Factor.of(hessian, 0.0, bound.ravel())
                 decrement = 0.5 * float(np.vdot(g, preconditioners.joint(factor)(g)))
                 if decrement <= enough or state.status is not Status.RUNNING:
                     break
@@ -175,7 +175,8 @@ class SampledNewton(Solver[SampledNewtonState]):
         # Where an output is almost surely decided its curvature is nearly zero now, but need not stay so.
         floor = 1e-3 * (problem.loss.curvature_bound or 0.0) / 2 * problem.column_squares[:, None]
         diagonal = np.maximum(diagonal, floor)
-        factors = tuple(Factor.of(h, self._ridge(problem), diagonal[:, k]) for k, h in enumerate(hessians))
+        ridge = problem.ridge()
+        factors = tuple(Factor.of(h, ridge[:, k], diagonal[:, k]) for k, h in enumerate(hessians))
         return SampledNewtonState.at(
             problem, state.point, kind="outputs", factors=factors, builds=state.builds + 1
         )
@@ -212,13 +213,6 @@ class SampledNewton(Solver[SampledNewtonState]):
             excess = new.value - point.value - slope * size
             size *= min(0.5, max(0.1, -slope * size / (2 * excess))) if math.isfinite(excess) else 0.1
         return None, 0.0
-
-    @staticmethod
-    def _ridge(problem: LinearObjective) -> np.ndarray:
-        ridge = np.full(problem.shape[0], problem.smooth.hess_diag)
-        if problem.fit_intercept:
-            ridge[-1] = 0.0
-        return ridge
 
     @staticmethod
     def _fraction(problem: LinearObjective, n_rows: float) -> float:

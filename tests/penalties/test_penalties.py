@@ -12,7 +12,7 @@ from dask_newton.penalties import L1, SmoothPenalty
 finite = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: x + 0.0)
 matrices = arrays(np.float64, (3, 2), elements=finite)
 steps = st.floats(1e-3, 1e3)
-every_penalty = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
+every_penalty = pytest.mark.parametrize("penalty", [make((3, 2)) for make in PENALTIES.values()], ids=PENALTIES)
 examples = settings(max_examples=60, deadline=None)
 
 
@@ -74,12 +74,12 @@ def test_gradient_and_curvature_are_those_of_the_value(penalty, w, d):
     bend = smooth.value(w + d) + smooth.value(w - d) - 2 * smooth.value(w)
     rounding = 1e-13 * (1 + smooth.value(w + d) + smooth.value(w - d) + smooth.value(w))
     assert np.vdot(smooth.grad(w), d) == pytest.approx(slope, abs=rounding)
-    assert smooth.hess_diag * np.vdot(d, d) == pytest.approx(bend, abs=rounding)
+    assert np.sum(smooth.hess_diag * d * d) == pytest.approx(bend, abs=rounding)
 
 
 @every_penalty
 def test_zero_costs_nothing_and_stays(penalty):
-    zero = np.zeros((4, 2))
+    zero = np.zeros((3, 2))
     assert penalty.value(zero) == 0
     np.testing.assert_array_equal(penalty.prox(zero, 2.0), zero)
 

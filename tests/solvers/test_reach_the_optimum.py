@@ -12,7 +12,9 @@ from problems import LAYOUTS, NUMBERS, Dense, known, objective, parts
 from dask_newton import minimize
 from dask_newton.penalties import L1, ElasticNet
 
-EVERY = [(name, penalty) for name, case in SOLVERS.items() for penalty in case.penalties]
+ALL = [(name, penalty) for name, case in SOLVERS.items() for penalty in case.penalties]
+USUAL = ("none", "l2", "l1", "elastic_net")
+EVERY = [(name, penalty) for name, penalty in ALL if penalty in USUAL]
 SMOOTH = [name for name, case in SOLVERS.items() if "l2" in case.penalties]
 SPARSE = [(name, penalty) for name, penalty in EVERY if penalty in ("l1", "elastic_net")]
 
@@ -66,6 +68,17 @@ def test_without_intercept(name, penalty):
     problem = known(usual(penalty), penalty, fit_intercept=False)
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
     check(problem, name, result)
+
+
+@pytest.mark.parametrize("rows", ["breast_cancer", "noisy"])
+@pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in ALL if penalty not in USUAL])
+def test_strengths_of_each_coefficient_and_groups(name, penalty, rows):
+    problem = known(rows, penalty, m=3, weighted=True)
+    result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
+    check(problem, name, result)
+    if problem.dense.lam[0]:
+        zero = problem.W[:-1] == 0
+        assert 0 < zero.sum() < zero.size  # the problem is one where the zeros mean something
 
 
 @pytest.mark.parametrize("rows", ["noisy", "noisy_reference"])
