@@ -48,7 +48,7 @@ class SmoothPenalty(Penalty):
         """The diagonal of the Hessian: a number, or an array that broadcasts against (n_features, n_outputs)."""
 
     def hess_mul(self, v: np.ndarray) -> np.ndarray:
-        """Return the Hessian times v, of shape (n_features, n_outputs) or, for b vectors, (n_features, n_outputs, b)."""
+        """Return the Hessian times v, of shape (n_features, n_outputs), or for b vectors (n_features, n_outputs, b)."""
         diagonal = np.asarray(self.hess_diag)
         return (diagonal[..., None] if v.ndim == 3 and diagonal.ndim else diagonal) * v
 

@@ -50,7 +50,7 @@ class GroupLasso(ByValue, NormPenalty):
         groups = np.array(self.groups)
         if groups.ndim != 1 or not np.issubdtype(groups.dtype, np.integer):
             raise ValueError(
-                f"groups has the shape {groups.shape} and dtype {groups.dtype}; give one integer label for each feature."
+                f"groups has the shape {groups.shape} and dtype {groups.dtype}; give an integer label for each feature."
             )
         groups.setflags(write=False)
         object.__setattr__(self, "groups", groups)

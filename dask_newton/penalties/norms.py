@@ -2,9 +2,9 @@
 
     R(v) = sum_g t_g norm(v_g)
 
-    prox(v, a)_g   = max(0, 1 - a t_g / norm(v_g)) v_g                             (zero, exactly, if norm(v_g) <= a t_g)
-    grad R(v)_g    = t_g u_g,                                u_g = v_g / norm(v_g)    (where v_g is not 0)
-    hess R(v) d_g  = t_g / norm(v_g) (d_g - u_g <u_g, d_g>)                        (0 in groups of one)
+    prox(v, a)_g   = max(0, 1 - a t_g / norm(v_g)) v_g             (zero, exactly, if norm(v_g) <= a t_g)
+    grad R(v)_g    = t_g u_g,    u_g = v_g / norm(v_g)             (where v_g is not 0)
+    hess R(v) d_g  = t_g / norm(v_g) (d_g - u_g <u_g, d_g>)        (0 in groups of one)
 
 In groups of one this is the l1 norm.
 """
@@ -141,7 +141,7 @@ def best_shift(W: np.ndarray, strength: np.ndarray, ridge: np.ndarray) -> np.nda
     # The derivative on the right of each w, and on its left, where it is smaller by 2 t.
     smooth = ridge.sum(axis=1, keepdims=True) * w - (ridge * W).sum(axis=1, keepdims=True)
     right = 2 * above - total + smooth
-    first = np.argmax(right >= 0, axis=1)[:, None]  # the last one, up to rounding, if there is none
+    first = np.argmax(right >= 0, axis=1)[:, None]  # 0 if rounding leaves none, as for a row of equal numbers
     left, bend = np.take_along_axis(right - 2 * t, first, 1), ridge.sum(axis=1, keepdims=True)
     there = np.take_along_axis(w, first, 1)
     between = there - left / np.where(bend > 0, bend, 1.0)

@@ -13,8 +13,8 @@ With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w
     U_i = argmin_U <g, U - W> + (U - W)' M_i (U - W) / 2 + R(u)      on every block
     P   = sum_i omega_i U_i - W
 
-M_i is H_i with its diagonal larger by a small part, in proportion to q / n_i: means of minimisers are too far away where
-blocks have few rows, and with R the more so, as the blocks disagree about the zeros.
+M_i is H_i with its diagonal larger by a small part, in proportion to q / n_i: the mean of minimisers lies too far away
+where blocks have few rows, the more so as they disagree about the zeros.
 The blocks' zeros differ until they agree near the optimum, and an average has few zeros. So groups that one proximal
 gradient step would set to zero are set to zero after the line search, if that does not increase F (one pass more).
 """

@@ -6,8 +6,9 @@
     W   <- W + a P, with groups that no longer point to the side of r set to 0
 
 On its support F is smooth, for the l1 norm in the orthant of r. Once the support is that of the optimum, this is
-Newton's method. Where the loss stays the same if a number is added to a row of W (softmax), the best one is subtracted:
-else H_AA can be singular, with a slope of R where it is. If no step of the search decreases F, a proximal gradient step, which always can, is taken instead.
+Newton's method. Where the loss stays the same if a number is added to a row of W (softmax), the best number is
+subtracted, for else R can have a slope where H_AA is singular. If no step of the search decreases F, a proximal
+gradient step, which always can, is taken instead.
 """
 
 from __future__ import annotations
