@@ -233,7 +233,7 @@ def penalty(name: str, total_weight: float, shape: tuple[int, int]) -> Penalty:
         "none": NoPenalty(), "l2": L2(ridge), "l1": L1(0.01), "elastic_net": ElasticNet(0.01, ridge),
         "weighted_l2": L2(ridge * (1 + by_coefficient)), "weighted_l1": L1(0.01 * by_feature),
         "weighted_elastic_net": ElasticNet(0.01 * by_coefficient, ridge * (1 + by_feature)),
-        "group_lasso": GroupLasso(np.arange(shape[0]) % max(3, shape[0] // 4), 0.02 if few else 0.12),
+        "group_lasso": GroupLasso(np.arange(shape[0]) % max(3, shape[0] // 4), 0.02 if few else 0.14),
         "group_lasso_l2": GroupLasso(
             np.sort(np.arange(shape[0]) % 3), [0.02, 0.1 if few else 0.3, 0.0], lam2=ridge, scale_by_size=False
         ),

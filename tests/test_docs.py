@@ -108,7 +108,7 @@ def test_auto_chooses_as_the_page_of_solvers_says():
     rows = re.findall(r"\* - (.*)\n(?:     .*\n)*?     - :class:`(\w+)`", table)
     # One problem on the edge of each line of the table: n_rows, (q, K), penalty.
     edges = [
-        (10**6, (8192, 10), L1(1.0)), (10**6, (8193, 10), L1(1.0)), (125, (2000, 1), L2(1.0)),
+        (125, (2000, 1), L1(1.0)), (10**6, (8192, 10), L1(1.0)), (10**6, (8193, 10), L1(1.0)),
         (10**6, (8192, 10), L2(1.0)), (10**6, (8193, 10), L2(1.0)),
     ]  # fmt: skip
     assert len(rows) == len(edges)
@@ -117,8 +117,11 @@ def test_auto_chooses_as_the_page_of_solvers_says():
             n_rows=n_rows, shape=(q, K), size=q * K, penalty=penalty, nonsmooth=penalty.split()[1]
         )
         assert type(choose_solver(problem)[0]).__name__ == documented_solver
-    over = SimpleNamespace(n_rows=126, shape=(2000, 1), size=2000, penalty=L2(1.0), nonsmooth=None)
-    assert type(choose_solver(over)[0]).__name__ == rows[3][1]
+    for penalty, row in ((L2(1.0), 3), (L1(1.0), 1)):
+        over = SimpleNamespace(
+            n_rows=126, shape=(2000, 1), size=2000, penalty=penalty, nonsmooth=penalty.split()[1]
+        )
+        assert type(choose_solver(over)[0]).__name__ == rows[row][1]
 
 
 @pytest.mark.parametrize(("module", "name"), documented(), ids=lambda part: part.rpartition(".")[2])

@@ -34,7 +34,7 @@ def test_dense_derivatives_agree_with_differences(case):
     h = 1e-5
     kink, _ = model._norm_derivatives(W)  # no coefficient changes its sign within 1e-5 of W
     slope = (model.value(W + h * D) - model.value(W - h * D)) / (2 * h)
-    assert slope == pytest.approx(np.vdot(model.gradient(W) + kink.reshape(D.shape), D), rel=1e-7)
+    assert slope == pytest.approx(np.vdot(model.gradient(W) + kink.reshape(D.shape), D), rel=1e-7, abs=1e-8)
     bend = (model.gradient(W + h * D) - model.gradient(W - h * D)) / (2 * h)
     product = (model.hessian(W) @ D.ravel()).reshape(D.shape)
     np.testing.assert_allclose(product, bend, rtol=0, atol=1e-8 * np.abs(bend).max())

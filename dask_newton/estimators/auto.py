@@ -8,7 +8,7 @@ and about as few iterations. Newton-CG needs a pass per inner iteration, but no 
 from __future__ import annotations
 
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.penalties import L1
+from dask_newton.penalties import NormPenalty
 from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
 
 __all__ = ["choose_solver"]
@@ -20,12 +20,17 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
     """Return a solver for the objective and one sentence with the reason."""
     q, K = problem.shape
     exact, sampled = NewtonCholesky(), SampledNewton()
-    if problem.nonsmooth is not None:
-        if isinstance(problem.nonsmooth, L1) and q <= sampled.max_features:
-            return ProxNewton(), f"the penalty {problem.penalty} is not smooth, but its proximal operator is cheap"
-        return NewtonADMM(), f"the penalty {problem.penalty} is not differentiable, which consensus ADMM handles"
-    if problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN:
+    norms = isinstance(problem.nonsmooth, NormPenalty)
+    cheap = problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN
+    if cheap and (norms or problem.nonsmooth is None):
         return exact, f"the Hessian has {problem.size} rows and is cheap to add up over {problem.n_rows} samples"
+    if norms and q <= sampled.max_features:
+        return ProxNewton(), (
+            f"the penalty {problem.penalty} is not smooth, and the Hessian of a sample, with {q} rows for each output, "
+            "is cheap"
+        )
+    if problem.nonsmooth is not None:
+        return NewtonADMM(), f"the penalty {problem.penalty} is not differentiable, which consensus ADMM handles"
     if q <= sampled.max_features:
         return sampled, (
             f"the Hessian ({problem.size} rows) of all {problem.n_rows} samples is dear, but one of a sample, with {q} "

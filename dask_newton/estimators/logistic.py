@@ -46,8 +46,8 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     class_weight : dict, 'balanced' or None, default=None
         Factors for the weights of the samples of each class.
     solver : str or Solver, default='auto'
-        ``'newton-cholesky'``, ``'sampled-newton'``, ``'newton-cg'``, ``'lbfgs'``, ``'giant'``,
-        ``'prox-newton'`` (l1), ``'newton-admm'`` (l1 and l2), or ``'auto'``, which chooses by the sizes and the
+        For any penalty ``'newton-cholesky'``, ``'giant'``, ``'newton-admm'``; without l1 ``'sampled-newton'``,
+        ``'newton-cg'``, ``'lbfgs'``; with l1 ``'prox-newton'``; or ``'auto'``, which chooses by the sizes and the
         penalty, and logs why.
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class.

@@ -11,7 +11,8 @@ import numpy as np
 
 from dask_newton.losses import Loss
 from dask_newton.objectives.points import Point
-from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty, best_shift
+from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty
+from dask_newton.penalties.norms import best_shift
 
 __all__ = ["Penalised"]
 

@@ -4,9 +4,6 @@ from dask_newton.penalties.base import NormPenalty, Penalty, SmoothPenalty
 from dask_newton.penalties.group_lasso import GroupLasso
 from dask_newton.penalties.l1 import L1, ElasticNet
 from dask_newton.penalties.l2 import L2, NoPenalty
-from dask_newton.penalties.norms import Norms, best_shift
+from dask_newton.penalties.norms import Norms
 
-__all__ = [
-    "L1", "L2", "ElasticNet", "GroupLasso", "NoPenalty", "NormPenalty", "Norms", "Penalty", "SmoothPenalty",
-    "best_shift",
-]
+__all__ = ["L1", "L2", "ElasticNet", "GroupLasso", "NoPenalty", "NormPenalty", "Norms", "Penalty", "SmoothPenalty"]

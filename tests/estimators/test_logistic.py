@@ -282,7 +282,8 @@ def test_auto_says_why(caplog):
         model = LogisticRegression().fit(X, y)
     assert "solver='auto' chose 'newton-cholesky'" in caplog.text
     assert model.solver_.name == "newton-cholesky"
-    assert LogisticRegression(l1_ratio=1).fit(*cancer()).solver_.name == "prox-newton"
+    assert LogisticRegression(l1_ratio=1).fit(*cancer()).solver_.name == "newton-cholesky"
+    assert LogisticRegression(l1_ratio=1, tol=1.0).fit(np.tile(X, (1, 4)), y).solver_.name == "prox-newton"
 
 
 def test_solver_objects_and_options_are_the_same():
