@@ -2,12 +2,24 @@
 
 import logging
 
-from dask_newton.estimators import LogisticRegression
+from dask_newton.estimators import (
+    ElasticNet,
+    GammaRegressor,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from dask_newton.minimize import Result, minimize
 from dask_newton.models import load_model, save_model
 
 __version__ = "0.1.0"
 
-__all__ = ["LogisticRegression", "Result", "__version__", "load_model", "minimize", "save_model"]
+__all__ = [
+    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "PoissonRegressor", "Result",
+    "Ridge", "TweedieRegressor", "__version__", "load_model", "minimize", "save_model",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -71,7 +71,7 @@ def minimize(
     max_iter: int = 100,
     tol: float = 1e-6,
     state: State | None = None,
-    callbacks: Sequence[Callable[[dict[str, Any]], None]] = (),
+    callbacks: Sequence[Callable[[dict[str, Any], State], bool | None]] = (),
 ) -> Result:
     """Minimise an objective.
 
@@ -88,7 +88,8 @@ def minimize(
     state : State, optional
         Go on from the state of an earlier result instead of from ``start``.
     callbacks : sequence of callable
-        Each is called with the record of every iteration.
+        Each is called with the record of every iteration, to which it may add, and with the state. One that returns
+        True ends the run.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def minimize(
     began, history = time.perf_counter(), History(solver.name)
     first = problem.blocks.meter.snapshot()
 
-    def record(iteration: int, state: State, info: Info) -> None:
+    def record(iteration: int, state: State, info: Info) -> bool:
         spent = {key: count - first[key] for key, count in problem.blocks.meter.snapshot().items()}
         row = {
             "iteration": iteration,
@@ -125,8 +126,7 @@ def minimize(
         }
         history.records.append(row)
         logger.debug("%s %s", solver.name, row)
-        for callback in callbacks:
-            callback(row)
+        return any([callback(row, state) for callback in callbacks])
 
     if state is None:
         start = np.array(problem.null if start is None else start, dtype=np.float64)
@@ -138,16 +138,15 @@ def minimize(
         state = solver.init(problem, start)
         if state.status is Status.NAN:
             raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
-    record(0, state, Info())
-    iteration = 0
-    while not (state.residual <= tol) and state.status is Status.RUNNING and iteration < max_iter:
+    iteration, stopped = 0, record(0, state, Info())
+    while not stopped and not (state.residual <= tol) and state.status is Status.RUNNING and iteration < max_iter:
         iteration += 1
         state, info = solver.step(problem, state)
-        record(iteration, state, info)
+        stopped = record(iteration, state, info)
     if state.residual <= tol:
         status = Status.CONVERGED
     elif state.status is Status.RUNNING:
-        status = Status.MAX_ITER
+        status = Status.STOPPED if stopped else Status.MAX_ITER
     else:
         status = state.status
     residual = state.residual
@@ -156,7 +155,9 @@ def minimize(
         status = Status.CONVERGED if residual <= tol else status
     if status is Status.CONVERGED and problem.has_no_optimum(state.value):
         status = Status.DIVERGED
-    if status is not Status.CONVERGED:
+    if status is Status.STOPPED:
+        logger.info("%s was stopped by a callback after %d iterations.", solver.name, iteration)
+    elif status is not Status.CONVERGED:
         warnings.warn(
             f"{solver.name} stopped without converging ({status.value}) after {iteration} iterations: the largest "
             f"gradient entry is {residual:.3g}, tol is {tol:.3g}. Advice: {_ADVICE[status]}.",

@@ -43,10 +43,10 @@ print({name: count - before[name] for name, count in blocks.meter.snapshot().ite
 
 # %%
 # Solvers are frozen dataclasses: they can be printed, compared, and changed by ``dataclasses.replace``. A callback
-# gets the record of every iteration.
+# gets the record of every iteration, and the state.
 
 
-def show(record):
+def show(record, state):
     """Print a line."""
     print(f"{record['iteration']:3d}  F {record['objective']:.12f}  gradient {record['gradient_norm']:.1e}")
 

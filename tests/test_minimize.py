@@ -58,18 +58,36 @@ def test_going_on_from_a_converged_run_with_a_smaller_tolerance():
     assert again.n_iter == 0
 
 
+def keep(records):
+    return lambda record, state: records.append(record)
+
+
 def test_callbacks_get_every_record():
     first, second = [], []
-    result = minimize(known().objective, NewtonCholesky(), callbacks=[first.append, second.append])
+    result = minimize(known().objective, NewtonCholesky(), callbacks=[keep(first), keep(second)])
     assert first == second == list(result.history)
     assert [record["iteration"] for record in first] == list(range(result.n_iter + 1))
 
 
+def test_callbacks_get_the_state_and_may_end_the_run():
+    states = []
+
+    def stop(record, state):
+        states.append(state)
+        record["mine"] = 7
+        return record["iteration"] == 2
+
+    result = minimize(known().objective, NewtonCG(), callbacks=[stop])
+    assert result.status is Status.STOPPED and not result.converged
+    assert result.n_iter == 2 and len(states) == 3
+    assert result.W is states[-1].W
+    assert [record["mine"] for record in result.history] == [7, 7, 7]
+
+
 def test_a_callback_that_raises_ends_the_run():
-    """Which is how a user stops early."""
     seen = []
 
-    def stop(record):
+    def stop(record, state):
         seen.append(record)
         if record["iteration"] == 2:
             raise KeyboardInterrupt

@@ -169,7 +169,7 @@ def _make_model(
     verbose: bool, options: dict[str, Any], no_intercept: bool, seed: int | None, **settings: Any
 ) -> Any:
     from dask_newton import LogisticRegression
-    from dask_newton.estimators.base import make_solver
+    from dask_newton.estimators.options import make_solver
 
     solver = make_solver(settings["solver"], options)  # a wrong name must not cost a cluster
     defaults = {} if solver is None else vars(make_solver(settings["solver"], None))

@@ -1,5 +1,10 @@
 """Estimators after scikit-learn: validate, place, minimise, set attributes."""
 
+from dask_newton.estimators.glm import GammaRegressor, PoissonRegressor, TweedieRegressor
+from dask_newton.estimators.least_squares import ElasticNet, Lasso, LinearRegression, Ridge
 from dask_newton.estimators.logistic import LogisticRegression
 
-__all__ = ["LogisticRegression"]
+__all__ = [
+    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "PoissonRegressor", "Ridge",
+    "TweedieRegressor",
+]

@@ -3,86 +3,174 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.estimators.auto import choose_solver
+from dask_newton.estimators.exchange import ExchangeMixin
 from dask_newton.estimators.inputs import Rows, open_rows
+from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation
+from dask_newton.estimators.options import make_solver, with_options
 from dask_newton.estimators.outputs import map_rows
 from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.losses import Loss
-from dask_newton.minimize import Result, minimize
+from dask_newton.minimize import minimize
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import Penalty
-from dask_newton.solvers import SOLVERS, Solver
+from dask_newton.solvers import Solver
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["LinearEstimator", "make_solver"]
+__all__ = ["LinearEstimator"]
 
 logger = logging.getLogger(__name__)
 
 
-def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | None:
-    """Return the solver of a name with its options set; None for 'auto'.
+class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator):
+    """A regularised linear model fitted over row blocks.
 
-    Raises
-    ------
-    ValueError
-        If the name or an option is not known; the message has the nearest one that is.
+    Subclasses say what is minimised: :meth:`_penalty`, and in ``fit`` the loss; and how ``coef_`` and ``intercept_``
+    hold the coefficients W, of shape (n_features + 1, n_outputs), with the intercept as last row.
     """
-    if isinstance(name, Solver):
-        return _with_options(name, options or {})
-    if name == "auto":
-        if options:
-            raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
-        return None
-    if name not in SOLVERS:
-        raise ValueError(f"solver={name!r} is not known; {_nearest(str(name), ['auto', *sorted(SOLVERS)])}")
-    return _with_options(SOLVERS[name](), options or {})
 
-
-def _with_options(solver: Any, options: dict[str, Any]) -> Solver:
-    known = [field.name for field in dataclasses.fields(solver)]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known)}")
-    return dataclasses.replace(solver, **options)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.4)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known are {', '.join(known)}."
-
-
-class LinearEstimator(BaseEstimator):
-    """A regularised linear model fitted over row blocks."""
-
-    # Set by the subclasses' __init__, as scikit-learn wants it.
-    fit_intercept: bool
-    solver: str | Solver
-    solver_options: dict[str, Any] | None
-    tol: float
-    max_iter: int
-    warm_start: bool
-    persist: Any
-    random_state: Any
-    verbose: int
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "fit_intercept": ["boolean"],
+        "regularizer": [Penalty, None],
+        "solver": [str, Solver],
+        "solver_options": [dict, None],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "early_stopping": ["boolean"],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "persist": ["boolean", StrOptions({"auto"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
     coef_: np.ndarray
+    intercept_: np.ndarray
     feature_names_in_: np.ndarray
+
+    def __init__(
+        self, *, fit_intercept: bool = True, regularizer: Penalty | None = None, solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100, warm_start: bool = False,
+        early_stopping: bool = False, n_iter_no_change: int = 5, persist: Any = "auto", random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.regularizer = regularizer
+        self.solver = solver
+        self.solver_options = solver_options
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.persist = persist
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _penalty(self, total_weight: float) -> Penalty:
+        """Return R, on the scale of the mean loss, for a total weight of the samples."""
+        raise NotImplementedError
+
+    def _attributes_of(self, W: np.ndarray) -> dict[str, Any]:
+        """Return ``coef_`` and ``intercept_`` for W."""
+        raise NotImplementedError
+
+    def _coefficients(self) -> np.ndarray:
+        """Return W."""
+        check_is_fitted(self)
+        return _joined(self.coef_, self.intercept_)
+
+    def _previous(self) -> np.ndarray | None:
+        """Return W of the previous fit, for a warm start; None if there is none, or of other features."""
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        W = self._coefficients()
+        return W if len(W) == self.n_features_in_ + 1 else None
+
+    def _fit_rows(
+        self, rows: Rows, loss: Loss, encode: Callable[[Any], Any], reweigh: Callable[[Any, Any], Any] | None = None,
+        *, coef_init: Any = None, intercept_init: Any = None, previous: np.ndarray | None = None,
+        validation: Rows | None = None, given: tuple[Any, Any, Any] = (None, None, None),
+    ) -> Self:
+        """Minimise over rows and set the attributes."""
+        if self.early_stopping and validation is None:
+            raise ValueError("early_stopping=True needs X_val and y_val in fit: rows that are held out.")
+        if coef_init is not None:
+            previous = _joined(coef_init, intercept_init)
+        solver = make_solver(self.solver, self.solver_options)
+        blocks, data = self._place(rows, loss, encode, reweigh)
+        problem = LinearObjective.from_blocks(
+            blocks, data, self._penalty if self.regularizer is None else self.regularizer
+        )
+        start = self._start(problem, previous)
+        if solver is None:
+            solver, reason = choose_solver(problem)
+            logger.info("solver='auto' chose %r: %s.", solver.name, reason)
+        draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
+        if draws and self.random_state is not None:
+            solver = with_options(solver, {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))})
+        callbacks: list[Any] = [_log] if self.verbose else []
+        held_out = None
+        if validation is not None:
+            held_out = Validation(
+                *self._place(validation, loss, encode, None), self.n_iter_no_change if self.early_stopping else None
+            )
+            callbacks.insert(0, held_out)
+        bridge = ScikitLearnCallbacks(self, *given)
+        callbacks.append(bridge)
+        with _logging(self.verbose):
+            result = minimize(problem, solver, start, max_iter=self.max_iter, tol=self.tol, callbacks=callbacks)
+        if held_out is not None and self.early_stopping:
+            result = dataclasses.replace(result, W=held_out.best_W)
+        self.n_iter_: Any = result.n_iter
+        self.converged_ = result.converged
+        self.history_ = result.history
+        self.n_passes_ = result.history[-1]["passes"]
+        self.n_rounds_ = result.history[-1]["rounds"]
+        self.solver_ = solver
+        self.result_ = dataclasses.replace(result, state=None)  # states may hold blocks of the cluster
+        self.__dict__.update(self._attributes(result.W))
+        bridge.close()
+        return self
+
+    def _attributes(self, W: np.ndarray) -> dict[str, Any]:
+        """Return ``coef_`` and ``intercept_`` for the W of the objective, which may have no row for the intercept."""
+        return self._attributes_of(W if self.fit_intercept else np.vstack([W, 0 * W[:1]]))
+
+    def _start(self, problem: LinearObjective, previous: np.ndarray | None) -> np.ndarray | None:
+        """Return the coefficients to start from; None for the solver's own."""
+        if previous is None:
+            return None
+        start = previous if self.fit_intercept else previous[:-1]
+        if start.shape != problem.shape:
+            raise ValueError(
+                f"coef_init is for {start.shape[1]} outputs and {len(previous) - 1} features; the data have "
+                f"{problem.shape[1]} and {problem.shape[0] - self.fit_intercept}."
+            )
+        return start
 
     def _open(self, X: Any, y: Any, sample_weight: Any, offset: Any = None, **check: Any) -> Rows:
         """Validate what was given to fit; ``check`` is for :func:`open_rows`."""
@@ -93,47 +181,33 @@ class LinearEstimator(BaseEstimator):
         self._check_features(rows, reset=True)
         return rows
 
+    def _open_validation(self, X_val: Any, y_val: Any, **check: Any) -> Rows | None:
+        """Validate rows that are held out; None if there are none."""
+        if X_val is None and y_val is None:
+            return None
+        rows = self._rows_of(X_val, y_val, **check) if X_val is not None else None
+        if rows is None or rows.y is None:
+            raise ValueError("X_val and y_val go together; one of them is None.")
+        return rows
+
     def _place(
         self, rows: Rows, loss: Loss, encode: Callable[[Any], Any], reweigh: Callable[[Any, Any], Any] | None
     ) -> tuple[Blocks, PerBlock[LinearBlock]]:
         """Put the rows into blocks."""
         return place_rows(rows, BlockMaker(loss, self.fit_intercept, encode, reweigh), self.persist)
 
-    def _minimize(
-        self,
-        blocks: Blocks,
-        data: PerBlock[LinearBlock],
-        penalty: Callable[[float], Penalty],
-        start: Callable[[tuple[int, int]], np.ndarray | None],
-    ) -> Result:
-        """Minimise and set the attributes that say how it went."""
-        solver = make_solver(self.solver, self.solver_options)  # before any work: a wrong name must not cost a pass
-        problem = LinearObjective.from_blocks(blocks, data, penalty)
-        if solver is None:
-            solver, reason = choose_solver(problem)
-            logger.info("solver='auto' chose %r: %s.", solver.name, reason)
-        draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
-        if draws and self.random_state is not None:
-            solver = _with_options(solver, {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))})
-        with _logging(self.verbose):
-            result = minimize(
-                problem, solver, start(problem.shape), max_iter=self.max_iter, tol=self.tol,
-                callbacks=[_log] if self.verbose else (),
-            )
-        self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
-        self.converged_ = result.converged
-        self.history_ = result.history
-        self.n_passes_ = result.history[-1]["passes"]
-        self.n_rounds_ = result.history[-1]["rounds"]
-        self.solver_ = solver
-        self.result_ = dataclasses.replace(result, state=None)  # states may hold blocks of the cluster
-        return result
-
     def _rows_of(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None, **check: Any) -> Rows:
         """Validate what was given to predict or score."""
         check_is_fitted(self)
         rows = open_rows(X, y, sample_weight, offset, estimator=self, ensure_all_finite=True, **check)
         self._check_features(rows, reset=False)
+        return rows
+
+    def _rows_with_targets(self, X: Any, y: Any, sample_weight: Any, **check: Any) -> Rows:
+        """Validate what was given to score."""
+        rows = self._rows_of(X, y, sample_weight, **check)
+        if rows.y is None:
+            raise ValueError("score needs y: give it, or a container that holds it.")
         return rows
 
     def _check_features(self, rows: Rows, *, reset: bool) -> None:
@@ -175,6 +249,15 @@ class LinearEstimator(BaseEstimator):
         return xr.DataArray(self.coef_, dims=dims, coords=coords, name="coef")
 
 
+def _joined(coef: Any, intercept: Any) -> np.ndarray:
+    """Return W from arrays of the shapes of ``coef_`` and ``intercept_``; None is an intercept of zero."""
+    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
+    intercept = np.zeros(len(coef)) if intercept is None else np.asarray(intercept, dtype=np.float64).reshape(-1)
+    if len(intercept) != len(coef):
+        raise ValueError(f"coef_init has {len(coef)} rows and intercept_init {len(intercept)} entries; give as many.")
+    return np.concatenate([coef.T, intercept[None, :]])
+
+
 @contextmanager
 def _logging(verbose: int) -> Iterator[None]:
     """Show the library's log on standard error while a verbose fit runs."""
@@ -192,7 +275,7 @@ def _logging(verbose: int) -> Iterator[None]:
         root.setLevel(level)
 
 
-def _log(record: dict[str, Any]) -> None:
+def _log(record: dict[str, Any], state: Any) -> None:
     logger.info(
         "iteration %3d   objective %.10g   gradient %.2e   passes %d   %.2f s",
         record["iteration"], record["objective"], record["gradient_norm"], record["passes"], record["seconds"],

@@ -12,11 +12,28 @@ from sklearn.utils.multiclass import check_classification_targets
 from dask_newton.arrays import to_host
 from dask_newton.estimators.inputs import Rows, row_chunks
 
-__all__ = ["encode", "find_classes", "reweighing"]
+__all__ = ["encode", "find_classes", "given_classes", "reweighing"]
 
 
-def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]:
+def given_classes(classes: Any) -> np.ndarray:
+    """Return the labels that the user names, sorted.
+
+    Raises
+    ------
+    ValueError
+        If they are fewer than two, or not all different.
+    """
+    given = np.asarray(classes)
+    unique = np.unique(given)
+    if given.ndim != 1 or len(unique) < 2 or len(unique) < len(given):
+        raise ValueError(f"classes must be a list of at least two different labels; got {classes!r}.")
+    return unique
+
+
+def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of all chunks and, if ``class_weight`` is 'balanced', the weight of each class.
+
+    With ``given`` classes only their weights are looked for.
 
     Raises
     ------
@@ -33,7 +50,7 @@ def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
     else:
         found = [_class_weights(rows.y, rows.sample_weight, balanced=balanced)]
-    classes = np.unique(np.concatenate([part[0] for part in found]))
+    classes = np.unique(np.concatenate([part[0] for part in found])) if given is None else given_classes(given)
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
@@ -41,7 +58,7 @@ def find_classes(rows: Rows, class_weight: Any) -> tuple[np.ndarray, np.ndarray]
         )
     weights = np.zeros(len(classes))
     for labels, sums in found:
-        weights[np.searchsorted(classes, labels)] += sums
+        weights[encode(labels, classes=classes, dtype=np.dtype(np.int64))] += sums
     return classes, weights
 
 
@@ -83,8 +100,20 @@ def _class_weights(y: Any, weight: Any, *, balanced: bool) -> tuple[np.ndarray, 
 
 
 def encode(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the codes of labels."""
-    return np.searchsorted(classes, to_host(y)).astype(dtype)
+    """Return the codes of labels.
+
+    Raises
+    ------
+    ValueError
+        If a label is not among the classes.
+    """
+    y = to_host(y)
+    codes = np.searchsorted(classes, y)
+    known = classes[np.minimum(codes, len(classes) - 1)] == y
+    if not np.all(known):
+        unknown = np.unique(y[~known])[:5].tolist()
+        raise ValueError(f"y has labels that are not among the classes: {unknown}; classes are {classes.tolist()}.")
+    return codes.astype(dtype)
 
 
 def _reweigh(y: Any, weight: np.ndarray | None, *, classes: np.ndarray, factors: np.ndarray) -> np.ndarray:

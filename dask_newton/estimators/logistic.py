@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from numbers import Integral, Real
-from typing import Any
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.estimators import prediction
-from dask_newton.estimators.base import LinearEstimator, make_solver
-from dask_newton.estimators.labels import encode, find_classes, reweighing
+from dask_newton.estimators.base import LinearEstimator
+from dask_newton.estimators.labels import encode, find_classes, given_classes, reweighing
+from dask_newton.estimators.options import elastic_net, make_solver
 from dask_newton.estimators.outputs import sum_rows
 from dask_newton.losses import Logistic, Loss, Softmax
-from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
+from dask_newton.penalties import NoPenalty, Penalty
 from dask_newton.solvers import Solver
 
 __all__ = ["LogisticRegression"]
@@ -45,6 +46,10 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     fit_intercept : bool, default=True
     class_weight : dict, 'balanced' or None, default=None
         Factors for the weights of the samples of each class.
+    regularizer : Penalty, optional
+        A penalty of :mod:`dask_newton.penalties` in place of the one above, such as
+        :class:`~dask_newton.penalties.GroupLasso` or an l1 penalty with a strength for each coefficient. It is added
+        to the mean loss as it is.
     solver : str or Solver, default='auto'
         For any penalty ``'newton-cholesky'``, ``'giant'``, ``'newton-admm'``; without l1 ``'sampled-newton'``,
         ``'newton-cg'``, ``'lbfgs'``; with l1 ``'prox-newton'``; or ``'auto'``, which chooses by the sizes and the
@@ -56,6 +61,10 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     max_iter : int, default=100
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.
+    early_stopping : bool, default=False
+        Stop once the mean loss on ``X_val, y_val``, given to fit, has not become smaller for ``n_iter_no_change``
+        iterations, and keep the best coefficients.
+    n_iter_no_change : int, default=5
     persist : bool or 'auto', default='auto'
         Whether chunks stay in memory between passes (True), or every pass reads them again, a few at a time (False).
         ``'auto'`` keeps them if they take at most half of the memory of the workers, or of this machine
@@ -95,61 +104,54 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     0.98
     """
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **LinearEstimator._parameter_constraints,
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "solver": [str, Solver],
-        "solver_options": [dict, None],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "persist": ["boolean", StrOptions({"auto"})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
-        self,
-        *,
-        C: float = 1.0,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        class_weight: dict[Any, float] | str | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        warm_start: bool = False,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
+        self, *, C: float = 1.0, l1_ratio: float = 0.0, fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None, regularizer: Penalty | None = None,
+        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
+        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
+        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
     ) -> None:
+        super().__init__(
+            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
+            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
+        )
         self.C = C
         self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
         self.class_weight = class_weight
-        self.solver = solver
-        self.solver_options = solver_options
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.persist = persist
-        self.random_state = random_state
-        self.verbose = verbose
 
+    classes_: np.ndarray
+
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LogisticRegression:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, classes: Any = None,
+        coef_init: Any = None, intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+    ) -> LogisticRegression:
         """Fit the model.
 
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y and sample_weight along.
+            A Zarr group may bring y, sample_weight and offset along.
         y : array-like or Dask array of shape (n_samples,), optional
             Labels of any kind.
         sample_weight : array-like or Dask array of shape (n_samples,), optional
+        offset : array-like or Dask array of shape (n_samples,) or (n_samples, n_classes), optional
+            Added to the margins; give it to prediction as well.
+        classes : array-like of shape (n_classes,), optional
+            All labels that there are, to save the search for them. One of them may be missing from y.
+        coef_init, intercept_init : array-like, optional
+            Where to start, in the shapes of ``coef_`` and ``intercept_``.
+        X_val, y_val : array-like or Dask array, optional
+            Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
 
         Returns
         -------
@@ -162,56 +164,59 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
             If the certificate did not reach ``tol``.
         """
         make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
-        rows = self._open(X, y, sample_weight)
-        classes, counts = find_classes(rows, self.class_weight)
-        loss: Loss = Logistic() if len(classes) == 2 else Softmax(len(classes))
+        rows = self._open(X, y, sample_weight, offset)
+        validation = self._open_validation(X_val, y_val)
+        if classes is not None and self.class_weight != "balanced":
+            classes, counts = given_classes(classes), np.zeros(0)
+        else:
+            classes, counts = find_classes(rows, self.class_weight, classes)
+        loss = _loss(len(classes))
         dtype = rows.X.dtype
-        blocks, data = self._place(
+        same = hasattr(self, "classes_") and np.array_equal(self.classes_, classes)
+        previous = self._previous() if same else None
+        self.classes_ = classes
+        self._fit_rows(
             rows, loss,
             functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)),
             reweighing(self.class_weight, classes, counts, dtype),
+            coef_init=coef_init, intercept_init=intercept_init, previous=previous, validation=validation,
+            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
-        start = self._start(classes)
-        self.classes_ = classes
-        result = self._minimize(blocks, data, self._penalty, start)
-        W = result.W
-        self.coef_ = np.ascontiguousarray((W[:-1] if self.fit_intercept else W).T)
-        self.intercept_ = W[-1].copy() if self.fit_intercept else np.zeros(W.shape[1])
-        if self.fit_intercept and loss.shift_invariant:
-            self.intercept_ -= self.intercept_.mean()
+        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         return self
 
-    def decision_function(self, X: Any) -> Any:
+    def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).
 
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
+        offset : array-like or Dask array, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         array
             Of the type and row chunks of X; lazy for a Dask array.
         """
-        coef = self._coef()
-        binary = len(self.classes_) == 2
+        coef, binary = self._coefficients(), len(self.classes_) == 2
         fn = functools.partial(prediction.decision, coef=coef, squeeze=binary)
-        return self._map_rows(fn, X, None if binary else self.classes_)
+        return self._map_rows(fn, X, None if binary else self.classes_, offset=offset)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Return the most probable class of each sample; see :meth:`decision_function`."""
-        fn = functools.partial(prediction.predict, coef=self._coef(), classes=self.classes_)
-        return self._map_rows(fn, X, dtype=self.classes_.dtype)
+        fn = functools.partial(prediction.predict, coef=self._coefficients(), classes=self.classes_)
+        return self._map_rows(fn, X, dtype=self.classes_.dtype, offset=offset)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, *, offset: Any = None) -> Any:
         """Return the probabilities, of shape (n_samples, n_classes); see :meth:`decision_function`."""
-        fn = functools.partial(prediction.probabilities, coef=self._coef(), loss=self._loss())
-        return self._map_rows(fn, X, self.classes_)
+        fn = functools.partial(prediction.probabilities, coef=self._coefficients(), loss=_loss(len(self.classes_)))
+        return self._map_rows(fn, X, self.classes_, offset=offset)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
         """Return the logarithms of the probabilities; see :meth:`decision_function`."""
-        fn = functools.partial(prediction.log_probabilities, coef=self._coef(), loss=self._loss())
-        return self._map_rows(fn, X, self.classes_)
+        fn = functools.partial(prediction.log_probabilities, coef=self._coefficients(), loss=_loss(len(self.classes_)))
+        return self._map_rows(fn, X, self.classes_, offset=offset)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on data with known labels.
@@ -221,33 +226,22 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         X, y, sample_weight
             As in :meth:`fit`.
         """
-        rows = self._rows_of(X, y, sample_weight)
-        if rows.y is None:
-            raise ValueError("score needs y: give it, or a container that holds it.")
-        fn = functools.partial(prediction.hits, coef=self._coef(), classes=self.classes_)
-        hits, total = sum_rows(fn, rows)
+        coef = self._coefficients()
+        rows = self._rows_with_targets(X, y, sample_weight)
+        hits, total = sum_rows(functools.partial(prediction.hits, coef=coef, classes=self.classes_), rows)
         return float(hits / total)
 
     def _penalty(self, total_weight: float) -> Penalty:
         if np.isinf(self.C):
             return NoPenalty()
-        lam1, lam2 = self.l1_ratio / (self.C * total_weight), (1 - self.l1_ratio) / (self.C * total_weight)
-        if self.l1_ratio == 0:
-            return L2(lam2)
-        return L1(lam1) if self.l1_ratio == 1 else ElasticNet(lam1, lam2)
+        return elastic_net(1 / (self.C * total_weight), self.l1_ratio)
 
-    def _start(self, classes: np.ndarray) -> Any:
-        previous = None
-        if self.warm_start and hasattr(self, "coef_") and np.array_equal(self.classes_, classes):
-            rows = [self.coef_.T, self.intercept_[None, :]] if self.fit_intercept else [self.coef_.T]
-            previous = np.concatenate(rows)
-        return lambda shape: previous if previous is not None and previous.shape == shape else None
+    def _attributes_of(self, W: np.ndarray) -> dict[str, Any]:
+        intercept = W[-1].copy()
+        if len(self.classes_) > 2 and self.fit_intercept:
+            intercept -= intercept.mean()
+        return {"coef_": np.ascontiguousarray(W[:-1].T), "intercept_": intercept}
 
-    def _loss(self) -> Loss:
-        return Logistic() if len(self.classes_) == 2 else Softmax(len(self.classes_))
 
-    def _coef(self) -> np.ndarray:
-        """Return the coefficients with the intercept as last row."""
-        check_is_fitted(self)
-        return np.concatenate([self.coef_.T, self.intercept_[None, :]])
-
+def _loss(n_classes: int) -> Loss:
+    return Logistic() if n_classes == 2 else Softmax(n_classes)

@@ -10,7 +10,7 @@ from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.estimators.inputs import block_matrix
 from dask_newton.losses import Loss
 
-__all__ = ["decision", "hits", "log_probabilities", "predict", "probabilities"]
+__all__ = ["decision", "deviances", "hits", "log_probabilities", "mean", "predict", "probabilities", "squares"]
 
 
 def _margins(X: Any, offset: Any, coef: np.ndarray) -> Any:
@@ -60,3 +60,35 @@ def hits(
     if weight is None:
         return float(hit.sum()), float(len(hit))
     return float((hit * to_host(weight)).sum()), float(to_host(weight).sum())
+
+
+def mean(X: Any, offset: Any = None, *, coef: np.ndarray, loss: Loss, squeeze: bool) -> Any:
+    """Return the expected targets, as a vector where that is the shape of the targets."""
+    response = loss.inverse_link(_margins(X, offset, coef))
+    if response.ndim == 1 and not squeeze:
+        return response[:, None]
+    return response
+
+
+def squares(X: Any, y: Any, weight: Any, offset: Any, *, coef: np.ndarray) -> np.ndarray:
+    """Return, by target, the sums of weights, targets, squared targets and squared errors, shape (4, n_targets)."""
+    y, z = _host_matrix(y), to_host(_margins(block_matrix(X), offset, coef)).astype(np.float64)
+    w = _host_weight(weight, len(y))[:, None]
+    ones = np.ones_like(y)
+    return np.stack([np.sum(w * a, axis=0) for a in (ones, y, y**2, (y - z) ** 2)])
+
+
+def deviances(X: Any, y: Any, weight: Any, offset: Any, *, coef: np.ndarray, loss: Loss) -> np.ndarray:
+    """Return the sums of weights, weighted targets, losses, and smallest losses, shape (4,)."""
+    y, z = _host_matrix(y)[:, 0], to_host(_margins(block_matrix(X), offset, coef)).astype(np.float64)
+    w = _host_weight(weight, len(y))
+    return np.array([np.sum(w * a) for a in (np.ones_like(y), y, loss.value(y, z), loss.saturated(y))])
+
+
+def _host_matrix(y: Any) -> np.ndarray:
+    y = np.asarray(to_host(y), dtype=np.float64)
+    return y if y.ndim == 2 else y[:, None]
+
+
+def _host_weight(weight: Any, n: int) -> np.ndarray:
+    return np.ones(n) if weight is None else np.asarray(to_host(weight), dtype=np.float64)

@@ -144,6 +144,11 @@ class LinearObjective(Penalised):
             return False
         return value * self.total_weight < self.loss.decided_below * self.smallest_weight
 
+    def value(self, W: np.ndarray) -> float:
+        """Return F(W); half the work of :meth:`at`."""
+        values = self.blocks.map_reduce(passes.value, self.data, W=W)
+        return float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
+
     def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
         """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""
         *kept, sums = self.blocks.map_reduce(passes.at, self.data, keep=2, W=W, hessian=hessian)

@@ -112,6 +112,11 @@ def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
     return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
 
+def value(block: LinearBlock, *, W: np.ndarray) -> Any:
+    """Send the value at W."""
+    return to_host(block.ray(W, gradient=False).values)
+
+
 def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
     """Keep margins and curvature at W; send value, gradient and, on request, the Hessian."""
     ray = block.ray(W)

@@ -33,6 +33,7 @@ class Status(StrEnum):
     RUNNING = "running"
     CONVERGED = "converged"
     MAX_ITER = "max_iter"
+    STOPPED = "stopped"
     LINE_SEARCH_FAILED = "ls_fail"
     NEGATIVE_CURVATURE = "npc"
     DIVERGED = "diverged"

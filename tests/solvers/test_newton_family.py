@@ -184,7 +184,7 @@ def counted(problem, solver, n=3):
 
 def minimize_quietly(F, solver, n, callback):
     with pytest.warns(ConvergenceWarning):
-        minimize(F, solver, max_iter=n, tol=0.0, callbacks=[callback])
+        minimize(F, solver, max_iter=n, tol=0.0, callbacks=[lambda record, state: callback(record)])
 
 
 def test_newton_cholesky_needs_one_pass_per_iteration():

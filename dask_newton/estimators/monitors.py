@@ -1,0 +1,78 @@
+"""What looks on while a fit runs, and may end it: rows that are held out, and scikit-learn's callbacks (SLEP023)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.penalties import NoPenalty
+from dask_newton.solvers import State
+
+__all__ = ["ScikitLearnCallbacks", "Validation"]
+
+
+class Validation:
+    """Records the mean loss on rows that are held out, and ends the fit once it no longer falls.
+
+    Parameters
+    ----------
+    blocks, data
+        The rows.
+    patience : int or None
+        End after so many iterations without a smaller loss; None never ends the fit.
+    """
+
+    def __init__(self, blocks: Blocks, data: PerBlock[LinearBlock], patience: int | None) -> None:
+        self.problem = LinearObjective.from_blocks(blocks, data, NoPenalty())
+        self.patience = patience
+        self.best, self.best_W, self.best_iteration = np.inf, np.zeros(self.problem.shape), 0
+
+    def __call__(self, record: dict[str, Any], state: State) -> bool:
+        """Look at an iteration; True ends the fit."""
+        loss = self.problem.value(state.W)
+        record["validation_loss"] = loss
+        if loss < self.best:
+            self.best, self.best_W, self.best_iteration = loss, state.W, record["iteration"]
+        return self.patience is not None and record["iteration"] - self.best_iteration >= self.patience
+
+
+class ScikitLearnCallbacks:
+    """Runs the callbacks that the user gave to ``set_callbacks``; each iteration is a task of theirs.
+
+    Parameters
+    ----------
+    estimator : LinearEstimator
+    X, y, metadata
+        What the user gave to fit.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any] | None) -> None:
+        self.estimator = estimator
+        self.given = {"X": X, "y": y, "metadata": metadata}
+        # One task for the start, one for each iteration, and one that is begun and never run.
+        self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 2)
+        self.root.call_on_fit_task_begin(estimator=estimator, **self.given)
+        self.task = self._begin()
+
+    def __call__(self, record: dict[str, Any], state: State) -> bool:
+        """End the task of this iteration and begin the next; True ends the fit."""
+        stop = self.task.call_on_fit_task_end(
+            estimator=self.estimator, **self.given,
+            reconstruction_attributes=lambda: self.estimator._attributes(state.W),
+        )
+        self.task = self._begin()
+        return bool(stop)
+
+    def close(self) -> None:
+        """End the task that never ran, and the fit."""
+        self.task.call_on_fit_task_end(estimator=self.estimator)
+        self.root.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
+
+    def _begin(self) -> Any:
+        task = self.root.subcontext(task_name="iteration")
+        task.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+        return task

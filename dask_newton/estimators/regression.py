@@ -1,0 +1,194 @@
+"""What all regressors share: targets that are numbers."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.callback import with_callbacks
+
+from dask_newton.arrays import to_host
+from dask_newton.estimators import prediction
+from dask_newton.estimators.base import LinearEstimator
+from dask_newton.estimators.inputs import Rows
+from dask_newton.estimators.options import make_solver
+from dask_newton.estimators.outputs import sum_rows
+from dask_newton.losses import Loss
+
+__all__ = ["Regressor"]
+
+
+# What the docstrings of all regressors have in common.
+_SHARED = {
+    "parameters": """
+    fit_intercept : bool, default=True
+    regularizer : Penalty, optional
+        A penalty of :mod:`dask_newton.penalties` in place of the one above, such as
+        :class:`~dask_newton.penalties.GroupLasso` or an l1 penalty with a strength for each coefficient. It is added
+        to the mean loss as it is.
+    solver : str or Solver, default='auto'
+        A name of :doc:`/solvers`, or ``'auto'``, which chooses by the sizes and the penalty, and logs why.
+    solver_options : dict, optional
+        Hyper-parameters of a named solver, see its class.
+    tol : float, default=1e-6
+        Stop when no entry of the gradient of the objective above (for l1, of its proximal form) is larger than ``tol``
+        times its typical size, the root mean square of the column times that of the targets (for Tweedie losses, to
+        the power 2 - p), so that units do not matter.
+    max_iter : int, default=100
+    warm_start : bool, default=False
+        Start from the coefficients of the previous fit.
+    early_stopping : bool, default=False
+        Stop once the mean loss on ``X_val, y_val``, given to fit, has not become smaller for ``n_iter_no_change``
+        iterations, and keep the best coefficients.
+    n_iter_no_change : int, default=5
+    persist : bool or 'auto', default='auto'
+        Whether chunks stay in memory between passes (True), or every pass reads them again, a few at a time (False).
+        ``'auto'`` keeps them if they take at most half of the memory of the workers, or of this machine
+        (``dask-newton.persist.share``). What is in memory already stays there.
+    random_state : int, RandomState instance or None, default=None
+        Seed of solvers that draw samples.
+    verbose : int, default=0
+        1 shows the log of every iteration on standard error.
+""",
+    "attributes": """
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if X has feature names.
+    converged_ : bool
+        Whether the certificate reached ``tol``.
+    history_ : History
+        A record of every iteration; ``history_.plot(x="rounds")``.
+    n_passes_, n_rounds_ : int
+        Passes over the data, and communication rounds, that the solver used.
+    solver_ : Solver
+        The solver used, with all hyper-parameters.
+    result_ : Result
+        The certificate and the final status.
+""",
+}
+
+
+class Regressor(RegressorMixin, LinearEstimator):
+    """A linear model of targets that are numbers."""
+
+    _several_targets = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, text in _SHARED.items():
+            cls.__doc__ = (cls.__doc__ or "").replace(f"    <shared {name}>", text.strip("\n"))
+
+    def _loss(self, n_targets: int) -> Loss:
+        """Return l."""
+        raise NotImplementedError
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, coef_init: Any = None,
+        intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
+            A Zarr group may bring y, sample_weight and offset along.
+        y : array-like or Dask array of shape (n_samples,) or, for squared errors, (n_samples, n_targets), optional
+        sample_weight : array-like or Dask array of shape (n_samples,), optional
+        offset : array-like or Dask array, optional
+            Added to the margins, in the shape of y; give it to :meth:`predict` as well.
+        coef_init, intercept_init : array-like, optional
+            Where to start, in the shapes of ``coef_`` and ``intercept_``.
+        X_val, y_val : array-like or Dask array, optional
+            Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the certificate did not reach ``tol``.
+        """
+        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, offset: Any, coef_init: Any, intercept_init: Any, X_val: Any,
+        y_val: Any,
+    ) -> Self:
+        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        several = self._several_targets
+        rows = _checked(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
+        validation = self._open_validation(X_val, y_val, multi_output=several, y_numeric=True)
+        vector = rows.y.ndim == 1
+        self._one_target = vector
+        return self._fit_rows(
+            rows, self._loss(1 if vector else rows.y.shape[1]), functools.partial(_as_float, dtype=rows.X.dtype),
+            coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(), validation=validation,
+            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
+        )
+
+    def predict(self, X: Any, *, offset: Any = None) -> Any:
+        """Return the expected targets, in the shape of y.
+
+        Parameters
+        ----------
+        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
+        offset : array-like or Dask array, optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        array
+            Of the type and row chunks of X; lazy for a Dask array.
+        """
+        coef, vector = self._coefficients(), np.ndim(self.coef_) == 1
+        fn = functools.partial(prediction.mean, coef=coef, loss=self._loss(coef.shape[1]), squeeze=vector)
+        return self._map_rows(fn, X, None if vector else np.arange(coef.shape[1]), offset=offset)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        r"""Return :math:`R^2 = 1 - \sum r^2 / \sum (y - \bar y)^2`, its mean over targets.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        """
+        weight, total, square, error = self._sums(prediction.squares, X, y, sample_weight)
+        spread = square - total**2 / weight
+        # As scikit-learn has it: a constant target is predicted right (1) or not (0).
+        constant = spread <= 1e-15 * square
+        ratio = np.where(constant, error > 1e-15 * square, error / np.where(constant, 1.0, spread))
+        return float(np.mean(1 - ratio))
+
+    def _sums(self, fn: Any, X: Any, y: Any, sample_weight: Any, **more: Any) -> np.ndarray:
+        """Return the sum of ``fn(X, y, sample_weight, offset)`` over all row chunks."""
+        fn = functools.partial(fn, coef=self._coefficients(), **more)
+        return sum_rows(fn, self._rows_with_targets(X, y, sample_weight, multi_output=self._several_targets))
+
+    def _attributes_of(self, W: np.ndarray) -> dict[str, Any]:
+        if self._one_target:
+            return {"coef_": W[:-1, 0].copy(), "intercept_": float(W[-1, 0])}
+        return {"coef_": np.ascontiguousarray(W[:-1].T), "intercept_": W[-1].copy()}
+
+
+def _checked(rows: Rows) -> Rows:
+    """Refuse targets that are no numbers, before any work."""
+    if rows.y.dtype.kind not in "fiub":
+        raise ValueError(f"y has dtype {rows.y.dtype}; targets of a regressor must be real numbers.")
+    if isinstance(rows.y, da.Array) and rows.y.ndim == 2 and np.isnan(rows.y.shape[1]):
+        raise ValueError("The number of columns of y is unknown; call y.compute_chunk_sizes() first.")
+    return rows
+
+
+def _as_float(y: Any, *, dtype: np.dtype) -> np.ndarray:
+    return np.asarray(to_host(y), dtype=dtype)
