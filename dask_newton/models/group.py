@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import zarr
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from dask_newton import estimators
 from dask_newton.data.atomic import replacing
 from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.reader import open_group
 from dask_newton.data.writer import consolidate, created_by
-from dask_newton.estimators import LogisticRegression
 from dask_newton.history import History
 from dask_newton.minimize import Result
 from dask_newton.models.arrays import read_array, read_history, write_array, write_history
@@ -39,8 +40,7 @@ from dask_newton.solvers import Status
 
 __all__ = ["is_model", "load_model", "save_model"]
 
-# A new estimator that can be saved is one entry here.
-ESTIMATORS: dict[str, type[Any]] = {cls.__name__: cls for cls in (LogisticRegression,)}
+ESTIMATORS: dict[str, type[Any]] = {name: getattr(estimators, name) for name in estimators.__all__}
 
 _FORMAT_KEY, _FORMAT = "dask_newton_model_format", 1
 
@@ -50,7 +50,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
 
     Parameters
     ----------
-    estimator : LogisticRegression
+    estimator : estimator of this library
         Fitted.
     path : path
         The group to make, such as ``"model.zarr"``; it appears whole or not at all.
@@ -82,7 +82,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
         "parameters": encode_parameters(estimator),
         "solver": encode_solver(estimator.solver_),
         "fitted": {
-            "n_iter": int(estimator.n_iter_[0]),
+            "n_iter": int(np.max(estimator.n_iter_)),
             "converged": bool(estimator.converged_),
             "n_passes": int(estimator.n_passes_),
             "n_rounds": int(estimator.n_rounds_),
@@ -248,7 +248,8 @@ def _make_estimator(attributes: Mapping[str, Any], where: str) -> Any:
 
 def _set_fitted(estimator: Any, attributes: Mapping[str, Any], history: History) -> None:
     fitted = attributes["fitted"]
-    estimator.n_iter_ = np.array([fitted["n_iter"]], dtype=np.int32)
+    n_iter = int(fitted["n_iter"])
+    estimator.n_iter_ = np.array([n_iter], dtype=np.int32) if is_classifier(estimator) else n_iter
     estimator.converged_ = bool(fitted["converged"])
     estimator.n_passes_, estimator.n_rounds_ = int(fitted["n_passes"]), int(fitted["n_rounds"])
     estimator.solver_, estimator.history_ = decode_solver(attributes["solver"]), history

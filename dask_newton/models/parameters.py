@@ -7,22 +7,31 @@ its fields, and read back into the class that the solver has there by default: a
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from dask_newton import penalties
+from dask_newton.penalties import Penalty
 from dask_newton.solvers import SOLVERS, Solver
 
 __all__ = [
     "ModelError",
     "decode",
     "decode_parameters",
+    "decode_penalty",
     "decode_solver",
     "encode",
     "encode_parameters",
+    "encode_penalty",
     "encode_solver",
 ]
+
+
+_NAMED = {name: getattr(penalties, name) for name in penalties.__all__}
+_PENALTIES = {name: cls for name, cls in _NAMED.items() if inspect.isclass(cls) and issubclass(cls, Penalty)}
 
 
 class ModelError(ValueError):
@@ -39,7 +48,9 @@ def encode_parameters(estimator: Any) -> dict[str, Any]:
     """
     parameters = estimator.get_params(deep=False)
     solver, options = parameters.pop("solver"), parameters.pop("solver_options")
+    regularizer = parameters.pop("regularizer")
     encoded = {name: encode(value, f"The parameter {name}") for name, value in parameters.items()}
+    encoded["regularizer"] = regularizer and encode_penalty(regularizer)
     encoded["solver"] = encode_solver(solver) if isinstance(solver, Solver) else solver
     encoded["solver_options"] = options and _encode_options(_class_of(solver), options)
     return encoded
@@ -49,11 +60,30 @@ def decode_parameters(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Invert :func:`encode_parameters`."""
     solver, options = stored["solver"], stored["solver_options"]
     solver = decode_solver(solver) if isinstance(solver, dict) else solver
-    parameters = {name: decode(value) for name, value in stored.items() if not name.startswith("solver")}
+    own = ("solver", "solver_options", "regularizer")
+    parameters = {name: decode(value) for name, value in stored.items() if name not in own}
+    regularizer = stored["regularizer"]
     return parameters | {
+        "regularizer": regularizer and decode_penalty(regularizer),
         "solver": solver,
         "solver_options": options and _decode_options(_class_of(solver), options),
     }
+
+
+def encode_penalty(penalty: Penalty) -> dict[str, Any]:
+    """Encode a penalty of this library as its name and its strengths."""
+    name = type(penalty).__name__
+    if _PENALTIES.get(name) is not type(penalty):
+        raise ModelError(f"{name} is not a penalty of this library; a model names only those.")
+    return {"name": name, "options": {key: encode(value, f"{name}.{key}") for key, value in _fields(penalty).items()}}
+
+
+def decode_penalty(stored: Mapping[str, Any]) -> Penalty:
+    """Make the penalty that was encoded."""
+    if stored["name"] not in _PENALTIES:
+        raise ModelError(f"This version knows no penalty {stored['name']!r}; update dask_newton.")
+    cls: Any = _PENALTIES[stored["name"]]
+    return cls(**{key: decode(value) for key, value in stored["options"].items()})
 
 
 def encode_solver(solver: Solver[Any]) -> dict[str, Any]:
@@ -92,6 +122,8 @@ def encode(value: Any, what: str) -> Any:
         return value if np.isfinite(value) else {"float": str(value)}
     if isinstance(value, list):
         return [encode(entry, what) for entry in value]
+    if isinstance(value, np.ndarray):
+        return {"array": encode(value.tolist(), what)}
     if isinstance(value, tuple):
         return {"tuple": [encode(entry, what) for entry in value]}
     if isinstance(value, Mapping):
@@ -108,6 +140,8 @@ def decode(stored: Any) -> Any:
     ((kind, content),) = stored.items()
     if kind == "float":
         return float(content)
+    if kind == "array":
+        return np.array(decode(content))
     if kind == "tuple":
         return tuple(decode(entry) for entry in content)
     if kind == "dict":
