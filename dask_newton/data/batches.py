@@ -16,7 +16,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse
 
-from dask_newton.arrays import to_host
+from dask_newton.arrays import is_sparse, to_host
 from dask_newton.data.layout import COLUMNS, Columns, DatasetError, chunk_rows_for, is_string
 
 __all__ = ["RowBatches", "rechunk_rows", "row_batches"]
@@ -236,6 +236,7 @@ def _array_like(name: str, column: Any) -> Any:
 
 
 def _to_host(values: Any) -> Any:
+    values = to_host(values) if is_sparse(values) else values
     if scipy.sparse.issparse(values):
         return scipy.sparse.csr_array(values)
     try:

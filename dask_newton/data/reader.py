@@ -73,7 +73,8 @@ def open_dataset(
     path : path or zarr.Group
         Such as ``"mnist.zarr/train"``; a group of :func:`dask_newton.data.save_dataset`, or any Zarr group
         (format 2 or 3) with an array ``X`` of two dimensions, samples first, and usually ``y``. ``X`` may
-        be a group in the CSR layout of AnnData instead, so that ``adata.write_zarr(path)`` opens as it is.
+        be a group in the CSR layout of AnnData instead, so that what ``adata.write_zarr(path)`` wrote opens
+        as it is.
     chunk_rows : int, optional
         Rows per block, rounded down to whole chunks on disk. By default a block is one chunk; in a group that
         another program wrote, as many as take 16 MiB.
@@ -123,7 +124,7 @@ def open_dataset(
     attrs = {key: value for key, value in group.attrs.asdict().items() if key not in INTERNAL}
     return Dataset(
         **lazy,
-        feature_names=_coordinate(group, "feature", where, X.shape[1]),
+        feature_names=_feature_names(group, where, X.shape[1]),
         classes=_coordinate(group, "class", where),
         attrs=attrs,
     )
@@ -263,6 +264,14 @@ def _check_shapes(columns: dict[str, Any], where: str) -> None:
 
 def _dimensions(X: zarr.Array) -> Any:
     return getattr(X.metadata, "dimension_names", None) or X.attrs.get("_ARRAY_DIMENSIONS") or ()
+
+
+def _feature_names(group: zarr.Group, where: str, length: int) -> np.ndarray | None:
+    variables = group.get("var") if group.attrs.get("encoding-type") == "anndata" else None
+    if isinstance(variables, zarr.Group):  # AnnData's table of the columns; an attribute says which one names them
+        name = str(variables.attrs.get("_index"))
+        return _coordinate(variables, name, f"{where}/var", length) if name in variables else None
+    return _coordinate(group, "feature", where, length)
 
 
 def _coordinate(group: zarr.Group, name: str, where: str, length: int | None = None) -> np.ndarray | None:

@@ -141,6 +141,9 @@ def write_anndata(path, X, zarr_format, index="i4", **overrides):
     group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
     group.create_group("obs").attrs["encoding-type"] = "dataframe"
+    variables = group.create_group("var", attributes={"encoding-type": "dataframe", "_index": "gene"})
+    names = np.array([f"ENSG{j}" for j in range(X.shape[1])])
+    variables.create_array("gene", shape=names.shape, dtype=str)[:] = names
     stored = group.create_group("X")
     stored.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(X.shape)})
     values = {"data": X.data, "indices": X.indices.astype(index), "indptr": X.indptr.astype(index)} | overrides
@@ -159,6 +162,7 @@ def test_a_file_of_anndata_opens_as_it_is(tmp_path, zarr_format, index):
     dataset = open_dataset(path)
     assert_same(dataset.X, X)
     assert dataset.X.numblocks == (1, 1) and dataset.y is None
+    assert dataset.feature_names.tolist() == [f"ENSG{j}" for j in range(7)]
     assert_same(open_dataset(path, chunk_rows=20).X, X)
     assert open_dataset(path, chunk_rows=20).X.chunks[0] == (20, 20, 10)
     assert dataset_info(path)["arrays"]["X"]["nnz"] == X.nnz
