@@ -106,20 +106,22 @@ def test_auto_chooses_as_the_page_of_solvers_says():
     page = text("docs", "solvers.rst")
     table = page[page.index("the first line that applies") : page.index("with :math:`n` rows")]
     rows = re.findall(r"\* - (.*)\n(?:     .*\n)*?     - :class:`(\w+)`", table)
-    # One problem on the edge of each line of the table: n_rows, (q, K), penalty.
+    # One problem on the edge of each line of the table: n_rows, (q, K), penalty, share of X that is stored.
     edges = [
-        (125, (2000, 1), L1(1.0)), (10**6, (8192, 10), L1(1.0)), (10**6, (8193, 10), L1(1.0)),
-        (10**6, (8192, 10), L2(1.0)), (10**6, (8193, 10), L2(1.0)),
+        (125, (2000, 1), L1(1.0), 1.0), (10**6, (8192, 10), L1(1.0), 1.0), (10**6, (8193, 10), L1(1.0), 1.0),
+        (10**6, (8192, 10), L2(1.0), 1.0), (10**6, (8200, 10), L2(1.0), 0.1), (10**6, (8193, 10), L2(1.0), 0.11),
     ]  # fmt: skip
     assert len(rows) == len(edges)
-    for (_, documented_solver), (n_rows, (q, K), penalty) in zip(rows, edges, strict=True):
+    for (_, documented_solver), (n_rows, (q, K), penalty, share) in zip(rows, edges, strict=True):
         problem = SimpleNamespace(
-            n_rows=n_rows, shape=(q, K), size=q * K, penalty=penalty, nonsmooth=penalty.split()[1]
+            n_rows=n_rows, n_stored=int(share * n_rows * q), shape=(q, K), size=q * K, penalty=penalty,
+            nonsmooth=penalty.split()[1],
         )
         assert type(choose_solver(problem)[0]).__name__ == documented_solver
     for penalty, row in ((L2(1.0), 3), (L1(1.0), 1)):
         over = SimpleNamespace(
-            n_rows=126, shape=(2000, 1), size=2000, penalty=penalty, nonsmooth=penalty.split()[1]
+            n_rows=126, n_stored=126 * 2000, shape=(2000, 1), size=2000, penalty=penalty,
+            nonsmooth=penalty.split()[1],
         )
         assert type(choose_solver(over)[0]).__name__ == rows[row][1]
 

@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from dask_newton.arrays import is_sparse, nbytes
+
 __all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
 T = TypeVar("T")
@@ -77,6 +79,8 @@ def payload(x: Any) -> int:
         return x.nbytes
     if isinstance(x, bool) or x is None:
         return 0
+    if is_sparse(x):
+        return nbytes(x)
     if isinstance(x, int | float):
         return 8
     if isinstance(x, tuple | list):

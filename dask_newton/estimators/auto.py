@@ -2,7 +2,8 @@
 
 The rules follow from what was measured (asv_bench/benchmarks/solvers.py has the problems). While an explicit Hessian
 is cheap to add up, nothing needs fewer passes. Beyond that L-BFGS on a sampled Hessian needs one pass per iteration
-and about as few iterations. Newton-CG needs a pass per inner iteration, but no matrix with a row per feature.
+and about as few iterations; the sample of sparse data is small, however many features there are. Newton-CG needs a pass
+per inner iteration, but neither a matrix with a row per feature nor a sample.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dask_newton.solvers import NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton
 __all__ = ["choose_solver"]
 
 _CHEAP_HESSIAN = 1e9  # floating point operations: some hundredths of a second
+_SPARSE = 0.1  # share of the entries of X that are stored
 
 
 def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
@@ -36,6 +38,8 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
             f"the Hessian ({problem.size} rows) of all {problem.n_rows} samples is dear, but one of a sample, with {q} "
             "rows for each output, is not"
         )
+    if problem.n_stored <= _SPARSE * problem.n_rows * q:
+        return sampled, f"X is sparse, so that products with the Hessian of a sample are cheap with {q} features too"
     return NewtonCG(preconditioner="jacobi"), (
         f"with {q} features no Hessian can be factored, so it is used through products only"
     )

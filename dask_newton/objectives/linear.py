@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.arrays import stored
+from dask_newton.blocks import Blocks, PerBlock, SerialBlocks
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
 from dask_newton.objectives.linear_block import LinearBlock
@@ -50,6 +51,8 @@ class LinearObjective(Penalised):
         Whether the last row of W is an intercept.
     n_rows : int
         Number of rows in all.
+    n_stored : int
+        Number of stored entries of X, which is smaller than n_rows n_features where X is sparse.
     precision : float
         Rounding unit of the arithmetic on the blocks.
     smallest_weight : float
@@ -72,6 +75,7 @@ class LinearObjective(Penalised):
     shape: tuple[int, int]
     fit_intercept: bool
     n_rows: int
+    n_stored: int
     precision: float
     smallest_weight: float
     scale: np.ndarray
@@ -125,8 +129,8 @@ class LinearObjective(Penalised):
                 null[-1] = first.loss.null_margin(mean) - offset
         return cls(
             blocks, data, index, weights, squares, first.loss, penalty, first.shape, first.fit_intercept,
-            sum(facts[i].n_rows for i in used), first.precision, min(facts[i].smallest_weight for i in used), scale,
-            null,
+            sum(facts[i].n_rows for i in used), sum(facts[i].n_stored for i in used), first.precision,
+            min(facts[i].smallest_weight for i in used), scale, null,
         )
 
     @property
@@ -226,6 +230,20 @@ class LinearObjective(Penalised):
             return self
         rows = math.ceil(fraction * self.n_rows)
         return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
+
+    def sample_here(self, fraction: float, seed: int) -> LinearObjective:
+        """Return the objective over such a sample that has been brought to this process: one pass now, none later."""
+        rows = self.blocks.map_reduce(passes.sample_rows, self.data, self.index, fraction=fraction, seed=seed)
+        parts = [LinearBlock(**rows[i], loss=self.loss, fit_intercept=self.fit_intercept) for i in sorted(rows)]
+        parts = [part for part in parts if part.total_weight > 0]
+        if not parts:
+            return self
+        blocks = SerialBlocks(len(parts))
+        return replace(
+            self, blocks=blocks, data=blocks.place(parts), index=blocks.place(range(len(parts))),
+            weights=np.array([part.total_weight for part in parts]), n_rows=sum(part.n_rows for part in parts),
+            n_stored=sum(stored(part.X).size for part in parts),
+        )
 
     def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""

@@ -19,6 +19,7 @@ class Facts:
     """What the driver must know of a block before it starts."""
 
     n_rows: int
+    n_stored: int
     weight: float
     smallest_weight: float
     problem: str
@@ -49,7 +50,8 @@ def facts(block: LinearBlock, index: int) -> tuple[dict[int, Facts], np.ndarray]
             smallest = _smallest_weight(block)
             targets = _targets(block) if block.loss.numeric else None
     fact = Facts(
-        block.n_rows, weight, smallest, problem, block.shape, block.fit_intercept, block.loss, block.precision, targets
+        block.n_rows, stored(block.X).size, weight, smallest, problem, block.shape, block.fit_intercept, block.loss,
+        block.precision, targets,
     )
     return {index: fact}, squares
 
@@ -203,6 +205,12 @@ def sample(block: LinearBlock, index: int, *, fraction: float, seed: int) -> Any
     n = max(1, math.ceil(fraction * block.n_rows))
     part = block.take(stratified_rows(block.n_rows, n, np.random.default_rng([seed, index])))
     return part, {index: part.total_weight}
+
+
+def sample_rows(block: LinearBlock, index: int, *, fraction: float, seed: int) -> dict[int, dict[str, Any]]:
+    """Send the columns of such a sample, keyed by the block's index."""
+    part, _ = sample(block, index, fraction=fraction, seed=seed)
+    return {index: {name: to_host(getattr(part, name)) for name in ("X", "y", "weight", "offset")}}
 
 
 def sample_gram(block: LinearBlock, index: int, *, W: np.ndarray, fraction: float, seed: int) -> Any:

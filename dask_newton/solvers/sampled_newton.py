@@ -1,4 +1,4 @@
-"""Sampled Newton: L-BFGS whose initial inverse Hessian is the factored Hessian of a row sample.
+"""Sampled Newton: L-BFGS whose initial inverse Hessian is that of a row sample.
 
     g = grad F(W)
     P = -B g,     B = the L-BFGS inverse from the last m pairs (s, y), built on M^{-1} instead of a multiple of I
@@ -11,6 +11,11 @@ M, the Hessian of a sample of the rows, gets better only as far as it pays:
     2. else the Gram matrix [X 1]' diag(d) [X 1] of 4 q rows at the start, one for all outputs
     3. when the iterations still needed, at the rate observed, cost more passes than a better M: a sampled Hessian for
        each output, its rows drawn by their weight in it, with the exact diagonal where the sample knows too little
+
+With more than ``max_features`` coefficients of an output, or where factors would cost more than all the passes, no
+matrix is factored: M is the Hessian of a sample that comes to the driver, solved with by conjugate gradients. By the
+same rule it is replaced by that of twice as many rows at the present W, solved with more exactly. It is best taken at
+the start as long as that serves, where the curvature of a loss for classes is largest: then full steps descend.
 
 The gradient is always that of all rows, and so is the optimum. Sources: sub-sampled Newton methods (Roosta and Mahoney
 2019), L-BFGS (Nocedal and Wright, Alg. 7.4); the choice of M by rent or buy is ours.
@@ -30,8 +35,11 @@ from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
 from dask_newton.solvers.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
+from dask_newton.solvers.sampled_products import SampledProducts, ridge_of
 
 __all__ = ["SampledNewton", "SampledNewtonState"]
+
+_DRIVER_ENTRIES = 2**25  # of X, in the sample that comes to the driver
 
 @dataclass(frozen=True, eq=False)
 class SampledNewtonState(PointState):
@@ -40,8 +48,8 @@ class SampledNewtonState(PointState):
     Attributes
     ----------
     kind : str
-        What M is: 'joint', 'shared' or 'outputs'.
-    factors : tuple of Factor
+        What M is: 'joint', 'shared', 'outputs' or 'products'.
+    factors : tuple of Factor or SampledProducts
     pairs : tuple of (s, y)
         Changes of W and of the gradient, oldest first.
     decrements : tuple of float
@@ -51,7 +59,7 @@ class SampledNewtonState(PointState):
     """
 
     kind: str
-    factors: tuple[Factor, ...]
+    factors: tuple[Factor, ...] | tuple[SampledProducts]
     pairs: tuple[Pair, ...] = ()
     decrements: tuple[float, ...] = ()
     builds: int = 0
@@ -70,7 +78,9 @@ class SampledNewton(Solver[SampledNewtonState]):
     hessian_rows : float
         Rows of each output's sampled Hessian, as a multiple of q.
     max_features : int
-        Refuse more rows of W than this; a factor has so many rows.
+        Largest number of rows of W, and so of a factor.
+    hessian_sample : float
+        Fraction of the rows that come to the driver where nothing is factored, at most 2^25 entries.
     target : float
         Relative gap up to which the iterations still needed are counted when a better M is weighed.
     seed : int
@@ -81,22 +91,23 @@ class SampledNewton(Solver[SampledNewtonState]):
     gram_rows: float = 4.0
     hessian_rows: float = 6.0
     max_features: int = 8192
+    hessian_sample: float = 0.2
     target: float = 1e-8
     seed: int = 0
     name = "sampled-newton"
 
     def check(self, problem: LinearObjective) -> None:
-        """Refuse penalties that are not smooth, and matrices that are too large."""
+        """Refuse penalties that are not smooth, and options out of range."""
         require_smooth(problem, self.name)
-        if problem.shape[0] > self.max_features:
-            raise UnsupportedError(
-                f"solver 'sampled-newton' would factor a matrix of {problem.shape[0]} rows, more than max_features="
-                f"{self.max_features}; use solver='newton-cg', or raise max_features in solver_options."
-            )
+        if not 0 < self.hessian_sample <= 1:
+            raise UnsupportedError(f"hessian_sample={self.hessian_sample} is no fraction; give a number in (0, 1].")
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> SampledNewtonState:
         """Find a first metric, and with many rows a better start, from samples."""
         W = problem.centre(start)  # of all W with the same loss the one with the smallest penalty
+        if not self._factors_pay(problem):
+            products = SampledProducts.at(self._sample_here(problem, 0), W)
+            return SampledNewtonState.at(problem, problem.at(W), kind="products", factors=(products,))
         if problem.n_rows >= 1000 * problem.size:
             W, factor = self._from_growing_samples(problem, W)
             return SampledNewtonState.at(problem, problem.at(W), kind="joint", factors=(factor,))
@@ -129,6 +140,16 @@ class SampledNewton(Solver[SampledNewtonState]):
         if curved(s, y):
             carried["pairs"] = (*pairs, (s, y))[-self.memory :]
         return SampledNewtonState.at(problem, new, **carried), Info(size, note=note)
+
+    def _sample_here(self, problem: LinearObjective, builds: int) -> LinearObjective:
+        most = min(1.0, _DRIVER_ENTRIES / max(1, problem.n_stored))
+        return problem.sample_here(min(self.hessian_sample * 2**builds, most), self.seed + builds)
+
+    def _factors_pay(self, problem: LinearObjective) -> bool:
+        """Whether a factor is possible, and costs less than some tens of passes."""
+        q, K = problem.shape
+        # q^3 / 3 flops of a factor run about 30 times as fast as the 4 n_stored K of a pass over sparse data.
+        return q <= self.max_features and q**3 <= 3000 * problem.n_stored * K
 
     def _from_growing_samples(self, problem: LinearObjective, W: np.ndarray) -> tuple[np.ndarray, Factor]:
         newton = NewtonCholesky(max_dim=problem.size)
@@ -166,14 +187,21 @@ class SampledNewton(Solver[SampledNewtonState]):
         q, n = problem.shape[0], problem.n_rows
         # In passes of 4 n q K flops: K sampled Hessians of hessian_rows q^3 flops and their factors, which run about
         # three times as fast as a pass with its thin products, then the diagonal, and iterations to learn the rate.
-        cost = (self.hessian_rows + 1 / 3) * q * q / (12 * n) + 2
+        cost = 0.0 if state.kind == "products" else (self.hessian_rows + 1 / 3) * q * q / (12 * n) + 2
         return left > cost + 10
 
     def _better_metric(self, problem: LinearObjective, state: SampledNewtonState) -> SampledNewtonState:
-        fraction = self._fraction(problem, self.hessian_rows * problem.shape[0])
-        hessians, diagonal = problem.sampled_output_hessians(state.point, fraction, self.seed + 1 + state.builds)
         # Where an output is almost surely decided its curvature is nearly zero now, but need not stay so.
         floor = 1e-3 * (problem.loss.curvature_bound or 0.0) / 2 * problem.column_squares[:, None]
+        if isinstance(state.factors[0], SampledProducts):
+            builds = state.builds + 1
+            diagonal = np.maximum(problem.hess_diag(state.point) - ridge_of(problem), floor)
+            products = SampledProducts.at(self._sample_here(problem, builds), state.W, diagonal, better=4**builds)
+            return SampledNewtonState.at(
+                problem, state.point, kind="products", factors=(products,), builds=builds
+            )
+        fraction = self._fraction(problem, self.hessian_rows * problem.shape[0])
+        hessians, diagonal = problem.sampled_output_hessians(state.point, fraction, self.seed + 1 + state.builds)
         diagonal = np.maximum(diagonal, floor)
         ridge = problem.ridge()
         factors = tuple(Factor.of(h, ridge[:, k], diagonal[:, k]) for k, h in enumerate(hessians))
@@ -194,6 +222,8 @@ class SampledNewton(Solver[SampledNewtonState]):
 
     @staticmethod
     def _apply(state: SampledNewtonState, r: np.ndarray) -> np.ndarray:
+        if isinstance(state.factors[0], SampledProducts):
+            return state.factors[0].solve(r)
         if state.kind == "outputs":
             return preconditioners.outputs(state.factors)(r)
         return (preconditioners.joint if state.kind == "joint" else preconditioners.shared)(state.factors[0])(r)

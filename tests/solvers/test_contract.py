@@ -159,7 +159,8 @@ BAD_OPTIONS = [
     ("newton-admm", {"penalty": "none"}, "penalty='none'"), ("newton-admm", {"rho": 0.0}, "rho=0.0"),
     ("newton-admm", {"rho": np.inf}, "rho=inf"), ("newton-admm", {"relaxation": 2.0}, "relaxation=2.0"),
     ("newton-admm", {"relaxation": 0.9}, "relaxation=0.9"),
-    ("sampled-newton", {"max_features": 30}, "31 rows.*max_features=30.*solver='newton-cg'"),
+    ("sampled-newton", {"hessian_sample": 0.0}, "hessian_sample=0.0"),
+    ("sampled-newton", {"hessian_sample": 1.5}, "hessian_sample=1.5"),
     ("prox-newton", {"max_features": 30}, "31 rows.*max_features=30.*solver='newton-admm'"),
 ]
 
