@@ -121,9 +121,10 @@ def test_products_with_a_sample_reach_the_optimum(name, penalty, layout):
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_with_a_sample_of_sparse_rows_are_those_of_dense_rows(kind):
     dense, sparse = known("digits"), known("digits", move=lambda a: KINDS[kind](a) if a.ndim == 2 else a)
-    one, other = (minimize(problem.objective, PRODUCTS, tol=1e-3) for problem in (dense, sparse))
-    assert one.n_iter == other.n_iter > 3
-    np.testing.assert_allclose(other.W, one.W, atol=1e-8)
+    # A few steps; in the long run rounding decides when conjugate gradients stop.
+    one, other = (minimize(problem.objective, PRODUCTS, tol=1e-2) for problem in (dense, sparse))
+    assert one.n_iter == other.n_iter >= 2
+    np.testing.assert_allclose(other.W, one.W, atol=1e-12)
 
 
 @pytest.mark.parametrize("K", [2, 4])
