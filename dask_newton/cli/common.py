@@ -30,6 +30,7 @@ __all__ = [
     "print_table",
     "progress_bar",
     "row_progress",
+    "score_name",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,6 +91,13 @@ def as_options(sentence: str) -> str:
 
 def _as_option(match: re.Match[str]) -> str:
     return f"--{match[1]} {match[2] or ''}".strip()
+
+
+def score_name(model: Any) -> str:
+    """Return what the score of an estimator is called."""
+    if hasattr(model, "classes_"):
+        return "accuracy"
+    return "D2" if hasattr(model, "l1_ratio") and type(model).__name__ != "ElasticNet" else "R2"
 
 
 def example(*lines: str) -> str:

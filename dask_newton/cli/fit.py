@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import logging
 import os
@@ -24,11 +25,17 @@ from dask_newton.cli.common import (
     new_table,
     print_table,
     progress_bar,
+    score_name,
 )
 
 __all__ = ["fit"]
 
 NOT_CONVERGED = 3
+MODELS = {
+    "logistic": "LogisticRegression", "linear": "LinearRegression", "ridge": "Ridge", "lasso": "Lasso",
+    "elastic-net": "ElasticNet", "poisson": "PoissonRegressor", "gamma": "GammaRegressor",
+    "tweedie": "TweedieRegressor",
+}
 
 
 def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -50,10 +57,14 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     epilog=example(
         "dask-newton fit mnist.zarr/train --test mnist.zarr/test --C 0.1 --out model.zarr",
         "dask-newton fit data.zarr --solver newton-admm --option rho=0.5 --l1-ratio 1 --workers 4",
+        "dask-newton fit bikes.zarr --model poisson --alpha 1e-4",
         "dask-newton fit /shared/data.zarr --scheduler tcp://10.0.0.1:8786 --out model.zarr",
     )
 )
 @click.argument("data")
+@click.option(
+    "--model", "name", type=click.Choice(list(MODELS)), default="logistic", show_default=True, help="What to fit."
+)
 @click.option(
     "--solver", default="auto", show_default=True, help="Such as newton-admm, giant, newton-cholesky."
 )
@@ -69,17 +80,13 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     "--C",
     "C",
     type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Inverse strength of the penalty; inf is no penalty.",
+    help="Inverse strength of the penalty of a logistic regression; inf is no penalty.  [default: 1]",
 )
 @click.option(
-    "--l1-ratio",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Share of the l1 penalty: 0 is l2, 1 is l1.",
+    "--alpha", type=click.FloatRange(0), help="Strength of the penalty of all other models.  [default: 1]"
 )
+@click.option("--l1-ratio", type=click.FloatRange(0, 1), help="Share of the l1 penalty: 0 is l2, 1 is l1.")
+@click.option("--power", type=float, help="Power of the mean that the variance of a Tweedie model is.")
 @click.option("--no-intercept", is_flag=True, help="Fit no intercept.")
 @click.option(
     "--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."
@@ -94,7 +101,7 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
 @click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of solvers that draw samples.")
 @computing_options
-@click.option("--test", metavar="PATH", help="Data set on which to report the accuracy as well.")
+@click.option("--test", metavar="PATH", help="Data set on which to report the score as well.")
 @click.option("--out", metavar="PATH", help="Save the model there, such as model.zarr.")
 @click.option("--history", metavar="FILE", help="Save what happened at every iteration as CSV.")
 @click.option("--plot", metavar="FILE", help="Save a picture of the convergence (needs matplotlib).")
@@ -116,9 +123,10 @@ def fit(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Fit a logistic regression to a data set.
+    """Fit a linear model to a data set.
 
-    DATA is a Zarr group such as mnist.zarr/train; its labels may be of two classes or more.
+    DATA is a Zarr group such as mnist.zarr/train. The default model is a logistic regression, for labels of two
+    classes or more.
 
     A fit that does not converge prints a warning, saves what it was asked to save, and exits with status 3.
     """
@@ -166,11 +174,17 @@ def fit(
 
 
 def _make_model(
-    verbose: bool, options: dict[str, Any], no_intercept: bool, seed: int | None, **settings: Any
+    verbose: bool, name: str, options: dict[str, Any], no_intercept: bool, seed: int | None, **settings: Any
 ) -> Any:
-    from dask_newton import LogisticRegression
+    from dask_newton import estimators
     from dask_newton.estimators.options import make_solver
 
+    cls = getattr(estimators, MODELS[name])
+    settings = {key: value for key, value in settings.items() if value is not None}
+    unknown = [key for key in settings if key not in inspect.signature(cls).parameters]
+    if unknown:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
+        raise ValueError(f"The model {name!r} has no option {flags}; see dask-newton fit --help.")
     solver = make_solver(settings["solver"], options)  # a wrong name must not cost a cluster
     defaults = {} if solver is None else vars(make_solver(settings["solver"], None))
     for key, value in options.items():
@@ -183,7 +197,7 @@ def _make_model(
             raise ValueError(f"The option {key}={value} of {settings['solver']!r} must be {kind}.")
         if hasattr(default, "__dataclass_fields__"):
             raise ValueError(f"The option {key} of {settings['solver']!r} can be set in Python only.")
-    return LogisticRegression(
+    return cls(
         fit_intercept=not no_intercept,
         solver_options=options or None,
         random_state=seed,
@@ -200,7 +214,7 @@ def _check_data(data: str, test: str | None) -> None:
         if path is not None:
             dataset = open_dataset(path)
             if dataset.y is None:
-                raise ValueError(f"{path} has no labels 'y'; a classifier needs them.")
+                raise ValueError(f"{path} has no targets 'y'; a fit needs them.")
             widths.append(dataset.X.shape[1])
     if len(set(widths)) > 1:
         raise ValueError(f"{data} has {widths[0]} features, but {test} has {widths[1]}; give data alike.")
@@ -261,7 +275,7 @@ def _report(model: Any, reason: str, seconds: float, scores: dict[str, float], s
         "communication rounds": f"{model.n_rounds_}",
         "MB up, MB down": f"{megabytes(last['bytes_up'])}, {megabytes(last['bytes_down'])}",
         "seconds": f"{seconds:.2f} (solver {last['seconds']:.2f})",
-        **{f"accuracy ({name})": f"{score:.4f}" for name, score in scores.items()},
+        **{f"{score_name(model)} ({name})": f"{score:.4f}" for name, score in scores.items()},
         "saved": ", ".join(saved),
     }
     for name, value in rows.items():

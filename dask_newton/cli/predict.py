@@ -17,6 +17,7 @@ from dask_newton.cli.common import (
     example,
     progress_bar,
     row_progress,
+    score_name,
 )
 
 __all__ = ["predict"]
@@ -42,15 +43,18 @@ def predict(
     scheduler: str | None,
     workers: int | None,
 ) -> None:
-    """Predict the classes of a data set with a model.
+    """Predict the classes or targets of a data set with a model.
 
-    Writes the array "prediction", and with --proba "probability"; prints the accuracy if DATA has labels.
+    Writes the array "prediction", and with --proba "probability"; prints the score if DATA has labels or targets.
     """
     from dask_newton.data import open_dataset
     from dask_newton.models import load_model
 
     check_destination(out, overwrite, zarr=True, inputs=(model_path, data))
     model = load_model(model_path)
+    classes = getattr(model, "classes_", None)
+    if proba and classes is None:
+        raise ValueError(f"--proba: {model_path} is a {type(model).__name__}, which has no classes.")
     with echo_warnings():
         dataset = open_dataset(data)
         if dataset.X.shape[1] != model.n_features_in_:
@@ -63,10 +67,14 @@ def predict(
             batches = _batches(model, dataset, proba, max(1, threads or 1))
             attrs = {"model": model_path, "data": data}
             report = row_progress(progress, "Predicting")
-            hits, weight = _write(batches, len(dataset.X), model.classes_, out, overwrite, attrs, report)
+            hits, weight = _write(batches, len(dataset.X), classes, out, overwrite, attrs, report)
+            if dataset.y is not None and classes is None:
+                progress.add_task("Scoring", total=None)
+                score = model.score(dataset)
     click.echo(f"Wrote {len(dataset.X)} predictions to {out}.")
     if dataset.y is not None:
-        click.echo(f"Accuracy: {hits / weight:.4f}")
+        name = score_name(model)
+        click.echo(f"{name[0].upper()}{name[1:]}: {score if classes is None else hits / weight:.4f}")
 
 
 def _batches(model: Any, dataset: Any, proba: bool, at_once: int) -> Iterator[dict[str, Any]]:
@@ -107,16 +115,18 @@ def _write(
     done, columns = 0, {}
     with replacing(out, overwrite=overwrite) as partial:
         group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=dict(attrs))
-        columns["class"] = Column.coordinate(group, "class", _plain(classes))
+        if classes is not None:
+            columns["class"] = Column.coordinate(group, "class", _plain(classes))
         for batch in batches:
             # All batches but the last are equally long, so that each one is a whole chunk.
-            for name, dims in (("prediction", ("sample",)), ("probability", ("sample", "class"))):
+            for name in ("prediction", "probability"):
                 if name in batch:
                     values = _plain(batch[name])
+                    dims = ("sample", "class" if name == "probability" else "target")[: values.ndim]
                     if name not in columns:
                         columns[name] = Column.create(group, name, values, len(values), True, dims)
                     columns[name].append(values)
-            if "y" in batch:
+            if "y" in batch and classes is not None:
                 right = batch["prediction"] == batch["y"]
                 weights = batch.get("sample_weight", np.ones(len(right)))
                 hits, weight = hits + float(weights[right].sum()), weight + float(weights.sum())

@@ -16,6 +16,7 @@ __all__ = ["choose_solver"]
 
 _CHEAP_HESSIAN = 1e9  # floating point operations: some hundredths of a second
 _SPARSE = 0.1  # share of the entries of X that are stored
+_GRAM_WIDTH = 200  # features per output up to which adding up one Gram matrix costs less than some fifteen passes
 
 
 def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
@@ -23,7 +24,9 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
     q, K = problem.shape
     exact, sampled = NewtonCholesky(), SampledNewton()
     norms = isinstance(problem.nonsmooth, NormPenalty)
-    cheap = problem.size <= exact.max_dim and problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN
+    cheap = problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN
+    # The Hessian of a quadratic loss is the same for all outputs and added up once, for one step to the optimum.
+    cheap = problem.size <= exact.max_dim and (cheap or (problem.loss.quadratic and q <= _GRAM_WIDTH * K))
     if cheap and (norms or problem.nonsmooth is None):
         return exact, f"the Hessian has {problem.size} rows and is cheap to add up over {problem.n_rows} samples"
     if norms and q <= sampled.max_features:

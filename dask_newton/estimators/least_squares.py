@@ -119,7 +119,7 @@ class Ridge(_LeastSquares):
         alpha = np.asarray(self.alpha, dtype=np.float64)
         if alpha.ndim == 0:
             return L2(float(alpha) / total_weight)
-        return L2(np.tile(alpha / total_weight, (self.n_features_in_, 1)))  # type: ignore[arg-type]
+        return L2(np.tile(alpha / total_weight, (self.n_features_in_, 1)))
 
 
 class Lasso(_LeastSquares):

@@ -29,6 +29,8 @@ class Loss(ABC):
         Whether the loss stays the same when one number is added to all margins of a sample.
     decided_below : float or None
         For classification, a loss below which a sample is certainly classified right; None for other losses.
+    quadratic : bool
+        Whether the Hessian of every row is the identity.
     numeric : bool
         Whether targets are numbers, whose mean and size set the start and the scale of the tolerance; else they are
         codes of classes.
@@ -42,6 +44,7 @@ class Loss(ABC):
     curvature_bound: ClassVar[float | None]
     shift_invariant: bool = False
     decided_below: ClassVar[float | None] = None
+    quadratic: ClassVar[bool] = False
     numeric: ClassVar[bool] = False
     targets: ClassVar[str] = "finite"
     n_outputs: int

@@ -30,6 +30,7 @@ class Squared(Loss):
     n_outputs: int = 1
     convex = True
     curvature_bound = 1.0
+    quadratic = True
     numeric = True
 
     def value(self, y: Array, z: Array) -> Array:

@@ -276,7 +276,7 @@ class LinearObjective(Penalised):
         value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
         hessian = None
         if packed is not None:
-            hessian = passes.unpack_hessian(packed / self.total_weight, self.shape)
+            hessian = passes.unpack_hessian(packed / self.total_weight, self.shape, self.loss)
             hessian[np.diag_indices(self.size)] += self.ridge().ravel()
         margins, curvature = kept
         return Point(W, value, gradient, margins, curvature, age, hessian)

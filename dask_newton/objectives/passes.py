@@ -154,8 +154,11 @@ def hess_mul(block: LinearBlock, curvature: Any, *, V: np.ndarray) -> Any:
     return to_host(block.hess_mul(curvature, from_host(V, block.X)))
 
 
-def _pairs(K: int) -> list[tuple[int, int]]:
-    return [(k, j) for k in range(K) for j in range(k, K)]
+def _pairs(loss: Loss) -> list[tuple[int, int]]:
+    """Return the pairs of outputs whose Hessian blocks are sent; if all diagonal ones are the same, only the first."""
+    if loss.quadratic:
+        return [(0, 0)]
+    return [(k, j) for k in range(loss.n_outputs) for j in range(k, loss.n_outputs)]
 
 
 @dataclass(frozen=True)
@@ -170,19 +173,20 @@ class _Entry:
 def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
     """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
     upper = np.triu_indices(block.shape[0])
-    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss.n_outputs)])
+    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
     return np.stack([to_host(gram)[upper] for gram in grams])
 
 
-def unpack_hessian(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np.ndarray:
     """Return the matrix whose upper triangles were sent."""
     q, K = shape
-    hessian, upper = np.empty((q, K, q, K)), np.triu_indices(q)
-    for row, (k, j) in zip(packed, _pairs(K), strict=True):
+    hessian, upper = np.zeros((q, K, q, K)), np.triu_indices(q)
+    for row, (k, j) in zip(packed, _pairs(loss), strict=True):
         gram = np.empty((q, q))
         gram[upper] = row
         gram.T[upper] = row
-        hessian[:, k, :, j] = hessian[:, j, :, k] = gram
+        for shift in range(K if loss.quadratic else 1):
+            hessian[:, k + shift, :, j + shift] = hessian[:, j + shift, :, k + shift] = gram
     return hessian.reshape(q * K, q * K)
 
 

@@ -167,7 +167,7 @@ def _local_minimiser(
     local = LocalObjective(block, weight)
     more = damping * len(W) / block.n_rows
     if explicit:
-        hessian = passes.unpack_hessian(passes.packed_hessian(block, curvature) / weight, block.shape)
+        hessian = passes.unpack_hessian(passes.packed_hessian(block, curvature) / weight, block.shape, block.loss)
         diagonal = np.diagonal(hessian) + ridge
         hessian[np.diag_indices(W.size)] = (1 + more) * diagonal
         parts = [(np.arange(W.size), hessian)]

@@ -8,14 +8,14 @@ With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w
 
     P   = argmin_P <g, P> + <P, H P> / 2 + R(w + p)                  (on the driver, to a small part of its residual)
 
-The iterates do not depend on the blocks, and convergence is quadratic. The price is d (d + 1) / 2 numbers up per block
-and pass, d = q K, so the method is for d up to a few thousand. scikit-learn's 'newton-cholesky' is the same method on
-one machine.
+The iterates do not depend on the blocks, and convergence is quadratic; of a quadratic loss H is added up once. The price
+is d (d + 1) / 2 numbers up per block and pass, d = q K, so the method is for d up to a few thousand. scikit-learn's
+'newton-cholesky' is the same method on one machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
@@ -74,7 +74,10 @@ class NewtonCholesky(Solver[PointState]):
             P, note = penalised_direction(problem, point), ""
         if not problem.slope(point, P) < 0:
             P, note = problem.proximal_point(point.W, point.gradient) - point.W, "steepest descent"
-        new, size = self.line_search.search(problem, point, P, hessian=True)
+        constant = problem.loss.quadratic
+        new, size = self.line_search.search(problem, point, P, hessian=not constant)
+        if new is not None and constant:
+            new = replace(new, hessian=point.hessian)
         if new is None:
             return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, note=note or "ls_fail")
         return PointState.at(problem, new), Info(size, note=note)

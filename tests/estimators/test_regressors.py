@@ -110,7 +110,7 @@ def exact_zeros(estimator):
 
 
 @pytest.mark.parametrize("name", ["Lasso", "ElasticNet"])
-@pytest.mark.parametrize("solver", ["prox-newton", "newton-admm"])
+@pytest.mark.parametrize("solver", ["prox-newton", "newton-admm", "newton-cholesky", "giant"])
 def test_zeros_are_exact_and_where_sklearn_has_them(name, solver):
     mine, y = made(name, solver=solver, max_iter=300)
     np.testing.assert_array_equal(exact_zeros(mine.fit(X, y)), exact_zeros(reference(name)))
@@ -134,6 +134,11 @@ def test_several_targets(name):
     # A matrix of one column stays one.
     single = cls(**parameters).fit(X, TARGET[:, None])
     assert single.coef_.shape == (1, 10) and single.predict(X).shape == (len(X), 1)
+
+
+def test_a_strength_for_each_target():
+    Y, alpha = np.column_stack([TARGET, COUNTS]), [0.1, 3.0]
+    check(Ridge(alpha=alpha, tol=1e-12).fit(X, Y), sklearn.linear_model.Ridge(alpha=alpha, tol=1e-12).fit(X, Y))
 
 
 @pytest.mark.parametrize("name", ["PoissonRegressor", "GammaRegressor", "TweedieRegressor"])

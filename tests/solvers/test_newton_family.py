@@ -194,6 +194,19 @@ def test_newton_cholesky_needs_one_pass_per_iteration():
     assert all((passes, rounds) == (1, 2) for passes, rounds, _ in steps)
 
 
+@pytest.mark.parametrize("name", ["line", "plane"])
+def test_the_hessian_of_squared_errors_is_sent_once_and_for_one_output(name):
+    """One step to the optimum, whose pass sends the gradient alone."""
+    problem = known(name, "l2")
+    F = problem.objective
+    q, K = F.shape
+    result = minimize(F, NewtonCholesky(), tol=1e-10)
+    first, second = result.history
+    assert first["bytes_up"] == 8 * F.blocks.n_blocks * (q * (q + 1) // 2 + q * K + 1)
+    assert second["bytes_up"] - first["bytes_up"] == 8 * F.blocks.n_blocks * (q * K + 1)
+    assert problem.error(result.W) <= 1e-9
+
+
 def test_giant_needs_two_passes_per_iteration():
     first, steps = counted(known("noisy", "none"), GIANT(), 5)
     assert first["passes"] == 1
