@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from distributed import LocalCluster
 from sklearn.datasets import load_iris
 
-from dask_newton import LogisticRegression
+from dask_newton import ElasticNet, LogisticRegression, PoissonRegressor, Ridge, TweedieRegressor
 from dask_newton.cli import main
 from dask_newton.data import dataset_info, open_dataset, save_dataset, save_splits
 from dask_newton.models import load_model
@@ -55,6 +55,46 @@ def test_fit_saves_the_model_that_the_estimator_finds(tmp_path, data):
     assert f"communication rounds {expected.n_rounds_} " in shown
     assert f"accuracy (training) {expected.score(data / 'train'):.4f} " in shown
     assert f"accuracy (test) {expected.score(data / 'test'):.4f} " in shown
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(120, 3))
+    targets = rng.poisson(np.exp(rows @ [0.3, -0.2, 0.1] + 1)).astype(float)
+    return save_dataset(tmp_path_factory.mktemp("data") / "counts.zarr", rows, targets, chunk_rows=50)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "score"),
+    [
+        (("--model", "poisson", "--alpha", 0.01), PoissonRegressor(alpha=0.01), "D2"),
+        (("--model", "tweedie", "--power", 1.5, "--l1-ratio", 1), TweedieRegressor(power=1.5, l1_ratio=1.0), "D2"),
+        (("--model", "ridge", "--no-intercept"), Ridge(fit_intercept=False), "R2"),
+        (("--model", "elastic-net", "--alpha", 0.1), ElasticNet(alpha=0.1), "R2"),
+    ],
+)
+def test_regressors(tmp_path, counts, options, expected, score):
+    shown = " ".join(run("fit", counts, *options, "--test", counts, "--out", tmp_path / "model.zarr").split())
+    expected.fit(counts)
+    model = load_model(tmp_path / "model.zarr")
+    assert type(model) is type(expected) and model.get_params() == expected.get_params()
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    assert f"{score} (test) {expected.score(counts):.4f}" in shown
+    output = run("predict", tmp_path / "model.zarr", counts, "--out", tmp_path / "predicted.zarr")
+    assert f"{score}: {expected.score(counts):.4f}" in output
+    np.testing.assert_array_equal(
+        xr.open_zarr(tmp_path / "predicted.zarr")["prediction"], expected.predict(open_dataset(counts).X.compute())
+    )
+    assert "has no classes" in run(
+        "predict", tmp_path / "model.zarr", counts, "--out", tmp_path / "other.zarr", "--proba", status=1
+    )
+
+
+def test_options_of_another_model_are_refused(counts):
+    assert "The model 'ridge' has no option --C, --power" in run(
+        "fit", counts, "--model", "ridge", "--C", 2, "--power", 1, status=1
+    )
 
 
 def test_auto_says_what_it_chose_and_why(data):

@@ -62,7 +62,7 @@ CASES = {
     "half-written": (("fit", "half.zarr", *OUT), 1, "half.zarr is half-written"),
     "a missing chunk": (("fit", "torn.zarr", *OUT), 1, "1 of the 4 chunks of 'X' in torn.zarr are missing"),
     "a model as data": (("fit", "model.zarr", *OUT), 1, "has no array 'X'"),
-    "no labels": (("fit", "unlabelled.zarr", *OUT), 1, "unlabelled.zarr has no labels 'y'"),
+    "no labels": (("fit", "unlabelled.zarr", *OUT), 1, "unlabelled.zarr has no targets 'y'"),
     "labels with fractions": (("fit", "numbers.zarr", *OUT), 1, "Unknown label type"),
     "one class": (("fit", "one-class.zarr", *OUT), 1, "only one class"),
     "NaN": (("fit", "nan.zarr", *OUT), 1, ""),
