@@ -94,7 +94,7 @@ CASES = {
         ("fit", "good.zarr", "--solver", "giant", "--option", "line_search=1", *OUT), 1, "can be set in Python only",
     ),
     "solver without l1": (
-        ("fit", "good.zarr", "--solver", "giant", "--l1-ratio", "1", *OUT), 1, "use solver='newton-admm'",
+        ("fit", "good.zarr", "--solver", "newton-cg", "--l1-ratio", "1", *OUT), 1, "use solver=",
     ),
     "C": (("fit", "good.zarr", "--C", "-1", *OUT), 2, "-1.0 is not in the range x>0"),
     "C is nan": (("fit", "good.zarr", "--C", "nan", *OUT), 1, "The 'C' parameter"),
