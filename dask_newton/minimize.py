@@ -41,7 +41,7 @@ class Result:
     value : float
         F(W).
     gradient_norm : float
-        The certificate: ``max|grad F(W)|``, or its proximal form where the penalty is not smooth.
+        The certificate: ``max|grad F(W)|``, or the largest entry of the smallest subgradient.
     status : Status
     n_iter : int
     history : History

@@ -177,8 +177,15 @@ class Dense:
         return H + np.diag(self.strengths[1].ravel())
 
     def residual(self, W: np.ndarray) -> float:
-        """Return ``max|W - prox(W - grad F(W))|``, which is 0 at the optimum alone."""
-        return float(np.max(np.abs(W - self.prox(W - self.gradient(W), 1.0))))
+        """Return the largest entry of the smallest subgradient of F, which is 0 at the optimum alone."""
+        v, gradient, t = W.ravel(), self.gradient(W).ravel(), self.strengths[0].ravel()
+        for g in self.groups():
+            size, slope = np.linalg.norm(v[g]), np.linalg.norm(gradient[g])
+            if size > 0:
+                gradient[g] += t[g[0]] * v[g] / size
+            elif slope > 0:
+                gradient[g] *= max(0.0, 1 - t[g[0]] / slope)
+        return float(np.max(np.abs(gradient)))
 
     def minimum(self) -> np.ndarray:
         """Return the optimum: proximal gradient steps find the support, Newton steps do the rest."""

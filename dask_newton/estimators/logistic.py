@@ -57,7 +57,7 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class.
     tol : float, default=1e-6
-        Stop when no entry of the gradient of the objective above (for l1, of its proximal form) is larger.
+        Stop when no entry of the gradient of the objective above (for l1, of its smallest subgradient) is larger.
     max_iter : int, default=100
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.

@@ -68,14 +68,16 @@ class Penalised:
         return float(np.dot(point.gradient.ravel() + self.norms().chord(point.W.ravel(), D.ravel()), D.ravel()))
 
     def residual(self, W: np.ndarray, gradient: np.ndarray) -> float:
-        """Return the certificate of optimality.
+        """Return the certificate of optimality: the largest entry of the gradient of F, after division by ``scale``.
 
-        ``max|grad F(W)|``, or, where R is not smooth, ``max|W - prox(W - grad F_smooth(W))|``, after division of the
-        rows by ``scale``.
+        Where R is a sum of norms, it is that of the smallest subgradient. For other R that are not smooth it is
+        ``max|W - prox(W - grad F_smooth(W))|``, which is never larger, and small wherever W is.
         """
-        if self.nonsmooth is None:
-            return float(np.max(np.abs(gradient) / self.scale))
-        return float(np.max(np.abs(W - self.proximal_point(W, gradient)) / self.scale))
+        if isinstance(self.nonsmooth, NormPenalty):
+            gradient = self.norms().subgradient(W.ravel(), gradient.ravel()).reshape(W.shape)
+        elif self.nonsmooth is not None:
+            gradient = W - self.proximal_point(W, gradient)
+        return float(np.max(np.abs(gradient) / self.scale))
 
     def proximal_point(self, W: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Return ``prox(W - grad F_smooth(W))``, where a step of steepest descent of length one leads."""

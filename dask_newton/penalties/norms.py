@@ -70,6 +70,10 @@ class Norms:
         """Return the gradient of R; 0 in groups that are 0."""
         return self.strength * self.unit(v)
 
+    def subgradient(self, v: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Return the element of smallest norm of a gradient plus the subdifferential of R at v."""
+        return np.where(self.size(v) > 0, gradient + self.grad(v), self.prox(gradient, 1.0))
+
     def chord(self, v: np.ndarray, d: np.ndarray) -> np.ndarray:
         """Return c with ``<c, d> = R(v + d) - R(v)``, without the rounding errors of that difference."""
         sizes = self.size(v) + self.size(v + d)
