@@ -13,6 +13,8 @@ import pandas as pd
 from dask.base import is_dask_collection
 from dask.utils import is_dataframe_like, is_series_like
 
+from dask_newton.arrays import to_host
+
 __all__ = ["column_array", "frame_array", "frame_like", "is_frame"]
 
 _NAMED = 10  # columns in a message
@@ -70,17 +72,33 @@ def column_array(a: Any, name: str) -> Any:
 
 def frame_like(values: da.Array, frame: Any, columns: Any) -> Any:
     """Return lazy predictions as a Dask series or data frame with the index and the divisions of ``frame``."""
-    from dask.dataframe import from_dask_array
+    from dask.dataframe import from_delayed
 
-    return from_dask_array(values, columns=None if columns is None else list(columns), index=frame.index)
+    labelled = functools.partial(_labelled, columns=None if columns is None else list(columns))
+    parts = zip(values.to_delayed().ravel(), _delayed(frame), strict=True)
+    meta = labelled(np.empty((0,) if columns is None else (0, len(columns)), values.dtype), frame._meta)
+    lazy = [dask.delayed(labelled)(*part) for part in parts]
+    return from_delayed(lazy, meta=meta, divisions=frame.divisions, verify_meta=False)
+
+
+def _labelled(values: Any, frame: Any, *, columns: list[Any] | None) -> Any:
+    values = to_host(values)
+    return pd.Series(values, frame.index) if columns is None else pd.DataFrame(values, frame.index, columns)
+
+
+def _delayed(frame: Any) -> list[Any]:
+    """Return one delayed value per partition.
+
+    Columns that are not needed are not read; but Dask's further optimisations could join partitions of one collection
+    and not those of another that was cut from the same file.
+    """
+    return frame.simplify().to_delayed(optimize_graph=False)
 
 
 def _partitions(
     frame: Any, convert: Callable[[Any], Any], tail: tuple[int, ...], dtype: np.dtype[Any]
 ) -> da.Array:
-    parts = [
-        da.from_delayed(dask.delayed(convert)(part), (np.nan, *tail), dtype=dtype) for part in frame.to_delayed()
-    ]
+    parts = [da.from_delayed(dask.delayed(convert)(part), (np.nan, *tail), dtype=dtype) for part in _delayed(frame)]
     return da.concatenate(parts, allow_unknown_chunksizes=True)
 
 

@@ -12,6 +12,7 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_newton.estimators import prediction
+from dask_newton.estimators.inputs import column_values
 from dask_newton.estimators.options import elastic_net
 from dask_newton.estimators.regression import Regressor
 from dask_newton.losses import Gamma, Loss, Poisson, Squared, Tweedie
@@ -128,6 +129,7 @@ class _GeneralisedLinear(Regressor):
     def _with_exposure(offset: Any, exposure: Any) -> Any:
         if exposure is None:
             return offset
+        exposure, offset = column_values(exposure, "exposure"), column_values(offset, "offset")
         if isinstance(exposure, da.Array):
             log = da.map_blocks(_log_exposure, exposure, dtype=np.float64, meta=np.empty((0,) * exposure.ndim))
         else:

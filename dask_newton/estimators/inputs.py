@@ -22,7 +22,7 @@ from dask_newton.arrays import host_dtype, is_array, is_host, namespace, to_host
 from dask_newton.estimators.frames import column_array, frame_array, is_frame
 from dask_newton.estimators.labelled import coordinate, is_labelled, labelled_column, labelled_matrix, variables
 
-__all__ = ["Rows", "block_matrix", "open_rows", "row_chunks"]
+__all__ = ["Rows", "block_matrix", "column_values", "open_rows", "row_chunks"]
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def _unwrapped(X: Any, y: Any, sample_weight: Any, offset: Any) -> Rows:
         names, X = list(X.columns), frame_array(X, "X")
     given = {"y": y, "sample_weight": sample_weight, "offset": offset}
     columns = {
-        name: _column(found.get(name) if a is None else a, container, name) for name, a in given.items()
+        name: column_values(found.get(name) if a is None else a, name, container) for name, a in given.items()
     }
     return Rows(X, columns["y"], columns["sample_weight"], columns["offset"], names, container)
 
@@ -141,7 +141,8 @@ def _is_dataset(X: Any) -> bool:
     return data is not None and isinstance(X, data.Dataset)
 
 
-def _column(a: Any, X: Any, name: str) -> Any:
+def column_values(a: Any, name: str, X: Any = None) -> Any:
+    """Take the values out of a series, data frame or DataArray with a value or more per row of X."""
     return labelled_column(a, X, name) if is_labelled(a) else column_array(a, name)
 
 

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dask_newton.arrays import host_dtype
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator
 from dask_newton.estimators.labels import encode, find_classes, given_classes, reweighing
@@ -171,7 +172,7 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         else:
             classes, counts = find_classes(rows, self.class_weight, classes)
         loss = _loss(len(classes))
-        dtype = rows.X.dtype
+        dtype = host_dtype(rows.X.dtype)
         same = hasattr(self, "classes_") and np.array_equal(self.classes_, classes)
         previous = self._previous() if same else None
         self.classes_ = classes

@@ -15,7 +15,7 @@ __all__ = ["decision", "deviances", "hits", "log_probabilities", "mean", "predic
 
 def _margins(X: Any, offset: Any, coef: np.ndarray) -> Any:
     W = from_host(coef, X, X.dtype)
-    z = X @ W[:-1] + W[-1]
+    z = X @ W[:-1, :] + W[-1, :]
     if offset is None:
         return z
     offset = to_host(offset)

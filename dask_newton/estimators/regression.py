@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 
-from dask_newton.arrays import to_host
+from dask_newton.arrays import host_dtype, to_host
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator
 from dask_newton.estimators.inputs import Rows
@@ -132,7 +132,7 @@ class Regressor(RegressorMixin, LinearEstimator):
         vector = rows.y.ndim == 1
         self._one_target = vector
         return self._fit_rows(
-            rows, self._loss(1 if vector else rows.y.shape[1]), functools.partial(_as_float, dtype=rows.X.dtype),
+            rows, self._loss(1 if vector else rows.y.shape[1]), functools.partial(_as_float, dtype=host_dtype(rows.X.dtype)),
             coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(), validation=validation,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )

@@ -29,7 +29,9 @@ OFFSET = RNG.standard_normal(180)
 FRAME = pd.DataFrame(X, columns=NAMES, index=pd.Index(np.arange(180) * 2, name="patient"))
 ARRAY = xr.DataArray(
     X, dims=("sample", "feature"),
-    coords={"sample": FRAME.index.to_numpy(), "feature": NAMES, "ward": ("sample", np.arange(180) % 7), "hospital": "A"},
+    coords={
+        "sample": FRAME.index.to_numpy(), "feature": NAMES, "ward": ("sample", np.arange(180) % 7), "hospital": "A",
+    },
 )
 
 
@@ -353,7 +355,7 @@ def test_labels_of_xarray_that_differ_from_those_of_fit_are_listed(named_model):
 @pytest.mark.parametrize(
     ("given", "y", "message"),
     [
-        (ARRAY.rename(sample="patient"), Y, r"dimensions \('patient', 'feature'\); they must be 'sample' and 'feature'"),
+        (ARRAY.rename(sample="patient"), Y, r"\('patient', 'feature'\); they must be 'sample' and 'feature'"),
         (ARRAY.expand_dims("time"), Y, r"dimensions \('time', 'sample', 'feature'\)"),
         (ARRAY, ARRAY.isel(feature=0, drop=True).copy(data=Y).rename(sample="row"), r"y has the dimensions \('row',\)"),
         (ARRAY, ARRAY.isel(feature=0, drop=True).copy(data=Y)[::-1], "sample labels of y are not those of X"),
