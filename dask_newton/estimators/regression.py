@@ -132,7 +132,8 @@ class Regressor(RegressorMixin, LinearEstimator):
         vector = rows.y.ndim == 1
         self._one_target = vector
         return self._fit_rows(
-            rows, self._loss(1 if vector else rows.y.shape[1]), functools.partial(_as_float, dtype=host_dtype(rows.X.dtype)),
+            rows, self._loss(1 if vector else rows.y.shape[1]),
+            functools.partial(_as_float, dtype=host_dtype(rows.X.dtype)),
             coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(), validation=validation,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )

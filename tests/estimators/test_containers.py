@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dask_newton import LogisticRegression
+from dask_newton import LogisticRegression, PoissonRegressor, Ridge
 from dask_newton.data import open_dataset, save_dataset
 from dask_newton.estimators.inputs import open_rows
 
@@ -407,3 +407,64 @@ def test_several_targets_and_offsets_pass_through(lazy):
         assert rows.y.chunks == (ROWS, (3,)) and rows.offset.chunks == (ROWS, (2,))
     with pytest.raises(ValueError, match="one dimension|1d array"):
         open_rows(chunked(X) if lazy else X, give(targets))
+
+
+# Regression.
+
+TARGETS = RNG.standard_normal((180, 2)) + X[:, :2]
+COUNTS = RNG.poisson(np.exp(0.3 * X[:, 0] + 0.2 * OFFSET)).astype(float)
+
+
+@pytest.mark.parametrize("form", ["NumPy", "pandas", "Dask", "Dask frame", "xarray", "CSR", "device"])
+def test_several_targets(form):
+    both = FRAME.assign(left=TARGETS[:, 0], right=TARGETS[:, 1])
+    given, y = {
+        "NumPy": (X, TARGETS.tolist()), "pandas": (FRAME, both[["left", "right"]]),
+        "Dask": (chunked(X), chunked(TARGETS, (90, 90))),
+        "Dask frame": (dask_frame(), dask_frame(both)[["left", "right"]]),
+        "xarray": (ARRAY, xr.DataArray(TARGETS.T, dims=("target", "sample"))), "CSR": (sp.csc_array(X), TARGETS),
+        "device": (duck.asduck(X), duck.asduck(TARGETS)),
+    }[form]
+    expected = Ridge(tol=1e-12).fit(X, TARGETS)
+    fitted = Ridge(tol=1e-12).fit(given, y)
+    assert_allclose(fitted.coef_, expected.coef_, rtol=0, atol=1e-10)
+    assert fitted.score(given, y) == pytest.approx(expected.score(X, TARGETS), abs=1e-12)
+    predicted = fitted.predict(given)
+    if form == "xarray":
+        assert predicted.dims == ("sample", "target")
+    if form == "Dask frame":
+        assert predicted.divisions == given.divisions
+        predicted = predicted.compute()
+        pd.testing.assert_index_equal(predicted.index, FRAME.index)
+        predicted = predicted.to_numpy()
+    assert_allclose(predicted.get() if form == "device" else np.asarray(predicted), expected.predict(X), atol=1e-10)
+
+
+@pytest.mark.parametrize("form", ["NumPy", "pandas", "Dask", "Dask frame", "xarray", "CSR", "device"])
+@pytest.mark.parametrize("name", ["offset", "exposure"])
+def test_offsets_and_exposures_in_fit_and_predict(form, name):
+    values = 0.2 * OFFSET if name == "offset" else np.exp(0.2 * OFFSET)
+    frame = FRAME.assign(values=values, y=COUNTS)
+    given, y, more = {
+        "NumPy": (X, COUNTS, values.tolist()), "pandas": (FRAME, frame["y"], frame["values"]),
+        "Dask": (chunked(X), COUNTS, chunked(values, (90, 90))),
+        "Dask frame": (dask_frame(), dask_frame(frame)["y"], dask_frame(frame)["values"]),
+        "xarray": (ARRAY, COUNTS, xr.DataArray(values, dims="sample")), "CSR": (sp.csr_array(X), COUNTS, values),
+        "device": (duck.asduck(X), COUNTS, duck.asduck(values)),
+    }[form]
+    expected = PoissonRegressor(alpha=0.1, tol=1e-11).fit(X, COUNTS, offset=0.2 * OFFSET)
+    fitted = PoissonRegressor(alpha=0.1, tol=1e-11).fit(given, y, **{name: more})
+    assert_allclose(fitted.coef_, expected.coef_, rtol=0, atol=1e-9)
+    predicted = fitted.predict(given, **{name: more})
+    predicted = predicted.get() if form == "device" else np.asarray(predicted)
+    assert_allclose(predicted, expected.predict(X, offset=0.2 * OFFSET), rtol=1e-8)
+    assert fitted.coef_xarray().dims == ("feature",)
+
+
+def test_offsets_of_the_wrong_width():
+    with pytest.raises(ValueError, match="offset has 3 columns and the model has 1 outputs"):
+        PoissonRegressor().fit(X, COUNTS, offset=np.ones((180, 3)))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        PoissonRegressor().fit(X, COUNTS, offset=OFFSET[:90])
+    with pytest.raises(ValueError, match="X has 180, offset has 90"):
+        PoissonRegressor().fit(chunked(X), COUNTS, offset=OFFSET[:90])
