@@ -142,8 +142,12 @@ def _is_dataset(X: Any) -> bool:
 
 
 def column_values(a: Any, name: str, X: Any = None) -> Any:
-    """Take the values out of a series, data frame or DataArray with a value or more per row of X."""
-    return labelled_column(a, X, name) if is_labelled(a) else column_array(a, name)
+    """Take the values out of a series, data frame or DataArray with a value or more per row of X.
+
+    What lies on a device comes home: it goes back with the blocks it belongs to.
+    """
+    a = labelled_column(a, X, name) if is_labelled(a) else column_array(a, name)
+    return to_host(a) if is_array(a) and not is_dask_collection(a) else a
 
 
 def _in_memory(rows: Rows, estimator: Any, multi_output: bool, y_numeric: bool, ensure_all_finite: bool) -> Rows:
@@ -160,14 +164,15 @@ def _in_memory(rows: Rows, estimator: Any, multi_output: bool, y_numeric: bool, 
             X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", ensure_all_finite=ensure_all_finite,
             estimator=estimator, input_name="X",
         )
-    y, weight, offset = (a.compute() if is_dask_collection(a) else a for a in (rows.y, rows.sample_weight, rows.offset))
+    columns = (rows.y, rows.sample_weight, rows.offset)
+    y, weight, offset = (column_values(a.compute(), "") if is_dask_collection(a) else a for a in columns)
     if y is not None:
-        y = _check_y(_host(y), multi_output=multi_output, y_numeric=y_numeric, estimator=estimator)
+        y = _check_y(y, multi_output=multi_output, y_numeric=y_numeric, estimator=estimator)
         check_consistent_length(X, y)
     if weight is not None:
-        weight = _check_sample_weight(_host(weight), X, dtype=host_dtype(X.dtype), ensure_non_negative=True)
+        weight = _check_sample_weight(weight, X, dtype=host_dtype(X.dtype), ensure_non_negative=True)
     if offset is not None:
-        offset = check_array(_host(offset), ensure_2d=False, dtype=host_dtype(X.dtype), input_name="offset")
+        offset = check_array(offset, ensure_2d=False, dtype=host_dtype(X.dtype), input_name="offset")
         check_consistent_length(X, offset)
     return replace(rows, X=X, y=y, sample_weight=weight, offset=offset)
 
@@ -206,7 +211,7 @@ def _like(X: da.Array, a: Any, name: str, max_ndim: int) -> da.Array | None:
     if a is None:
         return None
     if not isinstance(a, da.Array):
-        a = np.asarray(_host(a))
+        a = np.asarray(a)
         if np.isnan(X.shape[0]):
             logger.info("%s is in memory and X has unknown chunk sizes; computing those first.", name)
             X.compute_chunk_sizes()
@@ -236,7 +241,3 @@ def _like(X: da.Array, a: Any, name: str, max_ndim: int) -> da.Array | None:
         return a.rechunk({1: -1}) if columns else a
     return a.rechunk((X.chunks[0], *columns))
 
-
-def _host(a: Any) -> Any:
-    """Bring an array from a device; leave lists and the like to scikit-learn."""
-    return to_host(a) if is_array(a) else a

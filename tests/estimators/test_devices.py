@@ -31,7 +31,7 @@ FITS = [
 # column that is only there in some iterations.
 COPIES = {
     "facts": {1}, "at": {2}, "along": {2}, "more": {1}, "step": {2}, "hess_mul": {1}, "hess_diag": {1}, "gram": {1},
-    "sample_gram": {1}, "_local_direction": {1}, "update_block": {2, 3},
+    "sample_gram": {1}, "_local_direction": {1}, "_local_minimiser": {1}, "update_block": {2, 3},
 }
 
 

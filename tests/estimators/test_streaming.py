@@ -130,8 +130,8 @@ def test_streaming_from_zarr_and_frames(tmp_path):
 
 @pytest.mark.cluster
 def test_on_a_cluster_the_bits_are_the_same_and_workers_keep_no_blocks(cluster_client, tmp_path):
-    wide = np.random.default_rng(1).standard_normal((400, 200))
-    path = save_dataset(tmp_path / "data.zarr", wide, Y, chunk_rows=25)
+    wide = np.random.default_rng(1).standard_normal((400, 50))
+    path = save_dataset(tmp_path / "data.zarr", wide, Y, chunk_rows=50)
 
     def held(dask_scheduler):
         tasks = dask_scheduler.tasks.items()
