@@ -27,18 +27,18 @@ FITS = [
     for n_classes in (2, 3)
 ]
 
-# What a block copies to the host in each pass: what it sends, and nothing else. With ADMM the last is the norm of a
-# column that is only there in some iterations.
+# What a block copies to the host in each pass: what it sends (the Hessian is counted apart), and nothing else but, with
+# ADMM, the values along its one local Newton step. ADMM sends the gradient only where it is asked for.
 COPIES = {
     "facts": {1}, "at": {2}, "along": {2}, "more": {1}, "step": {2}, "hess_mul": {1}, "hess_diag": {1}, "gram": {1},
-    "sample_gram": {1}, "_local_direction": {1}, "_local_minimiser": {1}, "update_block": {2, 3},
+    "sample_gram": {1}, "_local_direction": {1}, "_local_minimiser": {0}, "update_block": {2, 3},
 }
 
 
 def expected_copies(name, K, shared):
     if name == "output_hessians":  # each output draws rows of its own by their weights, on the host
         return {2 * K + 1}
-    packed = K * (K + 1) // 2 if shared.get("hessian") else 0
+    packed = K * (K + 1) // 2 if shared.get("hessian") or name == "_local_minimiser" else 0
     return {copies + packed for copies in COPIES[name]}
 
 
