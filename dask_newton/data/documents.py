@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.files import LineBlock, line_blocks
+from dask_newton.data.files import LineBlock, first_lines, line_blocks
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.raw import Progress, RawData, RawFormat, ReadOptions, Splits
 
@@ -22,8 +22,10 @@ __all__ = ["FORMAT"]
 
 
 def _recognise(path: Path, head: bytes) -> bool:
-    label, tab, words = head.split(b"\n")[0].partition(b"\t")
-    return bool(label and tab) and b"\t" not in words and any(word.isalpha() for word in words.split())
+    lines = [line.split("\t") for line in first_lines(head)]
+    texts = [fields for fields in lines if len(fields) == 2 and any(word.isalpha() for word in fields[1].split())]
+    # Most: the header of a table has words as well, and a malformed line is found later.
+    return 2 * len(texts) > len(lines)
 
 
 def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> RawData:

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from dask_newton.data.layout import DatasetError
 
-__all__ = ["LineBlock", "line_blocks", "opened", "peek"]
+__all__ = ["LineBlock", "first_lines", "line_blocks", "opened", "peek"]
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int, int | None], object]
@@ -26,7 +26,9 @@ _OPENERS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\xfd7zXZ": ("xz", lzma.LZMAFile),
 }
 _BLOCK_BYTES = 4 * 2**20
+_PEEKED_BYTES = 2**16
 _SHOWN_CHARACTERS = 60
+_UTF8_MARK = b"\xef\xbb\xbf"  # Windows writes it
 
 
 @contextmanager
@@ -63,10 +65,18 @@ def opened(path: PathLike) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             ) from error
 
 
-def peek(path: PathLike, size: int = 2**16) -> bytes:
-    """Read the first bytes of what is in a file."""
+def peek(path: PathLike) -> bytes:
+    """Read the first 64 KiB of what is in a file."""
     with opened(path) as (content, _):
-        return content.read(size)
+        return content.read(_PEEKED_BYTES)
+
+
+def first_lines(head: bytes, most: int = 20) -> list[str]:
+    """Return the first lines with content of what :func:`peek` read, those that are there as a whole."""
+    text = head.removeprefix(_UTF8_MARK).decode(errors="replace")
+    lines = text.split("\n")
+    whole = lines[:-1] if len(lines) > 1 and len(head) == _PEEKED_BYTES else lines
+    return [line.rstrip("\r") for line in whole if line.strip()][:most]
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,7 @@ def line_blocks(paths: Iterable[PathLike], progress: Progress | None = None) -> 
 
 def _block(path: PathLike, first: int, text: bytes) -> LineBlock:
     if first == 1:
-        text = text.removeprefix(b"\xef\xbb\xbf")  # the mark of UTF-8 that Windows writes
+        text = text.removeprefix(_UTF8_MARK)
     block = LineBlock(path, first, text.replace(b"\r\n", b"\n"))
     if b"\0" in text:
         number = first + text[: text.index(b"\0")].count(b"\n")

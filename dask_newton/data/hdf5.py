@@ -30,10 +30,8 @@ def open_hdf5(path: Path) -> Any:
 
     Raises
     ------
-    ModuleNotFoundError
-        If h5py is not installed.
     DatasetError
-        If it is no HDF5 file, or a truncated one.
+        If h5py is not installed, or the file is no HDF5 file or a truncated one.
     """
     try:
         import h5py

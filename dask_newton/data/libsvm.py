@@ -16,18 +16,19 @@ import scipy.sparse
 from sklearn.datasets import load_svmlight_file
 
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.files import LineBlock, line_blocks
+from dask_newton.data.files import LineBlock, first_lines, line_blocks
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.raw import Progress, RawData, RawFormat, ReadOptions, Splits
 
 __all__ = ["FORMAT"]
 
-_ROW = re.compile(rb"\s*[-+.\w]+(\s+qid:\d+)?(\s+\d+:[-+.\w]+)+\s*(#.*)?")
+_ROW = re.compile(r"\s*[-+.\w]+(\s+qid:\d+)?(\s+\d+:[-+.\w]+)*\s*(#.*)?")
 
 
 def _recognise(path: Path, head: bytes) -> bool:
-    lines = [line for line in head.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
-    return bool(lines) and _ROW.fullmatch(lines[0]) is not None
+    lines = [line for line in first_lines(head) if not line.lstrip().startswith("#")]
+    # Most, so that a malformed line is found later, and said to be one.
+    return 2 * sum(bool(_ROW.fullmatch(line)) for line in lines) > len(lines) and any(":" in line for line in lines)
 
 
 def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> RawData:
@@ -84,11 +85,11 @@ def _rows(
 def _parse(block: LineBlock) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
     try:
         return _load(block.text)
-    except ValueError:
+    except (ValueError, OverflowError):
         for number, line in block.lines():
             try:
                 _load(line)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise block.malformed(
                     number, f"it is not 'label index:value index:value ...' with rising indices ({error})"
                 ) from error

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from dask_newton.data.files import LineBlock, line_blocks, peek
+from dask_newton.data.files import LineBlock, first_lines, line_blocks, peek
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.raw import Progress, RawData, RawFormat, ReadOptions, Splits
 
@@ -42,7 +42,7 @@ class _Layout:
 
 
 def _recognise(path: Path, head: bytes) -> bool:
-    lines = _first_lines(head)
+    lines = first_lines(head, 2)
     if not lines:
         return False
     delimiter = _delimiter(lines[-1])
@@ -73,7 +73,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
 
 
 def _layout(path: Path, options: ReadOptions) -> tuple[_Layout, list[str]]:
-    lines = _first_lines(peek(path))
+    lines = first_lines(peek(path), 2)
     if not lines:
         raise DatasetError(f"{path} holds no rows.")
     delimiter = _delimiter(lines[-1])
@@ -142,12 +142,6 @@ def _column(wanted: str, names: list[str], path: Path, option: str) -> int:
 def _listed(names: list[str]) -> str:
     shown = names if len(names) <= 20 else [*names[:18], "...", names[-1]]
     return f"{', '.join(shown)} ({len(names)} in all)"
-
-
-def _first_lines(head: bytes) -> list[str]:
-    """Return the first two lines with content, without their ends."""
-    text = head.removeprefix(b"\xef\xbb\xbf").decode(errors="replace")
-    return [line.rstrip("\r") for line in text.split("\n")[:1000] if line.strip()][:2]
 
 
 def _delimiter(line: str) -> str | None:

@@ -76,6 +76,8 @@ class Targets:
     def _decide(self, y: np.ndarray, name: str) -> None:
         self.split = name
         if self.kind == "numbers":
+            if is_string(y.dtype):
+                raise DatasetError(f"The labels are words, such as {y[0]!s}, so that they are no numbers.")
             return
         self.whole = y.dtype.kind == "f" and bool(np.all(_is_whole(y)))
         if self.kind == "auto" and y.dtype.kind == "f":
