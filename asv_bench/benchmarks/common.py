@@ -7,8 +7,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
+import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression
@@ -26,7 +28,10 @@ def prepare(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 
 
 def _prepare(problem: problems.Problem) -> dict[str, Any]:
-    np.save(f"{problem.name}_X.npy", problem.X)
+    if scipy.sparse.issparse(problem.X):
+        scipy.sparse.save_npz(f"{problem.name}_X.npz", problem.X, compressed=False)
+    else:
+        np.save(f"{problem.name}_X.npy", problem.X)
     np.save(f"{problem.name}_y.npy", problem.y)
     exact = problems.Problem(problem.name, problem.X.astype(np.float64), problem.y)
     # tol may be below the rounding of F; the bound says whether the optimum is known well enough.
@@ -39,7 +44,9 @@ def _prepare(problem: problems.Problem) -> dict[str, Any]:
 
 def load(name: str) -> problems.Problem:
     """Load a problem that was saved in the current folder."""
-    return problems.Problem(name, np.load(f"{name}_X.npy"), np.load(f"{name}_y.npy"))
+    sparse = Path(f"{name}_X.npz")
+    X = scipy.sparse.load_npz(sparse) if sparse.exists() else np.load(f"{name}_X.npy")
+    return problems.Problem(name, X, np.load(f"{name}_y.npy"))
 
 
 def outcome(problem: problems.Problem, solver: str) -> dict[str, float]:
@@ -72,7 +79,10 @@ def fit(
 ) -> LogisticRegression:
     """Fit in blocks, with the current Dask scheduler."""
     rows = -(-len(problem.y) // blocks)
-    X = da.from_array(problem.X, chunks=(rows, -1), name=False)
+    parts = [problem.X[start : start + rows] for start in range(0, len(problem.y), rows)]
+    X = da.concatenate(
+        [da.from_delayed(dask.delayed(part, traverse=False), part.shape, meta=part[:0]) for part in parts]
+    )
     y = da.from_array(problem.y, chunks=rows, name=False)
     clf = LogisticRegression(
         C=problem.C, l1_ratio=problem.l1_ratio, fit_intercept=False, solver=solver, tol=tol, max_iter=max_iter,

@@ -84,3 +84,26 @@ class Kernels:
 
 def _mean_diagonal(loss, curvature):
     return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs
+
+
+class SparseKernels:
+    """Value and gradient, and Hessian product, on CSR, against the two products of SciPy."""
+
+    params = (("text2", "text20"), ("float32", "float64"), ("dask_newton", "scipy"))
+    param_names = ("problem", "dtype", "by")
+    timeout = 600
+
+    def setup(self, name: str, dtype: str, by: str) -> None:
+        problem = problems.make(name)
+        self.X, K = problem.X.astype(dtype), problem.n_outputs
+        y = problem.y.astype(dtype) if K == 1 else problem.y
+        self.block = LinearBlock(self.X, y, None, None, Logistic() if K == 1 else Softmax(K), fit_intercept=False)
+        self.W = np.random.default_rng(0).standard_normal((self.X.shape[1], K))
+        self.V, self.R = self.W.astype(dtype), np.ones((len(y), K), dtype)
+        self.curvature = self.block.ray(self.W).curvature
+
+    def time_value_gradient(self, name: str, dtype: str, by: str) -> None:
+        self.block.ray(self.W) if by == "dask_newton" else (self.X @ self.V, self.X.T @ self.R)
+
+    def time_hessian_product(self, name: str, dtype: str, by: str) -> None:
+        self.block.hess_mul(self.curvature, self.W) if by == "dask_newton" else (self.X @ self.V, self.X.T @ self.R)

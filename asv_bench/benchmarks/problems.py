@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit, log_expit, log_softmax
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -20,6 +22,8 @@ SIZES = {  # rows: small, full
     "tall": (50_000, 1_000_000),
     "pixels": (3_000, 60_000),
     "images": (4_000, 50_000),
+    "text2": (8_000, 200_000),
+    "text20": (4_000, 200_000),
 }
 SMOOTH = ("digits", "breast_cancer", *SIZES)
 NAMES = (*SMOOTH, "breast_cancer_l1", "pixels_l1")
@@ -29,10 +33,13 @@ SLICE = 10_000  # rows drawn at a time
 
 @dataclass(frozen=True)
 class Problem:
-    """A classification problem and its objective, ``mean loss + (r norm1(w) + (1 - r) norm(w)^2 / 2) / (C n)``."""
+    """A classification problem, X dense or CSR.
+
+    Its objective is ``mean loss + (r norm1(w) + (1 - r) norm(w)^2 / 2) / (C n)``.
+    """
 
     name: str
-    X: np.ndarray
+    X: Any
     y: np.ndarray
 
     @property
@@ -90,7 +97,8 @@ def make(name: str) -> Problem:
     """Make a problem by name."""
     data = name.removesuffix("_l1")
     if data in SIZES:
-        return Problem(name, *{"tall": _tall, "pixels": _pixels, "images": _images}[data](SIZES[data][FULL]))
+        draw = {"tall": _tall, "pixels": _pixels, "images": _images, "text2": _text, "text20": _topics}[data]
+        return Problem(name, *draw(SIZES[data][FULL]))
     X, y = (load_digits if data == "digits" else load_breast_cancer)(return_X_y=True)
     X = X / 16 if data == "digits" else (X - X.mean(axis=0)) / X.std(axis=0)
     return Problem(name, X, y)
@@ -159,3 +167,44 @@ def _images(n: int) -> tuple[np.ndarray, np.ndarray]:
         grey, colour = scenes(rng, m, 1) / spread, scenes(rng, m, 3) / spread
         X[rows] = (grey + 0.3 * colour + 0.04 * traces[y[rows]]).reshape(m, -1)
     return X, y
+
+
+def _words(n: int, topics: np.ndarray) -> scipy.sparse.csr_array:
+    """Texts of 60 words, a fifth of them from the popular words of a topic, weighted as search engines do.
+
+    Of 50,000 words in full size, 6,000 else.
+    """
+    p, length, rng = 50_000 if FULL else 6_000, 60, np.random.default_rng(40)
+    own = np.stack([rng.permutation(p // 5) for _ in range(20)])
+    cumulated = [np.cumsum(1 / (np.arange(size) + 15.0) ** 1.05) for size in (p, p // 5)]
+    words = np.empty((n, length), np.int32)
+    for rows, rng in _slices(n, 41):
+        u = rng.random((2, rows.stop - rows.start, length))
+        general, special = (
+            np.searchsorted(c / c[-1], v).clip(0, len(c) - 1) for c, v in zip(cumulated, u, strict=True)
+        )
+        special = own[topics[rows, None], special]
+        words[rows] = np.where(rng.random(general.shape) < 0.2, special, general)
+    indptr = np.arange(0, length * n + 1, length, dtype=np.int32)
+    X = scipy.sparse.csr_array((np.ones(words.size, np.float32), words.ravel(), indptr), shape=(n, p))
+    X.sum_duplicates()
+    documents = np.bincount(X.indices, minlength=p)
+    X.data = np.log1p(X.data) * np.log(1 + n / (1 + documents)).astype(np.float32)[X.indices]
+    rows = np.repeat(np.arange(n), np.diff(X.indptr))
+    X.data /= np.sqrt(np.bincount(rows, X.data**2, minlength=n)).astype(np.float32)[rows]
+    return X
+
+
+def _text(n: int) -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Texts of two classes, labels from a logistic model with a third of the words."""
+    rng = np.random.default_rng(42)
+    X = _words(n, rng.integers(0, 20, n))
+    z = X @ (rng.standard_normal(X.shape[1]) * (rng.random(X.shape[1]) < 0.3))
+    return X, (rng.random(n) < expit(2 * z / z.std())).astype(np.int64)
+
+
+def _topics(n: int) -> tuple[scipy.sparse.csr_array, np.ndarray]:
+    """Texts of twenty topics, one label in twenty drawn at random."""
+    rng = np.random.default_rng(43)
+    topics = rng.integers(0, 20, n)
+    return _words(n, topics), np.where(rng.random(n) < 0.05, rng.integers(0, 20, n), topics)
