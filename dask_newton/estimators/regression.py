@@ -35,8 +35,8 @@ _SHARED = {
         Hyper-parameters of a named solver, see its class.
     tol : float, default=1e-6
         Stop when no entry of the gradient of the objective above (for l1, of its smallest subgradient) is larger than
-        ``tol`` times its typical size, the root mean square of the column times that of the targets (for Tweedie losses,
-        to the power 2 - p), so that units do not matter.
+        ``tol`` times its typical size, the root mean square of the column times that of the targets (for Tweedie
+        losses, to the power 2 - p), so that units do not matter.
     max_iter : int, default=100
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.
