@@ -127,6 +127,7 @@ def test_auto_chooses_as_the_page_of_solvers_says():
         assert chosen(*edge, loss) == documented_solver
     for penalty, row in ((L2(1.0), 4), (L1(1.0), 2)):
         assert chosen(126, (2000, 1), penalty, 1.0, Logistic()) == rows[row][1]
+    assert chosen(990, (10**4, 10), L2(1.0), 0.1, Logistic()) == rows[6][1]  # 99 entries of a column are stored
     assert chosen(10**9, (201, 1), L2(1.0), 1.0, Squared()) == rows[4][1]
 
 

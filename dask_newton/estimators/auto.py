@@ -16,6 +16,7 @@ __all__ = ["choose_solver"]
 
 _CHEAP_HESSIAN = 1e9  # floating point operations: some hundredths of a second
 _SPARSE = 0.1  # share of the entries of X that are stored
+_LONG_COLUMNS = 100  # entries of a column beyond which a pass costs more than the vectors of conjugate gradients
 _GRAM_WIDTH = 200  # features per output up to which adding up one Gram matrix costs less than some fifteen passes
 
 
@@ -41,7 +42,7 @@ def choose_solver(problem: LinearObjective) -> tuple[Solver, str]:
             f"the Hessian ({problem.size} rows) of all {problem.n_rows} samples is dear, but one of a sample, with {q} "
             "rows for each output, is not"
         )
-    if problem.n_stored <= _SPARSE * problem.n_rows * q:
+    if _LONG_COLUMNS * q <= problem.n_stored <= _SPARSE * problem.n_rows * q:
         return sampled, f"X is sparse, so that products with the Hessian of a sample are cheap with {q} features too"
     return NewtonCG(preconditioner="jacobi"), (
         f"with {q} features no Hessian can be factored, so it is used through products only"
