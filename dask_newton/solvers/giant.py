@@ -50,7 +50,7 @@ class GIANT(Solver[PointState]):
     Parameters
     ----------
     cg_max_iter : int
-        CG iterations of a block at most; for a penalty that is not smooth ten times as many of FISTA.
+        CG iterations of a block at most; for a penalty that is not smooth twice as many of FISTA.
     cg_rtol : float
         Relative residual at which a block's CG, or FISTA, stops.
     npc : {'abort', 'skip', 'steepest'}
@@ -117,7 +117,7 @@ class GIANT(Solver[PointState]):
         point, norms, note = state.point, problem.norms(), ""
         total, diagonal, inner = problem.blocks.map_reduce(
             _local_minimiser, problem.data, point.curvature, W=point.W, gradient=point.gradient,
-            ridge=problem.ridge().ravel(), norms=norms, rtol=self.cg_rtol, max_iter=10 * self.cg_max_iter,
+            ridge=problem.ridge().ravel(), norms=norms, rtol=self.cg_rtol, max_iter=2 * self.cg_max_iter,
             damping=self.damping, explicit=problem.size <= self.max_dim,
         )
         inner /= problem.blocks.n_blocks
