@@ -105,6 +105,9 @@ def _find(raw: Path, name: str) -> Path | None:
     for alternative in filter(None, name.split("|")):
         for form in (alternative, alternative.removesuffix(".gz")):
             found = sorted(raw.rglob(form), key=lambda path: len(path.parts))
+            # Several data sets name their files alike.
+            if len(found) > 1 and len(found[0].parts) == len(found[1].parts):
+                raise DatasetError(f"Both {found[0]} and {found[1]} could be meant; give the folder of one of them.")
             if found:
                 return found[0]
     return None

@@ -469,6 +469,21 @@ def test_every_format_has_a_name_and_is_on_the_page_of_data_sets():
         assert known.name == name and f"``{name}``" in page
 
 
+@pytest.mark.usefixtures("tiny_blocks")
+def test_progress_has_an_end(tmp_path):
+    rows = text_file(tmp_path / "d.csv", "1,2\n" * 100)
+    heard = []
+    convert(tmp_path, rows, progress=lambda *args: heard.append(args), chunk_rows=30)
+    assert heard[-1] == (400, 400) and len(heard) == 4  # bytes, as rows are not known before
+    assert heard == sorted(heard) and heard[0][0] < 400
+    sparse = text_file(tmp_path / "d.svm", "1 2:1\n" * 100)
+    heard.clear()
+    convert(tmp_path, sparse, progress=lambda *args: heard.append(args), chunk_rows=30, overwrite=True)
+    scan, written = heard[:-4], heard[-4:]
+    assert scan[-1] == (600, 600) and len(scan) > 4
+    assert written == [(30, 100), (60, 100), (90, 100), (100, 100)]
+
+
 # Memory, interruptions.
 
 

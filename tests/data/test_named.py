@@ -101,6 +101,15 @@ def test_images_that_were_decompressed_and_moved(tmp_path, folder, rng):
     assert_holds(convert_named(small("mnist"), folder, tmp_path / "out.zarr"), images)
 
 
+def test_folders_that_could_both_be_meant(tmp_path, folder, rng):
+    for name in ("FashionMNIST", "KMNIST"):
+        (folder / name).mkdir()
+        write_images(folder / name, "mnist", rng)
+    with pytest.raises(DatasetError, match="Both .*FashionMNIST.* and .*KMNIST.* could be meant; give the folder"):
+        convert_named(small("kmnist"), folder, tmp_path / "out.zarr")
+    convert_named(small("kmnist"), folder / "KMNIST", tmp_path / "out.zarr")
+
+
 def test_another_data_set_is_noticed(tmp_path, folder, rng):
     write_images(folder, "mnist", rng)
     before = sorted(tmp_path.rglob("*"))
