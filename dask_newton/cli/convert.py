@@ -154,8 +154,7 @@ def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any)
     documents  label TAB words; X counts the words of the training split
     table      CSV, TSV, or columns separated by spaces
 
-    All may be compressed with gzip, bzip2 or xz, and all but text hold X and y as they are. Files of text are
-    read one after the other.
+    Text and IDX files may be compressed with gzip, bzip2 or xz. Files of text are read one after the other.
     """  # noqa: D301
     from dask_newton.data import convert_files
 
@@ -169,11 +168,9 @@ def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any)
 
 def _named_command(name: str, known: Any) -> click.Command:
     """Make the command that converts a named data set."""
-    files = ", ".join(file.replace("|", " or ") for files in known.files.values() for file in files)
-    wanted = f"RAW is a folder with {files.replace(',  or', ', or')}"
-    wanted += f", {known.labels}" * (known.labels is not None) + f", or {known.archive}" * (known.archive is not None)
-
-    @click.command(name, help=f"{known.title}.\n\n{wanted}; see {known.source}.")
+    @click.command(
+        name, help=f"{known.title}.\n\nRAW is a folder with {known.expected}; see {known.source}."
+    )
     @click.argument("raw", metavar="RAW")
     @click.argument("out")
     @click.option("--fetch", is_flag=True, help="Download into RAW what is missing there.")

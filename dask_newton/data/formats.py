@@ -73,8 +73,8 @@ def convert_files(
     Parameters
     ----------
     raw : path or sequence of path
-        Files of one format, plain or compressed with gzip, bzip2 or xz. Those of tables, LIBSVM text and
-        documents are read one after the other; of IDX and NumPy they are images and labels, or X and y.
+        Files of one format; text and IDX plain or compressed with gzip, bzip2 or xz. Those of tables, LIBSVM
+        text and documents are read one after the other; of IDX and NumPy they are images and labels, or X and y.
     out : path
         The Zarr group to make; it appears whole or not at all.
     test : path or sequence of path

@@ -41,7 +41,8 @@ class NamedSet:
     format : str
         The raw format of its files.
     files : dict of str to tuple of str
-        For each split its files. Alternatives are separated by ``|``; each may be compressed or not.
+        For each split its files, which may be compressed or not. Alternatives are separated by ``|``; one that
+        begins with it goes with the second alternative of the file before.
     n_features : int or None
         Number of columns, None if the files say.
     counts : dict of str to tuple of int, int or None
@@ -79,6 +80,13 @@ class NamedSet:
     rename: Mapping[str, str] = field(default_factory=dict)
     scale: float | None = None
     dtype: str | None = None
+
+    @property
+    def expected(self) -> str:
+        """The files, in words."""
+        files = ", ".join(file for files in self.files.values() for file in files)
+        words = files.replace(", |", " with ").replace("|", " or ")
+        return words + f", {self.labels}" * bool(self.labels) + f", or {self.archive}" * bool(self.archive)
 
 
 def _idx(prefixes: tuple[str, str]) -> dict[str, tuple[str, ...]]:

@@ -89,5 +89,7 @@ def test_help_lists_every_data_set_and_every_format():
     for name in FORMATS:
         assert f"  {name} " in output
     assert ", ".join(list(FORMATS)[:-1]) in " ".join(output.split())
+    output = " ".join(run("timit", "--help").split())
+    assert "train.npz or X_train.npy with y_train.npy, test.npz or X_test.npy with y_test.npy; see" in output
     output = " ".join(run("cifar10", "--help").split())
     assert "data_batch_5.bin, test_batch.bin, or cifar-10-binary.tar.gz" in output and "--fetch" in output
