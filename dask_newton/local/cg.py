@@ -56,7 +56,8 @@ class CG(LocalSolver):
         xp = namespace(b)
 
         def dot(u: Array, v: Array) -> float:
-            return float(xp.sum(u * v, dtype=xp.float64))
+            u, v = (xp.reshape(xp.astype(a, xp.float64, copy=False), (-1,)) for a in (u, v))
+            return float(xp.vecdot(u, v))
 
         norm_b = math.sqrt(dot(b, b))
         x = xp.zeros_like(b)
@@ -75,7 +76,7 @@ class CG(LocalSolver):
             if c <= 1e-14 * largest * pp:
                 return LocalResult(x if k > 1 else b, k, "npc", relative, smallest)
             a = rz / c
-            x = x + a * p
+            x += a * p
             r = r - a * q
             relative = math.sqrt(dot(r, r)) / norm_b
             if relative <= self.rtol:

@@ -93,8 +93,12 @@ class Penalised:
         """
         if not self.loss.shift_invariant:
             return V
-        alike = np.ptp(self.ridge(), axis=1, keepdims=True) == 0
-        return V - np.where(alike, V.mean(axis=1, keepdims=True), 0.0)
+        return V - np.where(self._alike, V.mean(axis=1, keepdims=True), 0.0)
+
+    @cached_property
+    def _alike(self) -> np.ndarray:
+        """Which rows of W have l2 terms of the same strength for all outputs, shape (q, 1)."""
+        return np.ptp(self.ridge(), axis=1, keepdims=True) == 0
 
     def shrink(self, W: np.ndarray) -> np.ndarray:
         """Return, of all W with the same loss, the one with the smallest penalty, for an l1 penalty."""

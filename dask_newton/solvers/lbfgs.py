@@ -26,15 +26,16 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def two_loops(pairs: tuple[Pair, ...], g: np.ndarray, initial: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return ``B g``, with B the inverse of BFGS from pairs (s, y), oldest first, built on the operator ``initial``."""
-    q, memory = g, []
+    q, memory = g.copy(), []
+    product = np.empty_like(q)  # one for all: with many features, new arrays would take most of the time
     for s, y in reversed(pairs):
         rho = 1 / np.vdot(s, y)
         alpha = rho * np.vdot(s, q)
-        q = q - alpha * y
+        q -= np.multiply(alpha, y, out=product)
         memory.append((s, y, rho, alpha))
     z = initial(q)
     for s, y, rho, alpha in reversed(memory):
-        z = z + (alpha - rho * np.vdot(y, z)) * s
+        z += np.multiply(alpha - rho * np.vdot(y, z), s, out=product)
     return z
 
 

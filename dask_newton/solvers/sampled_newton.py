@@ -35,7 +35,7 @@ from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
 from dask_newton.solvers.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
-from dask_newton.solvers.sampled_products import SampledProducts, ridge_of
+from dask_newton.solvers.sampled_products import SampledProducts
 
 __all__ = ["SampledNewton", "SampledNewtonState"]
 
@@ -195,7 +195,7 @@ class SampledNewton(Solver[SampledNewtonState]):
         floor = 1e-3 * (problem.loss.curvature_bound or 0.0) / 2 * problem.column_squares[:, None]
         if isinstance(state.factors[0], SampledProducts):
             builds = state.builds + 1
-            diagonal = np.maximum(problem.hess_diag(state.point) - ridge_of(problem), floor)
+            diagonal = np.maximum(problem.hess_diag(state.point) - problem.ridge(), floor)
             products = SampledProducts.at(self._sample_here(problem, builds), state.W, diagonal, better=4**builds)
             return SampledNewtonState.at(
                 problem, state.point, kind="products", factors=(products,), builds=builds

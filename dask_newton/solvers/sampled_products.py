@@ -17,14 +17,7 @@ import numpy as np
 from dask_newton.local import CG, preconditioners
 from dask_newton.objectives.linear import LinearObjective, Point
 
-__all__ = ["SampledProducts", "ridge_of"]
-
-
-def ridge_of(problem: LinearObjective) -> np.ndarray:
-    """Return the diagonal of the Hessian of the smooth penalty, shape (q, K)."""
-    ridge = np.zeros(problem.shape)
-    problem.penalised(ridge)[...] += problem.smooth.hess_diag
-    return ridge
+__all__ = ["SampledProducts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +56,7 @@ class SampledProducts:
         better : int
             Solve so many times more exactly, with so many times more iterations at most.
         """
-        point, ridge = sample.at(W), ridge_of(sample)
+        point, ridge = sample.at(W), sample.ridge()
         own = sample.hess_diag(point) - ridge
         if diagonal is None:
             squares = sample.column_squares[:, None]
