@@ -1,7 +1,8 @@
-"""Clusters for the tests. Everything stays on this machine, and no port is fixed."""
+"""Clusters for the tests, on this machine and without fixed ports; and whether there is a GPU."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,25 @@ from distributed import Client, LocalCluster
 # Worker processes start with this sys.path and must find the functions of the tests, as `tests.blocks.test_contract`.
 # Last, so that the package under test is the one that is installed.
 sys.path.append(str(Path(__file__).parents[1]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu") and (reason := _why_no_gpu()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def _why_no_gpu() -> str:
+    """Try a GPU out. CuPy can be imported, and even find a device, where nothing can be computed."""
+    try:
+        import cupy
+
+        ones = cupy.ones((2, 2))
+        works = float((ones @ ones).sum()) == 8
+    except Exception as error:  # of as many kinds as there are ways to be without
+        return f"no GPU: {type(error).__name__}: {error}"
+    return "" if works else "no GPU: a product of two matrices is wrong"
 
 
 @contextmanager
