@@ -84,7 +84,7 @@ def test_links_of_the_readme_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["quickstart.rst", "extending.rst"])
+@pytest.mark.parametrize("page", ["quickstart.rst", "containers.rst", "extending.rst"])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = python_blocks(text("docs", page))
     assert blocks

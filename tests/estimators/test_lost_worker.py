@@ -47,11 +47,12 @@ class KillAt(logging.Handler):
 @pytest.mark.cluster
 @pytest.mark.faults
 @pytest.mark.filterwarnings("ignore")
-def test_newton_admm_survives_a_killed_worker():
+@pytest.mark.parametrize("persist", [True, False])
+def test_newton_admm_survives_a_killed_worker(persist):
     X, y = load_digits(return_X_y=True)
     X, y = da.from_array(X / 16, chunks=(300, -1)), da.from_array(y, chunks=300)
     options = {"rho": 1.0, "polish": False}
-    model = LogisticRegression(solver="newton-admm", solver_options=options, max_iter=30, tol=0)
+    model = LogisticRegression(solver="newton-admm", solver_options=options, max_iter=30, tol=0, persist=persist)
     undisturbed = model.fit(X, y).coef_.copy()
 
     # Memory monitoring off: the nanny's restarts should be those of the test.
