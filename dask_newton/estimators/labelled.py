@@ -79,4 +79,5 @@ def labelled_like(values: Any, X: Any, columns: Any, dim: str) -> Any:
 
     dims = ("sample",) if columns is None else ("sample", dim)
     result = DataArray(values, dims=dims).assign_coords(X.isel(feature=0, drop=True).coords)
+    result.name = None  # it would be that of the Dask array
     return result if columns is None else result.assign_coords({dim: list(columns)})

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.model_selection import cross_val_score
 
 from dask_newton import LogisticRegression, PoissonRegressor, Ridge
 from dask_newton.data import open_dataset, save_dataset
@@ -270,7 +271,7 @@ def test_predictions_of_xarray_have_its_coordinates(named_model, expected, metho
     given = given.T if turned else given
     result = getattr(named_model, method)(given)
     assert isinstance(result, xr.DataArray)
-    assert result.dims == (("sample",) if method == "predict" else ("sample", "class"))
+    assert result.dims == (("sample",) if method == "predict" else ("sample", "class")) and result.name is None
     for name in ("sample", "ward", "hospital"):
         assert_array_equal(result.coords[name].values, ARRAY.coords[name].values)
     if method != "predict":
@@ -286,6 +287,12 @@ def test_predictions_of_a_dataset_of_xarray(named_model, expected):
     dataset = xr.Dataset({"X": ARRAY, "y": ("sample", Y)})
     xr.testing.assert_identical(named_model.predict(dataset), named_model.predict(ARRAY))
     assert named_model.score(dataset) == expected.score(X, Y)
+
+
+def test_samples_of_several_dimensions(expected):
+    stacked = xr.DataArray(X.reshape(60, 3, 5), dims=("patient", "visit", "feature")).stack(sample=["patient", "visit"])
+    predicted = fit(stacked, Y).predict(stacked)
+    assert_array_equal(predicted.unstack("sample").values, expected.predict(X).reshape(60, 3))
 
 
 def test_two_classes_have_one_margin(named_model):
@@ -304,6 +311,14 @@ def test_coefficients_with_names(named_model, expected):
     binary = LogisticRegression().fit(ARRAY, np.where(Y == "ill", "ill", "well")).coef_xarray()
     assert binary.coords["class"].values.tolist() == ["well"]
     assert "feature" not in expected.coef_xarray().coords
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss", "roc_auc_ovr"])
+@pytest.mark.parametrize("given", [FRAME, sp.csr_array(X)], ids=["pandas", "CSR"])
+def test_scorers_of_scikit_learn_take_the_predictions(given, scoring):
+    model = LogisticRegression(tol=1e-10)
+    scores = cross_val_score(model, given, pd.Series(Y, FRAME.index), scoring=scoring, cv=3, error_score="raise")
+    assert_allclose(scores, cross_val_score(model, X, Y, scoring=scoring, cv=3), atol=1e-9)
 
 
 # Bad input.
