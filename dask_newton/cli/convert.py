@@ -183,7 +183,8 @@ def _named_command(name: str, known: Any) -> click.Command:
         check_destination(out, options["overwrite"], zarr=True, inputs=(raw,))
         with echo_warnings(), progress_bar() as progress:
             if fetch:
-                fetch_named(name, raw, address=address, tell=_say)
+                heard = row_progress(progress, "Fetching")
+                fetch_named(name, raw, address=address, progress=heard, tell=_say)
             report = row_progress(progress, "Converting")
             convert_named(name, raw, out, progress=report, tell=_say, **options)
         _tell(out)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from dask_newton.data.files import Progress
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.named import missing_files
 from dask_newton.data.named_sets import NAMED_SETS, NamedSet
@@ -19,6 +20,7 @@ def fetch_named(
     folder: str | os.PathLike[str],
     *,
     address: str | None = None,
+    progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> list[Path]:
     """Download what a folder lacks of a data set of the papers.
@@ -33,6 +35,8 @@ def fetch_named(
         Where to put the files; it is made if need be.
     address : str, optional
         Where the files are, such as that of a mirror; by default that of the set.
+    progress : callable, optional
+        ``progress(bytes_done, bytes_of_this_file)`` while downloading.
     tell : callable, optional
         ``tell(sentence)`` hears of each file that is fetched.
 
@@ -67,10 +71,29 @@ def fetch_named(
         url = (address or known.address or "").rstrip("/") + "/" + download.name
         if tell is not None:
             tell(f"Fetching {url}.")
+        downloader = pooch.HTTPDownloader(progressbar=_Bar(progress) if progress else False)
         try:
-            fetched.append(Path(pooch.retrieve(url, download.checksum, fname=download.name, path=folder)))
+            path = pooch.retrieve(url, download.checksum, download.name, folder, downloader=downloader)
+            fetched.append(Path(path))
         except ValueError as error:
             raise DatasetError(f"{url} is not the file that was published: its checksum differs. {error}") from error
         except OSError as error:
             raise DatasetError(f"{url} cannot be fetched: {error}.") from error
     return fetched
+
+
+class _Bar:
+    """What pooch takes for a progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.total, self.done = progress, 0, 0
+
+    def update(self, n_bytes: int) -> None:
+        self.done = min(self.done + n_bytes, self.total)
+        self.progress(self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        pass

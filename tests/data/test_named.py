@@ -302,7 +302,11 @@ def test_fetching_an_archive(folder, rng, served):
     path, address = served
     (path / "cifar-100-binary.tar.gz").write_bytes(tar_of({"train.bin": b"1", "test.bin": b"2"}))
     known = with_checksums(small("cifar100"), path)
-    assert fetch_named(known, folder, address=address + "/") == [folder / "cifar-100-binary.tar.gz"]
+    heard = []
+    fetched = fetch_named(known, folder, address=address + "/", progress=lambda *args: heard.append(args))
+    assert fetched == [folder / "cifar-100-binary.tar.gz"]
+    assert fetched[0].read_bytes() == (path / "cifar-100-binary.tar.gz").read_bytes()
+    assert heard[-1] == (fetched[0].stat().st_size,) * 2
 
 
 def test_a_wrong_checksum_or_a_missing_file_leaves_nothing(folder, rng, served):
