@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask
+from dask.highlevelgraph import HighLevelGraph
 from dask.optimization import cull
 
 from dask_newton.blocks.structure import aligned
@@ -38,8 +39,7 @@ class Recipe:
 
 def recipes(parts: Sequence[Any]) -> list[Recipe]:
     """Return the recipes of delayed values."""
-    parts = dask.optimize(*parts)
-    graph = dict(parts[0].__dask_graph__())  # of all parts
+    graph = HighLevelGraph.merge(*(part.__dask_graph__() for part in parts)).to_dict()
     return [Recipe(cull(graph, [part.key])[0], part.key) for part in parts]
 
 

@@ -186,8 +186,8 @@ def _chunked(rows: Rows, multi_output: bool) -> Rows:
     if X.numblocks[1] > 1:
         logger.info("X is chunked in columns (%s); rechunking to one chunk over all columns.", X.chunks[1])
         X = X.rechunk({1: -1})
-    if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float64)
+    # A copy of the graph's head only: chunk sizes that are found below are set on it, not on what the user has.
+    X = X.copy() if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     return replace(
         rows, X=X, y=_like(X, rows.y, "y", 2 if multi_output else 1),
         sample_weight=_like(X, rows.sample_weight, "sample_weight", 1), offset=_like(X, rows.offset, "offset", 2),

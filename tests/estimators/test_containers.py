@@ -407,6 +407,15 @@ def test_conversions_are_logged(caplog):
     assert "rechunking to one chunk over all columns" in caplog.text
 
 
+def test_what_is_given_is_left_as_it_is():
+    unknown = chunked(X)[chunked(X)[:, 0] > -np.inf]
+    assert open_rows(unknown, Y).X.shape == (180, 5)
+    assert np.isnan(unknown.shape[0])
+    doubled = unsorted_csr(X)
+    fit(doubled, Y)
+    assert doubled.nnz == 2 * np.count_nonzero(X)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_several_targets_and_offsets_pass_through(lazy):
     targets, offsets = RNG.standard_normal((180, 3)), RNG.standard_normal((180, 2))
