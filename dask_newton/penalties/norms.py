@@ -113,6 +113,22 @@ class Norms:
         """Set the penalised groups of v to zero that point away from those of a reference."""
         return np.where(self.free | (self.pool(v * reference) > 0), v, 0.0)
 
+    def first_zero(self, v: np.ndarray, d: np.ndarray, reference: np.ndarray) -> tuple[float, np.ndarray]:
+        """Go from v along d up to d, as far as no penalised group points away from those of a reference.
+
+        Returns
+        -------
+        step : float
+            At most 1.
+        u : ndarray
+            ``v + step d``, with the groups that stopped it set to zero.
+        """
+        here, change = self.pool(v * reference), self.pool(d * reference)
+        crossing = ~self.free & (here > 0) & (here + change < 0)
+        steps = np.where(crossing, here / np.where(crossing, -change, 1.0), 1.0)
+        step = float(steps.min(initial=1.0))
+        return step, np.where(crossing & (steps == step), 0.0, v + step * d)
+
     def scaled(self, scale: np.ndarray) -> Norms:
         """Return the norms as a function of ``v / scale``, with scales alike within each group."""
         return Norms(self.strength * scale, self.labels)

@@ -52,7 +52,7 @@ class NewtonCholesky(Solver[PointState]):
                 "solver='newton-admm'."
             )
         if problem.size > self.max_dim:
-            other = "newton-cg" if problem.nonsmooth is None else "newton-admm"
+            other = "newton-cg" if problem.nonsmooth is None else "prox-newton"
             raise UnsupportedError(
                 f"solver 'newton-cholesky' would form a Hessian of {problem.size} rows, more than max_dim="
                 f"{self.max_dim}; use solver={other!r}, or raise max_dim in solver_options."

@@ -53,7 +53,7 @@ class ProxNewton(Solver[ProxNewtonState]):
     Parameters
     ----------
     hessian_rows : float
-        Rows of each output's sampled Hessian, as a multiple of q.
+        Rows of each output's sampled Hessian, as a multiple of q; at least 4,000 in all.
     max_features : int
         Refuse more rows of W than this; a block of M has so many rows.
     settle_after : int
@@ -122,7 +122,7 @@ class ProxNewton(Solver[ProxNewtonState]):
         return ProxNewtonState.at(problem, point, metric=metric, iteration=state.iteration + 1, settled=settled)
 
     def _metric(self, problem: LinearObjective, point: Point, draw: int) -> np.ndarray:
-        fraction = min(1.0, self.hessian_rows * problem.shape[0] / problem.n_rows)
+        fraction = min(1.0, max(self.hessian_rows * problem.shape[0], 4000) / problem.n_rows)
         metric, diagonal = problem.sampled_output_hessians(point, fraction, self.seed + draw)
         floor = 1e-3 * (problem.loss.curvature_bound or 0.0) / 2 * problem.column_squares[:, None]
         exact = np.maximum(np.maximum(diagonal, floor), np.diagonal(metric, axis1=1, axis2=2).T) + problem.ridge()

@@ -3,7 +3,7 @@
     F(W) = f(W) + sum_g t_g norm(W_g),   g = grad f(W)
     support  A = groups with W_g != 0, or norm(g_g) > t_g; reference r_g = W_g, or where that is 0 its proximal point
     P_A  = -(H_AA + grad^2 R(r)_AA)^{-1} (g + grad R(r))_A       (CG, products restricted to A)
-    W   <- W + a P, with groups that no longer point to the side of r set to 0
+    W   <- W + a P, with groups that no longer point to the side of r set to 0; or as far as the first of them is 0
 
 On its support F is smooth, for the l1 norm in the orthant of r. Once the support is that of the optimum, this is
 Newton's method. Where the loss stays the same if a number is added to a row of W (softmax), the best number is
@@ -60,7 +60,10 @@ class SupportNewton(Solver[PointState]):
     def step_with(
         self, problem: LinearObjective, state: PointState, metric: np.ndarray | None
     ) -> tuple[PointState, Info]:
-        """Do a step; CG is preconditioned by the blocks (K, q, q) of a metric, or by the diagonal of the Hessian."""
+        """Do a step; CG is preconditioned by the blocks (K, q, q) of a metric, or by the diagonal of the Hessian.
+
+        Whoever has a metric has a better step to fall back on than one of the proximal gradient, which is left to them.
+        """
         point, norms = state.point, problem.norms()
         W, g = point.W.ravel(), point.gradient.ravel()
         on = norms.free | (norms.size(W) > 0) | norms.exceeded(g)
@@ -82,7 +85,7 @@ class SupportNewton(Solver[PointState]):
         found = CG(rtol, self.max_cg).solve(product, -slope.reshape(point.W.shape), precondition)
         new, size = self._projected_search(problem, point, found.x, reference, slope)
         note = found.status if found.status in ("npc", "nan") else ""
-        if new is None:
+        if new is None and metric is None:
             new, size = self._proximal_step(problem, point, float(diagonal.max()))
             note = "proximal gradient"
         if new is None:
@@ -93,14 +96,20 @@ class SupportNewton(Solver[PointState]):
         self, problem: LinearObjective, point: Point, P: np.ndarray, reference: np.ndarray, slope: np.ndarray
     ) -> tuple[Point | None, float]:
         noise, norms = 4 * problem.precision * abs(point.value), problem.norms()
-        for k in range(self.max_halvings + 1):
-            W = norms.cut((point.W + 2.0**-k * P).ravel(), reference).reshape(P.shape)
-            decrease = float(np.dot(slope, (W - point.W).ravel()))
+        w, p = point.W.ravel(), P.ravel()
+        steps = [2.0**-k for k in range(self.max_halvings + 1)]
+        trials = [(step, norms.cut(w + step * p, reference)) for step in steps]
+        blocked, inside = norms.first_zero(w, p, reference)
+        if blocked < 1:
+            trials.insert(1, (blocked, norms.cut(inside, reference)))
+        for step, v in trials:
+            W = v.reshape(P.shape)
+            decrease = float(np.dot(slope, v - w))
             if decrease >= 0:
                 continue
             new = problem.at(problem.shrink(W))
             if new.value <= point.value + 1e-4 * decrease + noise:
-                return new, 2.0**-k
+                return new, step
         return None, 0.0
 
     @staticmethod

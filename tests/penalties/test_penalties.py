@@ -282,6 +282,21 @@ def test_cut_keeps_what_points_to_the_same_side():
     np.testing.assert_array_equal(norms.cut(v, reference), [1.0, -2.0, -1.0, 0.0, 0.0])
 
 
+def test_first_zero_stops_where_a_group_turns():
+    norms = Norms(np.array([1.0, 1.0, 0.0, 1.0]))
+    v, d = np.array([1.0, 2.0, 1.0, -1.0]), np.array([-4.0, -4.0, -40.0, -1.0])
+    step, u = norms.first_zero(v, d, v)
+    assert step == 0.25  # of the first entry; the third is free
+    np.testing.assert_array_equal(u, [0.0, 1.0, -9.0, -1.25])
+    step, u = norms.first_zero(v, 0.1 * d, v)
+    assert step == 1
+    np.testing.assert_array_equal(u, v + 0.1 * d)
+    groups = Norms(np.ones(4), np.array([0, 0, 1, 1]))
+    step, u = groups.first_zero(v, np.array([-2.0, -4.0, 0.0, 0.0]), v)  # <v, v> = 5, <v, d> = -10
+    assert step == 0.5
+    np.testing.assert_array_equal(u, [0.0, 0.0, 1.0, -1.0])
+
+
 @examples
 @given(
     w=matrices, t=arrays(np.float64, (3, 2), elements=st.floats(0, 2)),

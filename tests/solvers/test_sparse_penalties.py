@@ -175,6 +175,22 @@ def test_prox_newton_leaves_directions_that_a_softmax_does_not_see(rule):
     np.testing.assert_array_equal(result.W != 0, problem.W != 0)
 
 
+@pytest.mark.parametrize("lam", [0.01, 0.1, 1.0])
+def test_prox_newton_needs_few_passes_with_correlated_features(lam):
+    """Of condition 1e6, where a Newton step on the support takes some coefficients through zero, and others far."""
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(5000, 9)) @ (np.linalg.qr(rng.normal(size=(9, 9)))[0] * np.geomspace(1, 1e-3, 9))
+    X *= np.geomspace(1e3, 1e-2, 9)
+    y = X @ (rng.normal(size=9) / X.std(axis=0)) + 3 * rng.normal(size=5000)
+    F = objective(parts(Dense(X, y, np.ones(5000), 0.0, Squared(), True, L1(lam))), L1(lam))
+    result = minimize(F, ProxNewton(), tol=1e-8)
+    exact = minimize(F, NewtonCholesky(), tol=1e-8)
+    assert result.history[-1]["passes"] <= 60
+    assert exact.history[-1]["passes"] <= 5
+    assert result.value == pytest.approx(exact.value, rel=1e-12)
+    np.testing.assert_array_equal(result.W != 0, exact.W != 0)
+
+
 def test_admm_finishes_on_the_support_where_matrices_are_too_large():
     problem = known("breast_cancer", "l1")
     solver = NewtonADMM(sparse_polish=ProxNewton(max_features=30), polish_after=20)
@@ -257,5 +273,5 @@ def test_strengths_that_do_not_fit_are_refused_before_any_step(name):
 
 def test_too_many_coefficients_for_a_hessian_name_a_solver_for_the_penalty():
     problem = known("breast_cancer", "l1").objective
-    with pytest.raises(UnsupportedError, match="31 rows.*max_dim=30.*solver='newton-admm'"):
+    with pytest.raises(UnsupportedError, match="31 rows.*max_dim=30.*solver='prox-newton'"):
         minimize(problem, dataclasses.replace(NewtonCholesky(), max_dim=30))
