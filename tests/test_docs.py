@@ -21,7 +21,7 @@ from dask_newton.solvers import SOLVERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PUBLIC = ("solvers", "losses", "penalties", "local", "blocks", "data", "estimators")
+PUBLIC = ("solvers", "losses", "penalties", "local", "blocks", "data", "estimators", "testing")
 # In the __all__ of a package for the sake of the library itself; no part of what is promised to users.
 INTERNAL = {"SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
 

@@ -148,7 +148,7 @@ class Joins(Callback):
         super().__init__(posttask=self._look)
 
     def _look(self, key: Any, result: Any, *state: Any) -> None:
-        shape = getattr(result, "shape", ())
+        shape: tuple[int, ...] = getattr(result, "shape", ())
         if len(shape) == 2 and shape[0] >= self._shape[0] and shape[1] >= self._shape[1]:
             self.found.append(str(key))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unittest
 from typing import Any
 
@@ -83,15 +84,15 @@ def check_dask_dataframe(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_dataframe_columns(estimator: Any) -> None:
-    """Data frames with other columns than in fit, or in another order, are refused with a ValueError that names them."""
+    """Data frames with other columns than in fit, or in another order, give a ValueError that names them."""
     _, frame, y = _frame(estimator)
     model = fitted(estimator, frame, y)
     for method in methods_of(estimator):
         call = getattr(model, method)
-        other = frame.rename(columns={"age": "height"})
-        refuses(lambda call=call, other=other: call(other), ValueError, f"{method} with an unknown column", ("height",))
-        moved = frame[_NAMES[::-1]]
-        refuses(lambda call=call, moved=moved: call(moved), ValueError, f"{method} with columns in another order")
+        other = functools.partial(call, frame.rename(columns={"age": "height"}))
+        refuses(other, ValueError, f"{method} with an unknown column", ("height",))
+        moved = functools.partial(call, frame[_NAMES[::-1]])
+        refuses(moved, ValueError, f"{method} with columns in another order")
 
 
 @convention
@@ -121,7 +122,7 @@ def check_dask_fit_refuses_lengths(estimator: Any, *, weights: bool) -> None:
     X, y, weight = problem.chunked("unequal chunks")
     refuses(lambda: fitted(estimator, X, y[:-1]), ValueError, "fit with a target too few")
     refuses(lambda: fitted(estimator, X[:-1], y), ValueError, "fit with a target too many")
-    refuses(lambda: fitted(estimator, X, problem.y[:-1]), ValueError, "fit with a NumPy array of a target too few")  # type: ignore[index]
+    refuses(lambda: fitted(estimator, X, problem.y[:-1]), ValueError, "fit with a NumPy array of a target too few")
     if weights:
         refuses(lambda: fitted(estimator, X, y, weight[:-1]), ValueError, "fit with a weight too few")
 

@@ -38,9 +38,9 @@ class Problem:
     weight : ndarray of shape (n_samples,), or None
     """
 
-    X: np.ndarray
-    y: np.ndarray | None
-    weight: np.ndarray | None = None
+    X: Any
+    y: Any = None
+    weight: Any = None
 
     @property
     def columns(self) -> tuple[Any, Any, Any]:
@@ -49,15 +49,14 @@ class Problem:
 
     def chunked(self, layout: str) -> tuple[Any, Any, Any]:
         """Return the columns as Dask arrays with the chunks of :data:`LAYOUTS`."""
-        X, y, weight = (None if a is None else _chunked(a, layout) for a in self.columns)
+        X = _chunked(self.X, layout)
         if layout == "column chunks":
             X = X.rechunk({1: (1, N_FEATURES - 1)})
-        return X, y, weight
+        return X, *(a if a is None else _chunked(a, layout) for a in (self.y, self.weight))
 
     def take(self, rows: Any) -> Problem:
         """Return some of the rows, in any order."""
-        X, y, weight = (None if a is None else a[rows] for a in self.columns)
-        return Problem(X, y, weight)
+        return Problem(*(a if a is None else a[rows] for a in self.columns))
 
     def weighted(self) -> Problem:
         """Return the same rows with weights, which are whole numbers, some of them zero."""
@@ -84,7 +83,7 @@ def problem_for(estimator: Any, n: int = 60) -> Problem:
     return Problem(X, y)
 
 
-def _chunked(a: np.ndarray, layout: str) -> da.Array:
+def _chunked(a: Any, layout: str) -> Any:
     unknown = layout == "unknown chunk sizes"
     keep = np.ones(len(a), dtype=bool)
     sizes = _SIZES[layout](len(a))

@@ -51,7 +51,8 @@ def dask_estimator_checks_generator(
         raise TypeError(f"Give an estimator, {estimator.__name__}(), not the class.")
     tags = get_tags(estimator)
     if not tags.input_tags.two_d_array or tags.input_tags.pairwise:
-        raise ValueError(f"The checks give rows of numbers, which {type(estimator).__name__} does not take by its tags.")
+        name = type(estimator).__name__
+        raise ValueError(f"The checks give rows of numbers; by its tags, {name} takes something else.")
     close = {"rtol": math.inf if tags.non_deterministic else rtol}
     weights, target = has_fit_parameter(estimator, "sample_weight"), tags.target_tags.required
 
@@ -148,17 +149,16 @@ def check_dask_estimator(
     expected = expected_failed_checks or {}
     results = []
     for _, check in dask_estimator_checks_generator(estimator, rtol=rtol, max_reads=max_reads):
-        name, exception = _name(check), None
+        name, status, exception = _name(check), "passed", None
         reason = expected.get(name)
-        status = "passed"
         try:
             check(estimator)
-        except unittest.SkipTest as skipped:
-            status, exception = "skipped", skipped
-        except AssertionError as failed:
-            if on_fail == "raise" and reason is None:
+        except (unittest.SkipTest, AssertionError) as raised:
+            exception = raised
+            skipped = isinstance(raised, unittest.SkipTest)
+            status = "skipped" if skipped else "failed" if reason is None else "xfail"
+            if status == "failed" and on_fail == "raise":
                 raise
-            status, exception = "failed" if reason is None else "xfail", failed
         results.append({
             "estimator": estimator, "check_name": name, "exception": exception, "status": status,
             "expected_to_fail": reason is not None, "expected_to_fail_reason": reason,

@@ -205,14 +205,16 @@ def test_unknown_chunks_and_column_chunks_fit_the_same(references):
     X, y = cancer()
     known, targets = as_dask(X, y, 4)
     mask = known[:, 0] > -np.inf
+    unknown = known[mask]
     fits = {
-        "unknown": LogisticRegression(tol=TOL).fit(known[mask], targets[mask]),
-        "unknown X, y in memory": LogisticRegression(tol=TOL).fit(known[mask], y),
+        "unknown": LogisticRegression(tol=TOL).fit(unknown, targets[mask]),
+        "unknown X, y in memory": LogisticRegression(tol=TOL).fit(unknown, y),
         "columns": LogisticRegression(tol=TOL).fit(known.rechunk((200, 7)), targets),
         "other row chunks of y": LogisticRegression(tol=TOL).fit(known, targets.rechunk(100)),
     }
     for fitted in fits.values():
         assert_same_coefficients(fitted, references["cancer"], 1e-7)
+    assert np.isnan(unknown.chunks[0]).all(), "the array of the user is changed"
 
 
 def test_fit_from_zarr(tmp_path, references):
