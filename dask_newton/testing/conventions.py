@@ -98,11 +98,17 @@ def assert_same_values(mine: Any, expected: Any, rtol: float, what: str) -> None
     """Compare arrays: floating point numbers to within ``rtol`` times the largest, all else exactly."""
     a, b = (np.asarray(v.toarray() if hasattr(v, "toarray") else v) for v in (mine, expected))
     require(a.shape == b.shape, f"{what} has shape {a.shape}; on NumPy arrays it has {b.shape}.")
-    if b.dtype.kind != "f":
-        np.testing.assert_array_equal(a, b, err_msg=f"{what} is not that of NumPy arrays.")
-        return
-    scale = np.max(np.abs(b[np.isfinite(b)]), initial=1.0)
-    np.testing.assert_allclose(a, b, rtol=0, atol=rtol * scale, err_msg=f"{what} is not that of NumPy arrays.")
+    if b.dtype.kind == "f" and a.dtype.kind in "fiub":
+        allowed = rtol * np.max(np.abs(b[np.isfinite(b)]), initial=1.0)
+        wrong, about = ~np.isclose(a, b, rtol=0, atol=allowed), f", to within {allowed:.3g}"
+    else:
+        wrong, about = a != b, ""
+    if np.any(wrong):
+        i = tuple(int(k) for k in np.argwhere(wrong)[0])
+        raise AssertionError(
+            f"{what} is not that of NumPy arrays{about}: {np.count_nonzero(wrong)} of {b.size} entries differ, first "
+            f"{a[i]} from {b[i]}{f' at {i}' if i else ''}."
+        )
 
 
 def refuses(call: Callable[[], Any], error: type[Exception], what: str, words: tuple[str, ...] = ()) -> None:

@@ -80,7 +80,11 @@ def problem_for(estimator: Any, n: int = 60) -> Problem:
         y = np.exp(0.5 * z)
         if not tags.target_tags.single_output:
             y = y[:, None]
-    return Problem(X, y)
+    problem = Problem(X, y)
+    for a in problem.columns:
+        if a is not None:
+            a.flags.writeable = False  # whoever writes into the arrays in memory is told so at once
+    return problem
 
 
 def _chunked(a: Any, layout: str) -> Any:
