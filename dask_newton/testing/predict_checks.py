@@ -62,7 +62,7 @@ def _assert_says_what_it_is(lazy: da.Array, X: da.Array, method: str) -> None:
         known = ~np.isnan(said)
         require(
             np.ndim(chunk) == lazy.ndim and np.array_equal(said[known], np.array(np.shape(chunk))[known]),
-            f"{method} says that a chunk has shape {tuple(said)}, and it has {np.shape(chunk)}.",
+            f"{method} says that a chunk has shape {tuple(said.tolist())}, and it has {np.shape(chunk)}.",
         )
 
 
