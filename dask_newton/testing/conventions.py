@@ -173,7 +173,7 @@ def pickled(value: Any) -> tuple[int, list[str]]:
     file = BytesIO()
     try:
         Pickler(file).dump(value)
-    except Exception as error:
-        if not found:
+    except Exception as error:  # whatever an object raises when it is pickled
+        if not found:  # clients cannot be pickled either, but that they are there says more
             raise AssertionError(f"it cannot be pickled ({type(error).__name__}: {error}).") from error
     return file.tell(), found

@@ -18,7 +18,7 @@ from dask_newton.testing.conventions import (
     pickled,
     require,
 )
-from dask_newton.testing.problems import problem_for
+from dask_newton.testing.problems import Problem, problem_for
 
 __all__ = [
     "check_dask_fit_equals_numpy", "check_dask_fit_forgets_data", "check_dask_fit_is_concrete",
@@ -142,7 +142,7 @@ def check_dask_labels_by_chunk(estimator: Any, *, rtol: float) -> None:
     problem = problem_for(estimator)
     problem = problem.take(np.argsort(problem.y, kind="stable"))
     for names in (np.array([7, 40, -3]), np.array(["low", "middle", "a long name"])):
-        named = problem.__class__(problem.X, names[problem.y])
+        named = Problem(problem.X, names[problem.y])
         theirs = fitted(estimator, *named.columns)
         X, y, _ = named.chunked("single-row chunks")
         mine = fitted(estimator, X.rechunk({0: 20}), y.rechunk({0: 20}))
@@ -153,7 +153,7 @@ def check_dask_labels_by_chunk(estimator: Any, *, rtol: float) -> None:
 def check_dask_one_class(estimator: Any) -> None:
     """Labels of one class are refused with a ValueError that says so, or are what is predicted."""
     problem = problem_for(estimator)
-    X, y, _ = problem.__class__(problem.X, np.full(len(problem.X), 3)).chunked("unequal chunks")
+    X, y, _ = Problem(problem.X, np.full(len(problem.X), 3)).chunked("unequal chunks")
     try:
         model = fitted(estimator, X, y)
     except ValueError as error:
@@ -167,7 +167,7 @@ def check_dask_several_targets(estimator: Any, *, layout: str, rtol: float) -> N
     """A fit to several targets on Dask arrays gives the attributes and predictions of NumPy arrays."""
     problem = problem_for(estimator)
     y = np.reshape(problem.y, (len(problem.X), -1))[:, 0]
-    problem = problem.__class__(problem.X, np.column_stack([y, np.sqrt(y) + problem.X[:, 0] ** 2]))
+    problem = Problem(problem.X, np.column_stack([y, np.sqrt(y) + problem.X[:, 0] ** 2]))
     mine, theirs = fitted(estimator, *problem.chunked(layout)), fitted(estimator, *problem.columns)
     _assert_same_fit(mine, theirs, problem.X, rtol)
     X, y, _ = problem.chunked(layout)

@@ -19,7 +19,7 @@ from dask_newton.testing.conventions import (
     refuses,
     require,
 )
-from dask_newton.testing.problems import problem_for
+from dask_newton.testing.problems import Problem, problem_for
 
 __all__ = [
     "check_dask_dataframe", "check_dask_dataframe_columns", "check_dask_float32", "check_dask_fit_refuses_lengths",
@@ -35,7 +35,7 @@ def check_dask_float32(estimator: Any, *, rtol: float) -> None:
     problem = problem_for(estimator)
     X = problem.X.astype(np.float32)
     theirs = fitted(estimator, X, problem.y)
-    dX, y, _ = problem.__class__(X, problem.y).chunked("unequal chunks")
+    dX, y, _ = Problem(X, problem.y).chunked("unequal chunks")
     mine = fitted(estimator, dX, y)
     for name, expected in vars(theirs).items():
         if isinstance(expected, np.ndarray) and name.endswith("_"):
@@ -101,7 +101,7 @@ def check_dask_fit_refuses_nan(estimator: Any, *, value: float) -> None:
     problem = problem_for(estimator)
     broken = problem.X.copy()
     broken[-1, 1] = value
-    X, y, _ = problem.__class__(broken, problem.y).chunked("unequal chunks")
+    X, y, _ = Problem(broken, problem.y).chunked("unequal chunks")
     refuses(lambda: fitted(estimator, X, y), ValueError, f"fit with {value} in the last chunk of X", ("nan", "inf"))
 
 
@@ -111,7 +111,7 @@ def check_dask_fit_refuses_nan_targets(estimator: Any, *, value: float) -> None:
     problem = problem_for(estimator)
     broken = np.array(problem.y)
     broken[-1] = value
-    X, y, _ = problem.__class__(problem.X, broken).chunked("unequal chunks")
+    X, y, _ = Problem(problem.X, broken).chunked("unequal chunks")
     refuses(lambda: fitted(estimator, X, y), ValueError, f"fit with {value} in the last chunk of y", ("nan", "inf"))
 
 

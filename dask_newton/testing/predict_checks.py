@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from numbers import Real
 from typing import Any
 
@@ -19,7 +18,7 @@ from dask_newton.testing.conventions import (
     refuses,
     require,
 )
-from dask_newton.testing.problems import N_FEATURES, problem_for
+from dask_newton.testing.problems import N_FEATURES, Problem, problem_for
 
 __all__ = [
     "check_dask_method", "check_dask_method_refuses_other_features", "check_dask_method_refuses_unfitted",
@@ -91,11 +90,10 @@ def check_dask_score(estimator: Any, *, layout: str, rtol: float) -> None:
 @convention
 def check_dask_score_sample_weight(estimator: Any, *, layout: str, rtol: float) -> None:
     """The score on Dask arrays with weights is a number, that of NumPy arrays with them."""
-    if "sample_weight" in inspect.signature(estimator.score).parameters:
-        _score(estimator, problem_for(estimator).weighted(), layout, rtol)
+    _score(estimator, problem_for(estimator).weighted(), layout, rtol)
 
 
-def _score(estimator: Any, problem: Any, layout: str, rtol: float) -> None:
+def _score(estimator: Any, problem: Problem, layout: str, rtol: float) -> None:
     model = fitted(estimator, problem.X, problem.y)
     X, y, weight = problem.chunked(layout)
     more = {} if weight is None else {"sample_weight": weight}

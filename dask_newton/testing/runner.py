@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import unittest
 from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +79,8 @@ def dask_estimator_checks_generator(
         yield from _each(predict_checks.check_dask_method, method=methods_of(estimator), layout=LAYOUTS, **close)
         if hasattr(estimator, "score"):
             yield from _each(predict_checks.check_dask_score, layout=LAYOUTS, **close)
-            yield from _each(predict_checks.check_dask_score_sample_weight, layout=LAYOUTS, **close)
+            if "sample_weight" in inspect.signature(estimator.score).parameters:
+                yield from _each(predict_checks.check_dask_score_sample_weight, layout=LAYOUTS, **close)
         yield from _each(input_checks.check_dask_float32, **close)
         yield from _each(input_checks.check_dask_dataframe, **close)
         if tags.input_tags.sparse:

@@ -492,6 +492,15 @@ def test_tags_choose_the_checks():
     assert "check_dask_fit_reads" not in regressor  # only if it is said how often
 
 
+class ScoresOnlyRows(Plain):
+    def score(self, X, y):
+        return super().score(X, y)
+
+
+def test_weights_are_for_scores_that_take_them():
+    assert checks_of(PLAIN[0]) - checks_of(ScoresOnlyRows()) == {"check_dask_score_sample_weight"}
+
+
 class TakesPairs(Plain):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
