@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
@@ -45,7 +46,7 @@ html_theme_options = {
 }
 html_sidebars = {page: [] for page in (
     "quickstart", "install", "concepts", "datasets",
-    "solvers", "extending", "benchmarks", "changelog", "configuration", "cli",
+    "solvers", "extending", "benchmarks", "parity", "changelog", "configuration", "cli",
 )}
 
 sphinx_gallery_conf = {

@@ -1,0 +1,1 @@
+"""What the page of parity is made of; ``python docs/make_parity.py`` writes it."""
