@@ -94,10 +94,10 @@ insurance claims drawn with a fixed seed. Coefficients are of order 1, if the la
 {number(BOUND)}. Without its last step, by Newton's method, `newton-admm` is held to {number(LOOSE_BOUND)} for penalties
 with l1, and the largest difference is {_worst(loose)}. Fits above their bound: {above} (they would be set in bold).
 
-Fits stop at a residual of `tol={number(TOL)}`, far below the default: what is compared here is which optimum a fit
-goes to. How far from it a fit may stop is the product of `tol` and the inverse Hessian. The row that shows most of this is
-logistic regression without a penalty on ten columns, three of which are almost equal; a fit that ends at `max_iter=1000`
-is marked, and warns."""
+Fits stop at a residual of `tol={number(TOL)}`, far below the default: what is compared is which optimum a fit goes to.
+How far from it a fit may stop is the product of `tol` and the inverse Hessian. The row that shows most of this is
+logistic regression without a penalty on ten columns, three of which are almost equal. A fit that ends at
+`max_iter=1000` is marked, and warns."""
 
 
 def _problems_table(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
