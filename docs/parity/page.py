@@ -62,7 +62,7 @@ def _worst(runs: Iterable[Run]) -> str:
     if not runs:
         return "–"
     worst = max(run.error for run in runs)
-    mark = "" if all(run.converged for run in runs) else " (not converged)"
+    mark = "" if all(run.converged for run in runs) else "†"
     above = any(run.error > bound_of(run.solver) for run in runs if not CONTAINERS[run.container].float32)
     return (f"**{number(worst)}**" if above else number(worst)) + mark
 
@@ -81,6 +81,11 @@ def _introduction(runs: Sequence[Run]) -> str:
     polished = [run for run in runs if run.solver != LOOSE_SOLVER]
     loose = [run for run in runs if run.solver == LOOSE_SOLVER]
     above = sum(run.error > bound_of(run.solver) for run in runs)
+    stopped = sum(not run.converged for run in runs)
+
+    def largest(some: Sequence[Run]) -> str:
+        return number(max((run.error for run in some), default=None))
+
     return f"""# Parity
 
 Every estimator with every penalty, by every solver that takes it, from every container, compared with scikit-learn or
@@ -90,14 +95,14 @@ Each number is the largest difference of a coefficient or an intercept from the 
 data are small, so that all of it takes minutes: breast cancer, digits and diabetes as they come with scikit-learn, and
 insurance claims drawn with a fixed seed. Coefficients are of order 1, if the last but one table says no more.
 
-{len(runs)} fits in double precision are on this page. The largest difference is {_worst(polished)}, and the bound is
+{len(runs)} fits in double precision are on this page. The largest difference is {largest(polished)}, and the bound is
 {number(BOUND)}. Without its last step, by Newton's method, `newton-admm` is held to {number(LOOSE_BOUND)} for penalties
-with l1, and the largest difference is {_worst(loose)}. Fits above their bound: {above} (they would be set in bold).
+with l1, and the largest difference is {largest(loose)}. Fits above their bound: {above} (they would be set in bold).
 
 Fits stop at a residual of `tol={number(TOL)}`, far below the default: what is compared is which optimum a fit goes to.
-How far from it a fit may stop is the product of `tol` and the inverse Hessian. The row that shows most of this is
-logistic regression without a penalty on ten columns, three of which are almost equal. A fit that ends at
-`max_iter=1000` is marked, and warns."""
+How far from it a fit may stop is the product of `tol` and the inverse Hessian, so that rows without a penalty and
+those with large coefficients show more. Fits that ended at `max_iter=1000` with a larger residual, and said so:
+{stopped} (marked †)."""
 
 
 def _problems_table(runs: Sequence[Run], problems: Sequence[Problem]) -> str:

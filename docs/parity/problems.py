@@ -122,9 +122,9 @@ def _standardised(X: np.ndarray) -> np.ndarray:
     return (X - X.mean(axis=0)) / X.std(axis=0)
 
 
-def _breast_cancer(n_features: int | None) -> Columns:
+def _breast_cancer(features: list[int] | None) -> Columns:
     X, y = load_breast_cancer(return_X_y=True)
-    return {"X": _standardised(X) if n_features is None else X[:, :n_features] / X[:, :n_features].max(axis=0), "y": y}
+    return {"X": _standardised(X) if features is None else X[:, features] / X[:, features].max(axis=0), "y": y}
 
 
 def _digits() -> Columns:
@@ -154,7 +154,8 @@ def _claims(kind: str) -> Columns:
 
 # What a row of the tables says of its data -> the columns.
 DATA: dict[str, Callable[[], Columns]] = {
-    "breast cancer, 10 columns": functools.partial(_breast_cancer, 10),
+    "breast cancer, 6 columns": functools.partial(_breast_cancer, [1, 3, 4, 5, 8, 9]),
+    "breast cancer, 10 columns": functools.partial(_breast_cancer, list(range(10))),
     "breast cancer, 30 columns": functools.partial(_breast_cancer, None),
     "digits": _digits,
     "diabetes": _diabetes,
@@ -192,7 +193,7 @@ def _logistic() -> list[Problem]:
     balanced = weight.sum() / (2 * np.bincount(columns["y"], weight))  # both classes then weigh the same
     strengths = np.resize([10.0, 30.0, 5.0], 30) / len(columns["y"])
     return [
-        _classifier(two, "none", small, np.inf, 0.0),
+        _classifier(two, "none", "breast cancer, 6 columns", np.inf, 0.0),
         _classifier(two, "l2", small, 1.0, 0.0),
         _classifier(two, "l1", small, 1.0, 1.0),
         elastic,
