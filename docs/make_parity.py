@@ -2,7 +2,7 @@
 
     python docs/make_parity.py
 
-It takes a quarter of an hour, and needs statsmodels. Where dask-ml is installed, it is compared too.
+It takes about ten minutes of two cores, and needs statsmodels. Where dask-ml is installed, it is compared too.
 """
 
 from __future__ import annotations
