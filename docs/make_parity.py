@@ -2,7 +2,7 @@
 
     python docs/make_parity.py
 
-It takes about ten minutes of two cores, and needs statsmodels. Where dask-ml is installed, it is compared too.
+It takes up to an hour on two busy cores, and needs statsmodels. Where dask-ml is installed, it is compared too.
 """
 
 from __future__ import annotations
