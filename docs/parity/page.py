@@ -92,7 +92,7 @@ Every estimator with every penalty, by every solver that takes it, from every co
 statsmodels. This page is written by `python docs/make_parity.py`, with {_versions()}.
 
 Each number is the largest difference of a coefficient or an intercept from the reference, not relative to anything. The
-data are small, so that all of it takes minutes: breast cancer, digits and diabetes as they come with scikit-learn, and
+data are small: breast cancer, digits and diabetes as they come with scikit-learn, and
 insurance claims drawn with a fixed seed. Coefficients are of order 1, if the last but one table says no more.
 
 {len(runs)} fits in double precision are on this page. The largest difference is {largest(polished)}, and the bound is
