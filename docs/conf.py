@@ -27,7 +27,8 @@ autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc says them
 autodoc_member_order = "bysource"
 # scikit-learn makes these; their docstrings refer to pages that are not here.
-autodoc_default_options = {"exclude-members": "set_fit_request, set_score_request"}
+_REQUESTED = ("fit", "score", "predict", "predict_proba", "predict_log_proba", "decision_function")
+autodoc_default_options = {"exclude-members": ", ".join(f"set_{method}_request" for method in _REQUESTED)}
 numpydoc_show_class_members = False  # the template lists them
 
 html_theme = "pydata_sphinx_theme"
@@ -45,7 +46,7 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {page: [] for page in (
-    "quickstart", "install", "concepts", "datasets",
+    "quickstart", "install", "concepts", "containers", "datasets",
     "solvers", "extending", "benchmarks", "parity", "changelog", "configuration", "cli",
 )}
 
