@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -41,7 +42,7 @@ __all__ = ["LinearEstimator"]
 logger = logging.getLogger(__name__)
 
 
-class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator):
+class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """A regularised linear model fitted over row blocks.
 
     Subclasses say what is minimised: :meth:`_penalty`, and in ``fit`` the loss; and how ``coef_`` and ``intercept_``
@@ -90,13 +91,13 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    @abstractmethod
     def _penalty(self, total_weight: float) -> Penalty:
         """Return R, on the scale of the mean loss, for a total weight of the samples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _attributes_of(self, W: np.ndarray) -> dict[str, Any]:
         """Return ``coef_`` and ``intercept_`` for W."""
-        raise NotImplementedError
 
     def _coefficients(self) -> np.ndarray:
         """Return W."""

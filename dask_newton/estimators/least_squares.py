@@ -67,7 +67,22 @@ class LinearRegression(_LeastSquares):
         return NoPenalty()
 
 
-class Ridge(_LeastSquares):
+class _OneStrength(_LeastSquares):
+    def __init__(
+        self, alpha: Any = 1.0, *, fit_intercept: bool = True, regularizer: Penalty | None = None,
+        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
+        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
+        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
+            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
+        )
+        self.alpha = alpha
+
+
+class Ridge(_OneStrength):
     r"""Least squares with an l2 penalty, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`W` and intercepts :math:`b` that are not penalised,
@@ -102,19 +117,6 @@ class Ridge(_LeastSquares):
         **Regressor._parameter_constraints, "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray, list],
     }
 
-    def __init__(
-        self, alpha: Any = 1.0, *, fit_intercept: bool = True, regularizer: Penalty | None = None,
-        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
-            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
-        )
-        self.alpha = alpha
-
     def _penalty(self, total_weight: float) -> Penalty:
         alpha = np.asarray(self.alpha, dtype=np.float64)
         if alpha.ndim == 0:
@@ -122,7 +124,7 @@ class Ridge(_LeastSquares):
         return L2(np.tile(alpha / total_weight, (self.n_features_in_, 1)))
 
 
-class Lasso(_LeastSquares):
+class Lasso(_OneStrength):
     r"""Least squares with an l1 penalty, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`W` and intercepts :math:`b` that are not penalised,
@@ -156,19 +158,6 @@ class Lasso(_LeastSquares):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Regressor._parameter_constraints, "alpha": [Interval(Real, 0, None, closed="left")],
     }
-
-    def __init__(
-        self, alpha: float = 1.0, *, fit_intercept: bool = True, regularizer: Penalty | None = None,
-        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
-            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
-        )
-        self.alpha = alpha
 
     def _penalty(self, total_weight: float) -> Penalty:
         return elastic_net(self.alpha, 1.0)

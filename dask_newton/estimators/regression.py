@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from typing import Any, Self
 
 import dask.array as da
@@ -84,9 +85,9 @@ class Regressor(RegressorMixin, LinearEstimator):
         for name, text in _SHARED.items():
             cls.__doc__ = (cls.__doc__ or "").replace(f"    <shared {name}>", text.strip("\n"))
 
+    @abstractmethod
     def _loss(self, n_targets: int) -> Loss:
         """Return l."""
-        raise NotImplementedError
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
