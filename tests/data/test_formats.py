@@ -1,6 +1,7 @@
 """Raw files of every format: what is converted is what they hold, and what is wrong with them is said."""
 
 import bz2
+import gc
 import gzip
 import lzma
 import subprocess
@@ -496,6 +497,7 @@ def test_peak_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, kind):
     peaks = {}
     for n_rows in (10, 6_000, 36_000):  # the first one is for imports and caches
         raw = text_file(tmp_path / "raw", line * n_rows)
+        gc.collect()
         tracemalloc.start()
         try:
             convert_files(raw, tmp_path / "out.zarr", chunk_rows=1000, overwrite=True)
@@ -503,8 +505,8 @@ def test_peak_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, kind):
         finally:
             tracemalloc.stop()
         assert open_dataset(tmp_path / "out.zarr").X.shape[0] == n_rows
-    # 30,000 more rows take 1.4 MB or more as X.
-    assert peaks[36_000] - peaks[6_000] < 200_000
+    # 30,000 more rows take 1.4 MB or more as X; garbage that is still there, and one checksum a chunk, a tenth of that.
+    assert peaks[36_000] - peaks[6_000] < 500_000
 
 
 def test_a_killed_conversion_leaves_no_path(tmp_path):
