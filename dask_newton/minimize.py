@@ -20,8 +20,10 @@ __all__ = ["Result", "minimize"]
 
 logger = logging.getLogger(__name__)
 
+_BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
+
 _ADVICE = {
-    Status.MAX_ITER: "raise max_iter, loosen tol, scale the features, or choose another solver",
+    **{budget: f"raise {budget}, loosen tol, scale the features, or choose another solver" for budget in _BUDGETS},
     Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
@@ -70,6 +72,9 @@ def minimize(
     *,
     max_iter: int = 100,
     tol: float = 1e-6,
+    max_rounds: int | None = None,
+    max_bytes: float | None = None,
+    max_seconds: float | None = None,
     state: State | None = None,
     callbacks: Sequence[Callable[[dict[str, Any], State], bool | None]] = (),
 ) -> Result:
@@ -85,6 +90,9 @@ def minimize(
         Iterations at most.
     tol : float
         Stop when the certificate is at most this: the largest entry of the gradient of the mean objective.
+    max_rounds, max_bytes, max_seconds : float, optional
+        Further budgets: communication rounds, bytes sent up and down, and seconds of this run, as the history counts
+        them. They are looked at between iterations, so that the last iteration may exceed them.
     state : State, optional
         Go on from the state of an earlier result instead of from ``start``.
     callbacks : sequence of callable
@@ -110,10 +118,12 @@ def minimize(
     solver.check(problem)
     began, history = time.perf_counter(), History(solver.name)
     first = problem.blocks.meter.snapshot()
+    limits = (max_iter, max_rounds, max_bytes, max_seconds)
 
-    def record(iteration: int, state: State, info: Info) -> bool:
+    def record(iteration: int, state: State, info: Info) -> Status | None:
+        """Record an iteration; return why the run ends with it, if a budget or a callback says so."""
         spent = {key: count - first[key] for key, count in problem.blocks.meter.snapshot().items()}
-        row = {
+        row: dict[str, Any] = {
             "iteration": iteration,
             "objective": state.value,
             "gradient_norm": state.residual if np.isfinite(state.residual) else float("nan"),
@@ -126,7 +136,11 @@ def minimize(
         }
         history.records.append(row)
         logger.debug("%s %s", solver.name, row)
-        return any([callback(row, state) for callback in callbacks])
+        if any([callback(row, state) for callback in callbacks]):
+            return Status.STOPPED
+        used = (iteration, row["rounds"], row["bytes_up"] + row["bytes_down"], row["seconds"])
+        budgets = zip(_BUDGETS, used, limits, strict=True)
+        return next((name for name, n, limit in budgets if limit is not None and n >= limit), None)
 
     if state is None:
         start = np.array(problem.null if start is None else start, dtype=np.float64)
@@ -138,17 +152,15 @@ def minimize(
         state = solver.init(problem, start)
         if state.status is Status.NAN:
             raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
-    iteration, stopped = 0, record(0, state, Info())
-    while not stopped and not (state.residual <= tol) and state.status is Status.RUNNING and iteration < max_iter:
+    iteration, ended = 0, record(0, state, Info())
+    while ended is None and not (state.residual <= tol) and state.status is Status.RUNNING:
         iteration += 1
         state, info = solver.step(problem, state)
-        stopped = record(iteration, state, info)
+        ended = record(iteration, state, info)
     if state.residual <= tol:
         status = Status.CONVERGED
-    elif state.status is Status.RUNNING:
-        status = Status.STOPPED if stopped else Status.MAX_ITER
     else:
-        status = state.status
+        status = ended if ended and state.status is Status.RUNNING else state.status
     residual = state.residual
     if not np.isfinite(residual) and status is not Status.NAN:
         residual = problem.residual(state.W, problem.at(state.W).gradient)

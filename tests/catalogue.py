@@ -141,6 +141,8 @@ class SolverCase:
     error : float
         Largest error of a coefficient, at the certificate ``tol``.
     tol : float
+    exact : bool
+        Whether it is sure to reach the optimum of a convex problem, as closely as ``tol`` says.
     """
 
     solver: Solver[Any]
@@ -148,6 +150,7 @@ class SolverCase:
     registered: bool = True
     error: float = 1e-6
     tol: float = 1e-9
+    exact: bool = True
 
 
 SMOOTH = ("none", "l2", "weighted_l2")

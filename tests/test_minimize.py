@@ -124,6 +124,48 @@ def test_warning_tells_the_gradient_and_what_to_do():
     assert not result.converged
 
 
+@pytest.mark.parametrize("budget", ["max_rounds", "max_bytes", "max_seconds"])
+def test_budgets_end_a_run_between_iterations(budget):
+    """The run ends with the first iteration whose record reaches the budget."""
+
+    def used(record):
+        return {
+            "max_rounds": record["rounds"], "max_bytes": record["bytes_up"] + record["bytes_down"],
+            "max_seconds": record["seconds"],
+        }[budget]
+
+    # Half a pass more than what the third iteration leaves, in rounds; the clock tells anything.
+    whole = minimize(known().objective, NewtonCG(), tol=1e-9)
+    limit = used(whole.history[3]) - 1 if budget != "max_seconds" else 0.0
+    with pytest.warns(ConvergenceWarning, match=rf"\({budget}\).* raise {budget},") as warnings:
+        result = minimize(known().objective, NewtonCG(), tol=1e-9, **{budget: limit})
+    assert len(warnings) == 1
+    assert result.status == budget and result.status is Status[budget.upper()]
+    assert used(result.history[-1]) >= limit
+    assert all(used(record) < limit for record in result.history.records[:-1])
+    assert result.n_iter == (0 if budget == "max_seconds" else 3)
+    np.testing.assert_array_equal(result.W, result.state.W)
+
+
+def test_budgets_that_suffice_change_nothing():
+    whole = minimize(known().objective, NewtonCG(), tol=1e-9)
+    last = whole.history[-1]
+    enough = {"max_rounds": last["rounds"], "max_bytes": last["bytes_up"] + last["bytes_down"], "max_seconds": 1e9}
+    again = minimize(known().objective, NewtonCG(), tol=1e-9, **enough)
+    assert again.status is Status.CONVERGED
+    np.testing.assert_array_equal(again.W, whole.W)
+
+
+def test_a_budget_is_of_the_run_and_not_of_the_data():
+    """What was spent before, on looking at the data or in an earlier run, does not count."""
+    problem = known().objective
+    with pytest.warns(ConvergenceWarning, match="max_rounds"):
+        first = minimize(problem, NewtonCholesky(), tol=1e-9, max_rounds=6)
+        second = minimize(problem, NewtonCholesky(), tol=1e-9, max_rounds=6, state=first.state)
+    assert first.history[-1]["rounds"] == second.history[-1]["rounds"] == 6
+    assert first.n_iter == 2 and second.n_iter == 3
+
+
 def test_the_warning_knows_the_gradient_of_solvers_that_do_not():
     """ADMM certifies every ten iterations; the last iterate is looked at in any case."""
     problem = known()

@@ -99,6 +99,9 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     help="Largest entry of the gradient of the mean objective at which to stop.",
 )
 @click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True)
+@click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds.")
+@click.option("--max-bytes", type=click.FloatRange(0), help="Stop after so many bytes sent, up and down.")
+@click.option("--max-seconds", type=click.FloatRange(0), help="Stop after so many seconds of the solver.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of solvers that draw samples.")
 @computing_options
 @click.option("--test", metavar="PATH", help="Data set on which to report the score as well.")

@@ -56,6 +56,9 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         "solver_options": [dict, None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "max_rounds": [Interval(Integral, 0, None, closed="left"), None],
+        "max_bytes": [Interval(Real, 0, None, closed="left"), None],
+        "max_seconds": [Interval(Real, 0, None, closed="left"), None],
         "warm_start": ["boolean"],
         "early_stopping": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -69,9 +72,10 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
     def __init__(
         self, *, fit_intercept: bool = True, regularizer: Penalty | None = None, solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100, warm_start: bool = False,
-        early_stopping: bool = False, n_iter_no_change: int = 5, persist: Any = "auto", random_state: Any = None,
-        verbose: int = 0,
+        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100,
+        max_rounds: int | None = None, max_bytes: float | None = None, max_seconds: float | None = None,
+        warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5, persist: Any = "auto",
+        random_state: Any = None, verbose: int = 0,
     ) -> None:
         self.fit_intercept = fit_intercept
         self.regularizer = regularizer
@@ -79,6 +83,9 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         self.solver_options = solver_options
         self.tol = tol
         self.max_iter = max_iter
+        self.max_rounds = max_rounds
+        self.max_bytes = max_bytes
+        self.max_seconds = max_seconds
         self.warm_start = warm_start
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
@@ -143,7 +150,10 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         bridge = ScikitLearnCallbacks(self, *given)
         callbacks.append(bridge)
         with _logging(self.verbose):
-            result = minimize(problem, solver, start, max_iter=self.max_iter, tol=self.tol, callbacks=callbacks)
+            result = minimize(
+                problem, solver, start, max_iter=self.max_iter, tol=self.tol, max_rounds=self.max_rounds,
+                max_bytes=self.max_bytes, max_seconds=self.max_seconds, callbacks=callbacks,
+            )
         if held_out is not None and self.early_stopping:
             result = dataclasses.replace(result, W=held_out.best_W)
         self.n_iter_: Any = result.n_iter

@@ -32,15 +32,16 @@ class _GeneralisedLinear(Regressor):
 
     def __init__(
         self, *, alpha: float = 1.0, l1_ratio: float = 0.0, fit_intercept: bool = True,
-        regularizer: Penalty | None = None, solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100,
-        warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        regularizer: Penalty | None = None, solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6, max_iter: int = 100, max_rounds: int | None = None, max_bytes: float | None = None,
+        max_seconds: float | None = None, warm_start: bool = False, early_stopping: bool = False,
+        n_iter_no_change: int = 5, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
     ) -> None:
         super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
-            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
+            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol,
+            max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds,
+            warm_start=warm_start, early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
+            random_state=random_state, verbose=verbose,
         )
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -264,16 +265,17 @@ class TweedieRegressor(_GeneralisedLinear):
 
     def __init__(
         self, *, power: float = 0.0, alpha: float = 1.0, l1_ratio: float = 0.0, link: str = "auto",
-        fit_intercept: bool = True, regularizer: Penalty | None = None,
-        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        fit_intercept: bool = True, regularizer: Penalty | None = None, solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100,
+        max_rounds: int | None = None, max_bytes: float | None = None, max_seconds: float | None = None,
+        warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5, persist: bool | str = "auto",
+        random_state: Any = None, verbose: int = 0,
     ) -> None:
         super().__init__(
             alpha=alpha, l1_ratio=l1_ratio, fit_intercept=fit_intercept, regularizer=regularizer, solver=solver,
-            solver_options=solver_options, tol=tol, max_iter=max_iter, warm_start=warm_start,
-            early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
+            solver_options=solver_options, tol=tol, max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes,
+            max_seconds=max_seconds, warm_start=warm_start, early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
         )
         self.power = power
         self.link = link

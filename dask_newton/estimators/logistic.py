@@ -60,6 +60,9 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
     tol : float, default=1e-6
         Stop when no entry of the gradient of the objective above (for l1, of its smallest subgradient) is larger.
     max_iter : int, default=100
+    max_rounds, max_bytes, max_seconds : float, default=None
+        Further budgets: communication rounds, bytes sent up and down, and seconds. They are looked at between
+        iterations. A fit that ends on one warns, and ``result_.status`` says which.
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.
     early_stopping : bool, default=False
@@ -116,13 +119,15 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         self, *, C: float = 1.0, l1_ratio: float = 0.0, fit_intercept: bool = True,
         class_weight: dict[Any, float] | str | None = None, regularizer: Penalty | None = None,
         solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        max_iter: int = 100, max_rounds: int | None = None, max_bytes: float | None = None,
+        max_seconds: float | None = None, warm_start: bool = False, early_stopping: bool = False,
+        n_iter_no_change: int = 5, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
     ) -> None:
         super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options,
-            tol=tol, max_iter=max_iter, warm_start=warm_start, early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change, persist=persist, random_state=random_state, verbose=verbose,
+            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol,
+            max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds,
+            warm_start=warm_start, early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
+            random_state=random_state, verbose=verbose,
         )
         self.C = C
         self.l1_ratio = l1_ratio

@@ -39,6 +39,9 @@ _SHARED = {
         ``tol`` times its typical size, the root mean square of the column times that of the targets (for Tweedie
         losses, to the power 2 - p), so that units do not matter.
     max_iter : int, default=100
+    max_rounds, max_bytes, max_seconds : float, default=None
+        Further budgets: communication rounds, bytes sent up and down, and seconds. They are looked at between
+        iterations. A fit that ends on one warns, and ``result_.status`` says which.
     warm_start : bool, default=False
         Start from the coefficients of the previous fit.
     early_stopping : bool, default=False

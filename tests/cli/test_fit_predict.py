@@ -131,6 +131,14 @@ def test_a_fit_that_does_not_converge_saves_and_exits_with_3(tmp_path, data):
     assert load_model(tmp_path / "model.zarr").n_iter_[0] == 2
 
 
+@pytest.mark.parametrize("budget", [("--max-rounds", 4), ("--max-bytes", 5e3), ("--max-seconds", 0)])
+def test_a_fit_that_spends_a_budget_says_which(data, budget):
+    name = budget[0].strip("-").replace("-", "_")
+    output = run("fit", data / "train", "--solver", "lbfgs", *budget, status=3)
+    assert f"Warning: lbfgs stopped without converging ({name}) after " in output
+    assert f"raise {name}" in " ".join(output.split())
+
+
 def test_verbose_logs_every_iteration(data):
     output = run("fit", data / "train", "--verbose")
     assert "iteration   1   objective" in output

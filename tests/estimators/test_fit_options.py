@@ -7,8 +7,10 @@ import sklearn.linear_model
 from numpy.testing import assert_allclose
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
+import dask_newton.estimators
 from dask_newton import LogisticRegression, Ridge
 from dask_newton.penalties import L1, L2, GroupLasso
 
@@ -57,6 +59,22 @@ def test_a_given_start_saves_iterations():
     assert_allclose(again.coef_, first.coef_, rtol=1e-13)
     with pytest.raises(ValueError, match="coef_init is for 1 outputs and 4 features; the data have 3 and 4"):
         LogisticRegression().fit(X, Y, coef_init=np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "n_iter"), [("max_rounds", 5, 2), ("max_bytes", 1.0, 0), ("max_seconds", 0, 0)]
+)
+def test_a_fit_ends_on_a_budget(name, limit, n_iter):
+    with pytest.warns(ConvergenceWarning, match=rf"\({name}\).*raise {name}"):
+        fitted = LogisticRegression(solver="lbfgs", **{name: limit}).fit(X, Y)
+    assert fitted.result_.status == name and not fitted.converged_
+    assert fitted.n_iter_ == n_iter
+
+
+def test_every_estimator_takes_the_budgets():
+    for name in dask_newton.estimators.__all__:
+        budgets = {"max_rounds": 7, "max_bytes": 1e9, "max_seconds": 60.0}
+        assert getattr(dask_newton, name)(**budgets).get_params().items() >= budgets.items()
 
 
 @pytest.mark.parametrize("make", [lambda *a: a, as_dask])

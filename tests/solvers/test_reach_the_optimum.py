@@ -12,10 +12,10 @@ from problems import LAYOUTS, NUMBERS, Dense, known, objective, parts
 from dask_newton import minimize
 from dask_newton.penalties import L1, ElasticNet
 
-ALL = [(name, penalty) for name, case in SOLVERS.items() for penalty in case.penalties]
+ALL = [(name, penalty) for name, case in SOLVERS.items() if case.exact for penalty in case.penalties]
 USUAL = ("none", "l2", "l1", "elastic_net")
 EVERY = [(name, penalty) for name, penalty in ALL if penalty in USUAL]
-SMOOTH = [name for name, case in SOLVERS.items() if "l2" in case.penalties]
+SMOOTH = [name for name, penalty in ALL if penalty == "l2"]
 SPARSE = [(name, penalty) for name, penalty in EVERY if penalty in ("l1", "elastic_net")]
 
 
