@@ -169,10 +169,13 @@ class Blocks(ABC):
         Number of blocks.
     meter : Meter
         What the passes so far have cost; the only thing in the core that changes.
+    streamed : bool
+        Whether the blocks of data are made again from their source in every pass.
     """
 
     n_blocks: int
     meter: Meter = field(default_factory=Meter)
+    streamed: bool = field(default=False, kw_only=True)
 
     def map_reduce(self, fn: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **shared: Any) -> Any:
         """Run one pass.

@@ -91,9 +91,10 @@ class ClusterBlocks(Blocks):
         if not workers:
             raise ValueError("The cluster has no workers; start some, or close the client to compute in this process.")
         homes = _homes(parts, client)
+        streamed = not persist and not any(homes)
         if not persist and any(homes):
             logger.info("The chunks lie in the memory of workers already; they are used there and not streamed.")
-        elif not persist:
+        elif streamed:
             parts = [dask.delayed(recipe, traverse=False) for recipe in recipes(parts)]
         if not any(homes):
             groups = contiguous_groups(len(parts), list(workers.values()))
@@ -111,7 +112,8 @@ class ClusterBlocks(Blocks):
         for future in futures:
             if future.status != "finished":
                 future.result()  # raises what happened on the worker
-        return cls(len(parts), client=client, data=futures), PerBlock(tuple(_Part(future, 0, 0) for future in futures))
+        engine = cls(len(parts), client=client, data=futures, streamed=streamed)
+        return engine, PerBlock(tuple(_Part(future, 0, 0) for future in futures))
 
     def place(self, values: Sequence[T]) -> PerBlock[T]:
         """Put one value beside each block; the value itself is its recipe."""
@@ -134,7 +136,8 @@ class ClusterBlocks(Blocks):
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
         blocks = ClusterBlocks(
-            len(indices), self.meter, client=self.client, data=[self.data[i] for i in indices]
+            len(indices), self.meter, client=self.client, data=[self.data[i] for i in indices],
+            streamed=self.streamed,
         )
         chosen: Any = (PerBlock(tuple(c.parts[i] for i in indices), c.depth, c.needs) for c in columns)
         return blocks, *chosen

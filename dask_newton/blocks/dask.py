@@ -62,7 +62,7 @@ class DaskBlocks(InMemoryBlocks):
         client = current_client()
         if client is not None:
             return ClusterBlocks.from_delayed(parts, client, persist=persist)
-        blocks = DaskBlocks(len(parts))
+        blocks = DaskBlocks(len(parts), streamed=not persist)
         return blocks, blocks.place(dask.compute(*parts) if persist else recipes(parts))
 
     def _run(

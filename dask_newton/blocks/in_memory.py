@@ -31,4 +31,4 @@ class InMemoryBlocks(Blocks):
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
         chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
-        return type(self)(len(indices), self.meter), *chosen
+        return type(self)(len(indices), self.meter, streamed=self.streamed), *chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import json
 import logging
 import os
@@ -27,15 +26,11 @@ from dask_newton.cli.common import (
     progress_bar,
     score_name,
 )
+from dask_newton.cli.model_options import check_data, make_model, model_options
 
 __all__ = ["fit"]
 
 NOT_CONVERGED = 3
-MODELS = {
-    "logistic": "LogisticRegression", "linear": "LinearRegression", "ridge": "Ridge", "lasso": "Lasso",
-    "elastic-net": "ElasticNet", "poisson": "PoissonRegressor", "gamma": "GammaRegressor",
-    "tweedie": "TweedieRegressor",
-}
 
 
 def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -62,9 +57,7 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     )
 )
 @click.argument("data")
-@click.option(
-    "--model", "name", type=click.Choice(list(MODELS)), default="logistic", show_default=True, help="What to fit."
-)
+@model_options
 @click.option(
     "--solver", default="auto", show_default=True, help="Such as newton-admm, giant, newton-cholesky."
 )
@@ -75,28 +68,6 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     metavar="KEY=VALUE",
     callback=_parse_options,
     help="Hyper-parameter of the solver; may be given several times.",
-)
-@click.option(
-    "--C",
-    "C",
-    type=click.FloatRange(0, min_open=True),
-    help="Inverse strength of the penalty of a logistic regression; inf is no penalty.  [default: 1]",
-)
-@click.option(
-    "--alpha", type=click.FloatRange(0), help="Strength of the penalty of all other models.  [default: 1]"
-)
-@click.option("--l1-ratio", type=click.FloatRange(0, 1), help="Share of the l1 penalty: 0 is l2, 1 is l1.")
-@click.option("--power", type=float, help="Power of the mean that the variance of a Tweedie model is.")
-@click.option("--no-intercept", is_flag=True, help="Fit no intercept.")
-@click.option(
-    "--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."
-)
-@click.option(
-    "--tol",
-    type=click.FloatRange(0),
-    default=1e-6,
-    show_default=True,
-    help="Largest entry of the gradient of the mean objective at which to stop.",
 )
 @click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True)
 @click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds.")
@@ -143,7 +114,7 @@ def fit(
         require_matplotlib()
     caught: list[warnings.WarningMessage] = []
     with echo_warnings(caught):
-        _check_data(data, test)
+        check_data(data, test)
         with progress_bar(quiet=quiet or verbose) as progress, compute_on(scheduler, workers):
             task = progress.add_task("Reading", total=None)
 
@@ -176,51 +147,25 @@ def fit(
         context.exit(NOT_CONVERGED)
 
 
-def _make_model(
-    verbose: bool, name: str, options: dict[str, Any], no_intercept: bool, seed: int | None, **settings: Any
-) -> Any:
-    from dask_newton import estimators
+def _make_model(verbose: bool, options: dict[str, Any], seed: int | None, **settings: Any) -> Any:
     from dask_newton.estimators.options import make_solver
 
-    cls = getattr(estimators, MODELS[name])
-    settings = {key: value for key, value in settings.items() if value is not None}
-    unknown = [key for key in settings if key not in inspect.signature(cls).parameters]
-    if unknown:
-        flags = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
-        raise ValueError(f"The model {name!r} has no option {flags}; see dask-newton fit --help.")
-    solver = make_solver(settings["solver"], options)  # a wrong name must not cost a cluster
-    defaults = {} if solver is None else vars(make_solver(settings["solver"], None))
+    model = make_model(
+        "fit", solver_options=options or None, random_state=seed, verbose=int(verbose), **settings
+    )
+    solver = make_solver(model.solver, options)  # a wrong name must not cost a cluster
+    defaults = {} if solver is None else vars(make_solver(model.solver, None))
     for key, value in options.items():
         default = defaults[key]
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"The option {key}={value} of {settings['solver']!r} must be a number.")
+            raise ValueError(f"The option {key}={value} of {model.solver!r} must be a number.")
         if isinstance(default, bool | str) and not isinstance(value, type(default)):
             kind = "true or false" if isinstance(default, bool) else "a word"
-            raise ValueError(f"The option {key}={value} of {settings['solver']!r} must be {kind}.")
+            raise ValueError(f"The option {key}={value} of {model.solver!r} must be {kind}.")
         if hasattr(default, "__dataclass_fields__"):
-            raise ValueError(f"The option {key} of {settings['solver']!r} can be set in Python only.")
-    return cls(
-        fit_intercept=not no_intercept,
-        solver_options=options or None,
-        random_state=seed,
-        verbose=int(verbose),
-        **settings,
-    )
-
-
-def _check_data(data: str, test: str | None) -> None:
-    from dask_newton.data import open_dataset
-
-    widths = []
-    for path in (data, test):
-        if path is not None:
-            dataset = open_dataset(path)
-            if dataset.y is None:
-                raise ValueError(f"{path} has no targets 'y'; a fit needs them.")
-            widths.append(dataset.X.shape[1])
-    if len(set(widths)) > 1:
-        raise ValueError(f"{data} has {widths[0]} features, but {test} has {widths[1]}; give data alike.")
+            raise ValueError(f"The option {key} of {model.solver!r} can be set in Python only.")
+    return model
 
 
 class _Listener(logging.Handler):

@@ -19,7 +19,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.estimators.auto import choose_solver
 from dask_newton.estimators.exchange import ExchangeMixin
 from dask_newton.estimators.inputs import Rows, open_rows
@@ -27,10 +26,8 @@ from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation
 from dask_newton.estimators.options import make_solver, with_options
 from dask_newton.estimators.outputs import map_rows
 from dask_newton.estimators.placement import BlockMaker, place_rows
-from dask_newton.losses import Loss
 from dask_newton.minimize import minimize
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
 
@@ -118,10 +115,20 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         W = self._coefficients()
         return W if len(W) == self.n_features_in_ + 1 else None
 
+    @abstractmethod
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
+        """Validate what was given to fit, and say how blocks are made of it."""
+
+    def _objective(self, rows: Rows, make: BlockMaker) -> LinearObjective:
+        """Put the rows into blocks and look at them."""
+        return LinearObjective.from_blocks(
+            *place_rows(rows, make, self.persist), self._penalty if self.regularizer is None else self.regularizer
+        )
+
     def _fit_rows(
-        self, rows: Rows, loss: Loss, encode: Callable[[Any], Any], reweigh: Callable[[Any, Any], Any] | None = None,
-        *, coef_init: Any = None, intercept_init: Any = None, previous: np.ndarray | None = None,
-        validation: Rows | None = None, given: tuple[Any, Any, Any] = (None, None, None),
+        self, rows: Rows, make: BlockMaker, *, coef_init: Any = None, intercept_init: Any = None,
+        previous: np.ndarray | None = None, validation: Rows | None = None,
+        given: tuple[Any, Any, Any] = (None, None, None),
     ) -> Self:
         """Minimise over rows and set the attributes."""
         if self.early_stopping and validation is None:
@@ -129,10 +136,7 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         if coef_init is not None:
             previous = _joined(coef_init, intercept_init)
         solver = make_solver(self.solver, self.solver_options)
-        blocks, data = self._place(rows, loss, encode, reweigh)
-        problem = LinearObjective.from_blocks(
-            blocks, data, self._penalty if self.regularizer is None else self.regularizer
-        )
+        problem = self._objective(rows, make)
         start = self._start(problem, previous)
         if solver is None:
             solver, reason = choose_solver(problem)
@@ -144,7 +148,8 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         held_out = None
         if validation is not None:
             held_out = Validation(
-                *self._place(validation, loss, encode, None), self.n_iter_no_change if self.early_stopping else None
+                *place_rows(validation, dataclasses.replace(make, reweigh=None), self.persist),
+                self.n_iter_no_change if self.early_stopping else None,
             )
             callbacks.insert(0, held_out)
         bridge = ScikitLearnCallbacks(self, *given)
@@ -200,12 +205,6 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         if rows is None or rows.y is None:
             raise ValueError("X_val and y_val go together; one of them is None.")
         return rows
-
-    def _place(
-        self, rows: Rows, loss: Loss, encode: Callable[[Any], Any], reweigh: Callable[[Any, Any], Any] | None
-    ) -> tuple[Blocks, PerBlock[LinearBlock]]:
-        """Put the rows into blocks."""
-        return place_rows(rows, BlockMaker(loss, self.fit_intercept, encode, reweigh), self.persist)
 
     def _rows_of(self, X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None, **check: Any) -> Rows:
         """Validate what was given to predict or score."""

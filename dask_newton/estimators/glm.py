@@ -12,8 +12,9 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_newton.estimators import prediction
-from dask_newton.estimators.inputs import column_values
+from dask_newton.estimators.inputs import Rows, column_values
 from dask_newton.estimators.options import elastic_net
+from dask_newton.estimators.placement import BlockMaker
 from dask_newton.estimators.regression import Regressor
 from dask_newton.losses import Gamma, Loss, Poisson, Squared, Tweedie
 from dask_newton.penalties import Penalty
@@ -85,6 +86,11 @@ class _GeneralisedLinear(Regressor):
         """
         offset = self._with_exposure(offset, exposure)
         return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val)
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, exposure: Any = None
+    ) -> tuple[Rows, BlockMaker]:
+        return super()._prepare(X, y, sample_weight, offset=self._with_exposure(offset, exposure))
 
     def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:
         """Return the expected targets.

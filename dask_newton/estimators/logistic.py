@@ -14,9 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from dask_newton.arrays import host_dtype
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator
+from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.labels import encode, find_classes, given_classes, reweighing
 from dask_newton.estimators.options import elastic_net, make_solver
 from dask_newton.estimators.outputs import sum_rows
+from dask_newton.estimators.placement import BlockMaker
 from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import NoPenalty, Penalty
 from dask_newton.solvers import Solver
@@ -170,26 +172,30 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
             If the certificate did not reach ``tol``.
         """
         make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
-        rows = self._open(X, y, sample_weight, offset)
-        validation = self._open_validation(X_val, y_val)
-        if classes is not None and self.class_weight != "balanced":
-            classes, counts = given_classes(classes), np.zeros(0)
-        else:
-            classes, counts = find_classes(rows, self.class_weight, classes)
-        loss = _loss(len(classes))
-        dtype = host_dtype(rows.X.dtype)
-        same = hasattr(self, "classes_") and np.array_equal(self.classes_, classes)
-        previous = self._previous() if same else None
-        self.classes_ = classes
+        before: Any = getattr(self, "classes_", None)
+        rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         self._fit_rows(
-            rows, loss,
-            functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)),
-            reweighing(self.class_weight, classes, counts, dtype),
-            coef_init=coef_init, intercept_init=intercept_init, previous=previous, validation=validation,
+            rows, make, coef_init=coef_init, intercept_init=intercept_init,
+            previous=self._previous() if np.array_equal(self.classes_, before) else None,
+            validation=self._open_validation(X_val, y_val),
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, classes: Any = None
+    ) -> tuple[Rows, BlockMaker]:
+        rows = self._open(X, y, sample_weight, offset)
+        if classes is not None and self.class_weight != "balanced":
+            classes, counts = given_classes(classes), np.zeros(0)
+        else:
+            classes, counts = find_classes(rows, self.class_weight, classes)
+        self.classes_ = classes
+        dtype = host_dtype(rows.X.dtype)
+        codes = functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64))
+        reweigh = reweighing(self.class_weight, classes, counts, dtype)
+        return rows, BlockMaker(_loss(len(classes)), self.fit_intercept, codes, reweigh)
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).

@@ -17,6 +17,7 @@ from dask_newton.estimators.base import LinearEstimator
 from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.outputs import sum_rows
+from dask_newton.estimators.placement import BlockMaker
 from dask_newton.losses import Loss
 
 __all__ = ["Regressor"]
@@ -130,17 +131,20 @@ class Regressor(RegressorMixin, LinearEstimator):
         y_val: Any,
     ) -> Self:
         make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        rows, make = self._prepare(X, y, sample_weight, offset=offset)
+        validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
+        return self._fit_rows(
+            rows, make, coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(),
+            validation=validation, given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
+        )
+
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
         several = self._several_targets
         rows = _checked(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
-        validation = self._open_validation(X_val, y_val, multi_output=several, y_numeric=True)
-        vector = rows.y.ndim == 1
-        self._one_target = vector
-        return self._fit_rows(
-            rows, self._loss(1 if vector else rows.y.shape[1]),
-            functools.partial(_as_float, dtype=host_dtype(rows.X.dtype)),
-            coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(), validation=validation,
-            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
-        )
+        self._one_target = rows.y.ndim == 1
+        loss = self._loss(1 if self._one_target else rows.y.shape[1])
+        as_float = functools.partial(_as_float, dtype=host_dtype(rows.X.dtype))
+        return rows, BlockMaker(loss, self.fit_intercept, as_float)
 
     def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Return the expected targets, in the shape of y.

@@ -14,6 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 from dask_newton import LogisticRegression
+from dask_newton.blocks import DaskBlocks
 from dask_newton.data import save_dataset
 from dask_newton.solvers import SOLVERS
 
@@ -176,3 +177,11 @@ def test_the_memory_of_a_cluster_is_that_of_its_workers(start_cluster):
 
     with start_cluster(memory_limit="1 GB") as client, client.as_current():
         assert available_memory() == 2e9
+
+
+def test_blocks_say_whether_they_are_streamed():
+    rows = [dask.delayed(part) for part in np.split(X, 4)]
+    for persist in (True, False):
+        blocks, column = DaskBlocks.from_delayed(rows, persist=persist)
+        assert blocks.streamed is not persist
+        assert blocks.select([0, 2], column)[0].streamed is not persist
