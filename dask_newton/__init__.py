@@ -12,6 +12,7 @@ from dask_newton.estimators import (
     Ridge,
     TweedieRegressor,
 )
+from dask_newton.estimators.problem import make_problem
 from dask_newton.minimize import Result, minimize
 from dask_newton.models import load_model, save_model
 
@@ -19,7 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "PoissonRegressor", "Result",
-    "Ridge", "TweedieRegressor", "__version__", "load_model", "minimize", "save_model",
+    "Ridge", "TweedieRegressor", "__version__", "load_model", "make_problem", "minimize", "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

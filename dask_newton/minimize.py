@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dask_newton.history import History
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.solvers import Info, Solver, State, Status
+from dask_newton.solvers.named import named_solver
 
 __all__ = ["Result", "minimize"]
 
@@ -67,7 +68,7 @@ class Result:
 
 def minimize(
     problem: LinearObjective,
-    solver: Solver[Any],
+    solver: str | Solver[Any],
     start: np.ndarray | None = None,
     *,
     max_iter: int = 100,
@@ -83,7 +84,10 @@ def minimize(
     Parameters
     ----------
     problem : LinearObjective
-    solver : Solver
+        Such as one made by :func:`dask_newton.make_problem`.
+    solver : str or Solver
+        A name of :doc:`/solvers`, for the solver with its defaults, or a solver with options of your own, such as
+        ``GIANT(cg_max_iter=20)``.
     start : ndarray of shape (q, K), optional
         By default zeros, and for targets that are numbers their best constant model.
     max_iter : int
@@ -113,8 +117,10 @@ def minimize(
     UnsupportedError
         If the solver cannot minimise this objective.
     ValueError
-        If ``start`` has another shape than the coefficients, or the objective is not finite there.
+        If no solver has this name, ``start`` has another shape than the coefficients, or the objective is not finite
+        there.
     """
+    solver = named_solver(solver)
     solver.check(problem)
     began, history = time.perf_counter(), History(solver.name)
     first = problem.blocks.meter.snapshot()

@@ -7,43 +7,36 @@ hyper-parameters, and one loop, :func:`dask_newton.minimize`.
 """
 
 # %%
-# An objective is made of blocks of rows, each with its loss, and a penalty of the coefficients. Here the blocks are
-# in a list, without Dask; ``DaskBlocks.from_delayed`` makes them where Dask computes.
+# An objective is a loss over blocks of rows and a penalty of the coefficients. ``make_problem`` takes whatever
+# estimators take: arrays in memory, which ``n_blocks`` splits, Dask arrays, data frames, paths of Zarr groups.
 
 import numpy as np
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_breast_cancer
 
-from dask_newton import minimize
-from dask_newton.blocks import SerialBlocks
+from dask_newton import make_problem, minimize
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2
 from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG
 
 X, y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
 order = np.random.default_rng(0).permutation(len(y))  # blocks that resemble each other are good for GIANT
-parts = np.array_split(order, 4)
-
-blocks = SerialBlocks(len(parts))
-rows = [LinearBlock(X[part], y[part].astype(float), None, None, Logistic(), fit_intercept=True) for part in parts]
-problem = LinearObjective.from_blocks(blocks, blocks.place(rows), L2(1 / len(y)))
-print("coefficients", problem.shape, "rows", problem.n_rows)
+problem = make_problem(X[order], y[order], loss=Logistic(), penalty=L2(1 / len(y)), n_blocks=4)
+print("coefficients", problem.shape, "rows", problem.n_rows, "blocks", problem.blocks.n_blocks)
 
 # %%
 # Every public method of an objective is exactly one pass: one broadcast, work on every block, one sum. The meter
 # counts.
 
-before = blocks.meter.snapshot()
+before = problem.blocks.meter.snapshot()
 point = problem.at(np.zeros(problem.shape))
 print("value at zero", round(point.value, 6), "which is log 2")
-print({name: count - before[name] for name, count in blocks.meter.snapshot().items()})
+print({name: count - before[name] for name, count in problem.blocks.meter.snapshot().items()})
 
 # %%
-# Solvers are frozen dataclasses: they can be printed, compared, and changed by ``dataclasses.replace``. A callback
-# gets the record of every iteration, and the state.
+# A solver is given by its name, or as an object with options: a frozen dataclass that can be printed, compared, and
+# changed by ``dataclasses.replace``. A callback gets the record of every iteration, and the state.
 
 
 def show(record, state):

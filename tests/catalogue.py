@@ -16,7 +16,7 @@ from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.local import CG, LocalNewton
-from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, Tweedie
+from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
 from dask_newton.solvers.support_newton import SupportNewton
@@ -94,6 +94,11 @@ LOSSES: dict[str, LossCase] = {
     ),
     "squared": _squared(1),
     "squared-targets": _squared(3),
+    "squared-softplus": LossCase(
+        SquaredSoftplus(), lambda rng, n: rng.uniform(0.0, 4.0, n),
+        lambda y, z: (y - np.logaddexp(0, z[:, 0])) ** 2, lambda z: np.logaddexp(0, z[:, 0]),
+        lambda y, mean: 2 * mean_squared_error(y, mean),
+    ),
     "poisson": _tweedie(1.0, Poisson(), 0.0),
     "gamma": _tweedie(2.0, Gamma(), 0.5),
     "tweedie": _tweedie(1.3, Tweedie(1.3), 0.0),

@@ -407,36 +407,6 @@ def known(
 
 
 @dataclass(frozen=True)
-class SquaredSoftplus(Loss):
-    """Non-convex least squares of the DINO paper: ``l(t, z) = (t - a)^2`` with ``a = log(1 + e^z)``."""
-
-    convex = False
-    curvature_bound = None
-    n_outputs = 1
-
-    def value(self, y, z):
-        """Return the loss of each row."""
-        return (y - np.logaddexp(0, z[:, 0])) ** 2
-
-    def linearize(self, y, z):
-        """Return value, gradient ``2 (a - t) s`` and curvature ``2 (s^2 + (a - t) s (1 - s))``."""
-        a, s = np.logaddexp(0, z[:, 0]), scipy.special.expit(z[:, 0])
-        return (y - a) ** 2, (2 * (a - y) * s)[:, None], (2 * (s * s + (a - y) * s * (1 - s)))[:, None]
-
-    def hess_mul(self, curvature, v):
-        """Return the product."""
-        return curvature * v
-
-    def hess_entry(self, curvature, k, j):
-        """Return the curvature."""
-        return curvature[:, 0]
-
-    def inverse_link(self, z):
-        """Return ``a``."""
-        return np.logaddexp(0, z[:, 0])
-
-
-@dataclass(frozen=True)
 class Poisoned(Logistic):
     """A logistic loss that turns to NaN in rows marked by ``y >= 2`` once their margin is larger than ``limit``.
 
@@ -445,6 +415,10 @@ class Poisoned(Logistic):
 
     limit: float = 0.0
     only_curvature: bool = False
+
+    def valid(self, y):
+        """Return where targets are allowed: everywhere, as the marks are targets too."""
+        return y == y
 
     def value(self, y, z):
         """Return the loss, NaN in poisoned rows."""

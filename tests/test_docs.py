@@ -84,7 +84,7 @@ def test_links_of_the_readme_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["quickstart.rst", "containers.rst", "extending.rst"])
+@pytest.mark.parametrize("page", ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst"])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = python_blocks(text("docs", page))
     assert blocks
@@ -97,6 +97,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
         assert printed.count("converged") == 2
         drawn_from = [0.5, -0.3, 0.0, 1.0]
         assert namespace["result"].W[:, 0] == pytest.approx(drawn_from, abs=0.05)
+    if page == "minimising.rst":
+        assert namespace["result"].converged and namespace["again"].converged
+        assert namespace["again"].W == pytest.approx(namespace["result"].W, abs=1e-6)
 
 
 def test_every_solver_has_a_section():

@@ -23,13 +23,14 @@ from dask_newton.estimators.auto import choose_solver
 from dask_newton.estimators.exchange import ExchangeMixin
 from dask_newton.estimators.inputs import Rows, open_rows
 from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation
-from dask_newton.estimators.options import make_solver, with_options
+from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.outputs import map_rows
 from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.minimize import minimize
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
+from dask_newton.solvers.named import with_options
 
 if TYPE_CHECKING:
     import xarray as xr

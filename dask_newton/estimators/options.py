@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from typing import Any
 
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
-from dask_newton.solvers import SOLVERS, Solver
+from dask_newton.solvers import Solver
+from dask_newton.solvers.named import named_solver, with_options
 
-__all__ = ["elastic_net", "make_solver", "with_options"]
+__all__ = ["elastic_net", "make_solver"]
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
@@ -29,26 +28,8 @@ def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | 
     ValueError
         If the name or an option is not known; the message has the nearest one that is.
     """
-    if isinstance(name, Solver):
-        return with_options(name, options or {})
     if name == "auto":
         if options:
             raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
         return None
-    if name not in SOLVERS:
-        raise ValueError(f"solver={name!r} is not known; {_nearest(str(name), ['auto', *sorted(SOLVERS)])}")
-    return with_options(SOLVERS[name](), options or {})
-
-
-def with_options(solver: Any, options: dict[str, Any]) -> Solver:
-    """Return a solver with some options set."""
-    known = [field.name for field in dataclasses.fields(solver)]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known)}")
-    return dataclasses.replace(solver, **options)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.4)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known are {', '.join(known)}."
+    return with_options(named_solver(name, also=["auto"]), options or {})

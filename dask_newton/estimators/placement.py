@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dask
 import numpy as np
 
-from dask_newton.arrays import align, from_host, host_dtype, to_host
+from dask_newton.arrays import align, from_host, host_dtype, row_slice, to_host
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.blocks.config import setting
 from dask_newton.blocks.memory import available_memory
@@ -66,7 +67,7 @@ class BlockMaker:
 
 
 def place_rows(
-    rows: Rows, make: BlockMaker, persist: bool | Literal["auto"]
+    rows: Rows, make: BlockMaker, persist: bool | Literal["auto"], n_blocks: int | None = None
 ) -> tuple[Blocks, PerBlock[LinearBlock]]:
     """Put the rows into blocks: in this process, or where Dask computes.
 
@@ -77,11 +78,13 @@ def place_rows(
     persist : bool or 'auto'
         Whether blocks stay in memory between passes. 'auto' keeps them if they take at most the share
         ``dask-newton.persist.share`` of the memory there is.
+    n_blocks : int, optional
+        Blocks of about the same number of rows; by default the row chunks there are, or one block in memory.
 
     Raises
     ------
     ValueError
-        If the offset has neither one column nor one for each output.
+        If the offset has neither one column nor one for each output, or if the rows cannot be split.
     """
     if rows.offset is not None and rows.offset.ndim == 2 and rows.offset.shape[1] not in (1, make.loss.n_outputs):
         raise ValueError(
@@ -89,8 +92,10 @@ def place_rows(
             "column, or one for each output."
         )
     if not rows.lazy:
-        blocks = SerialBlocks(1)
-        return blocks, blocks.place([make(rows.X, rows.y, rows.sample_weight, rows.offset)])
+        parts = _slices(rows, 1 if n_blocks is None else n_blocks)
+        blocks = SerialBlocks(len(parts))
+        return blocks, blocks.place([make(*part) for part in parts])
+    rows = rows if n_blocks is None else _rechunked(rows, n_blocks)
     n = rows.X.numblocks[0]
     columns = zip(*(row_chunks(a, n) for a in (rows.X, rows.y, rows.sample_weight, rows.offset)), strict=True)
     delayed = dask.delayed(make, pure=False)
@@ -98,6 +103,35 @@ def place_rows(
     if persist == "auto":
         persist = _fits(rows, parts)
     return DaskBlocks.from_delayed(parts, persist=persist)
+
+
+def _slices(rows: Rows, n_blocks: int) -> list[tuple[Any, ...]]:
+    """Split columns in memory; dense ones are not copied."""
+    columns = (rows.y, rows.sample_weight, rows.offset)
+    if n_blocks == 1:
+        return [(rows.X, *columns)]
+    ends = [0, *itertools.accumulate(_sizes(rows.X.shape[0], n_blocks))]
+    cuts = list(map(slice, ends, ends[1:]))
+    return [(row_slice(rows.X, cut), *(None if a is None else a[cut] for a in columns)) for cut in cuts]
+
+
+def _rechunked(rows: Rows, n_blocks: int) -> Rows:
+    """Bring Dask arrays to so many row chunks."""
+    if np.isnan(rows.X.shape[0]):
+        raise ValueError("n_blocks needs to know the number of rows; call X.compute_chunk_sizes() first.")
+    sizes = {0: tuple(_sizes(rows.X.shape[0], n_blocks))}
+
+    def of(a: Any) -> Any:
+        return None if a is None else a.rechunk(sizes)
+
+    return replace(rows, X=of(rows.X), y=of(rows.y), sample_weight=of(rows.sample_weight), offset=of(rows.offset))
+
+
+def _sizes(n_rows: int, n_blocks: int) -> list[int]:
+    """Return the numbers of rows of blocks that differ by one at most."""
+    if not 1 <= n_blocks <= n_rows:
+        raise ValueError(f"n_blocks={n_blocks} must lie between 1 and the number of rows, {n_rows}.")
+    return [n_rows // n_blocks + (i < n_rows % n_blocks) for i in range(n_blocks)]
 
 
 def _fits(rows: Rows, parts: Sequence[Any]) -> bool:

@@ -6,18 +6,18 @@ import functools
 from abc import abstractmethod
 from typing import Any, Self
 
-import dask.array as da
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.callback import with_callbacks
 
-from dask_newton.arrays import host_dtype, to_host
+from dask_newton.arrays import host_dtype
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import LinearEstimator
 from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.outputs import sum_rows
 from dask_newton.estimators.placement import BlockMaker
+from dask_newton.estimators.targets import as_float, numeric_targets
 from dask_newton.losses import Loss
 
 __all__ = ["Regressor"]
@@ -140,11 +140,11 @@ class Regressor(RegressorMixin, LinearEstimator):
 
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
         several = self._several_targets
-        rows = _checked(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
+        rows = numeric_targets(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
         self._one_target = rows.y.ndim == 1
         loss = self._loss(1 if self._one_target else rows.y.shape[1])
-        as_float = functools.partial(_as_float, dtype=host_dtype(rows.X.dtype))
-        return rows, BlockMaker(loss, self.fit_intercept, as_float)
+        encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
+        return rows, BlockMaker(loss, self.fit_intercept, encode)
 
     def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Return the expected targets, in the shape of y.
@@ -188,16 +188,3 @@ class Regressor(RegressorMixin, LinearEstimator):
         if self._one_target:
             return {"coef_": W[:-1, 0].copy(), "intercept_": float(W[-1, 0])}
         return {"coef_": np.ascontiguousarray(W[:-1].T), "intercept_": W[-1].copy()}
-
-
-def _checked(rows: Rows) -> Rows:
-    """Refuse targets that are no numbers, before any work."""
-    if rows.y.dtype.kind not in "fiub":
-        raise ValueError(f"y has dtype {rows.y.dtype}; targets of a regressor must be real numbers.")
-    if isinstance(rows.y, da.Array) and rows.y.ndim == 2 and np.isnan(rows.y.shape[1]):
-        raise ValueError("The number of columns of y is unknown; call y.compute_chunk_sizes() first.")
-    return rows
-
-
-def _as_float(y: Any, *, dtype: np.dtype) -> np.ndarray:
-    return np.asarray(to_host(y), dtype=dtype)

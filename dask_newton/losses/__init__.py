@@ -6,6 +6,7 @@ from dask_newton.losses.logistic import Logistic
 from dask_newton.losses.poisson import Poisson
 from dask_newton.losses.softmax import Softmax
 from dask_newton.losses.squared import Squared
+from dask_newton.losses.squared_softplus import SquaredSoftplus
 from dask_newton.losses.tweedie import Tweedie
 
-__all__ = ["Gamma", "Logistic", "Loss", "Poisson", "Softmax", "Squared", "Tweedie"]
+__all__ = ["Gamma", "Logistic", "Loss", "Poisson", "Softmax", "Squared", "SquaredSoftplus", "Tweedie"]

@@ -27,6 +27,7 @@ class Logistic(Loss):
     convex = True
     curvature_bound = 0.25
     decided_below = math.log(2)
+    targets = "0 or 1"
     n_outputs = 1
 
     def value(self, y: Array, z: Array) -> Array:
@@ -57,6 +58,10 @@ class Logistic(Loss):
         e = xp.exp(-xp.abs(z))
         larger, smaller = 1 / (1 + e), e / (1 + e)
         return xp.concat([xp.where(z >= 0, smaller, larger), xp.where(z >= 0, larger, smaller)], axis=1)
+
+    def valid(self, y: Array) -> Array:
+        """Return where targets are allowed."""
+        return (y == 0) | (y == 1)
 
 
 def _relu_minus(xp: object, y: Array, z: Array) -> Array:

@@ -42,6 +42,7 @@ class Softmax(Loss):
     convex = True
     curvature_bound = 0.5
     decided_below = math.log(2)
+    targets = "whole numbers from 0 to n_classes - 1"
 
     def __post_init__(self) -> None:
         if self.parametrization not in ("symmetric", "reference"):
@@ -94,6 +95,11 @@ class Softmax(Loss):
         top, total, e = self._exponentials(xp, z)
         p = e / total[:, None]
         return xp.concat([p, (xp.exp(-top) / total)[:, None]], axis=1) if self.reference else p
+
+    def valid(self, y: Array) -> Array:
+        """Return where targets are allowed."""
+        xp = namespace(y)
+        return (y >= 0) & (y < self.n_classes) & (y == xp.floor(y))
 
     def _exponentials(self, xp: Any, z: Array) -> tuple[Array, Array, Array]:
         """Return the largest margin, the sum of exponentials, and the exponentials, all shifted by it."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from problems import SquaredSoftplus, dense, parts
+from problems import dense, parts
 
 from dask_newton.local import CG, LocalNewton
+from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
 

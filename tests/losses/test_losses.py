@@ -7,7 +7,7 @@ from catalogue import LOSSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dask_newton.losses import Gamma, Logistic, Poisson, Softmax, Squared, Tweedie
+from dask_newton.losses import Gamma, Logistic, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
 from dask_newton.losses.log_link import LogLink
 
 STEP = 1e-5  # central differences err by step^2 and by rounding / step, both about 1e-10 of the loss here
@@ -193,17 +193,23 @@ def test_gradient_scale_follows_the_units_of_the_targets(case):
         assert case.loss.gradient_scale(7.0) == 1
         return
     y, z, _ = sample(case)
-    there = 100 * z if isinstance(case.loss, Squared) else z + np.log(100)
+    if isinstance(case.loss, SquaredSoftplus):
+        z = np.abs(z) + 40  # where the mean is the margin
+    there = 100 * z if isinstance(case.loss, Squared | SquaredSoftplus) else z + np.log(100)
     ratio = case.loss.linearize(100 * y, there)[1] / case.loss.linearize(y, z)[1]
     expected = case.loss.gradient_scale(1e4 * np.mean(y**2)) / case.loss.gradient_scale(np.mean(y**2))
     np.testing.assert_allclose(ratio, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("loss", "bad", "good"), [(Poisson(), -1.0, 0.0), (Gamma(), 0.0, 1e-9), (Tweedie(1.5), -1e-9, 0.0)]
+    ("loss", "bad", "good"),
+    [
+        (Poisson(), -1.0, 0.0), (Gamma(), 0.0, 1e-9), (Tweedie(1.5), -1e-9, 0.0), (Logistic(), 2.0, 0.0),
+        (Logistic(), -1.0, 1.0), (Softmax(3), 3.0, 2.0), (Softmax(3), 0.5, 0.0), (Softmax(3, "reference"), -1.0, 2.0),
+    ],
 )
 def test_targets_outside_the_range_are_known(loss, bad, good):
-    np.testing.assert_array_equal(loss.valid(np.array([bad, good, 3.0])), [False, True, True])
+    np.testing.assert_array_equal(loss.valid(np.array([bad, good, 1.0])), [False, True, True])
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 0.0, 3.0, np.nan])

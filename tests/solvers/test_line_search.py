@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import SquaredSoftplus, known, objective
+from problems import known, objective
 
+from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers.line_search import LineSearch

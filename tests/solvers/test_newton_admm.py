@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from problems import SquaredSoftplus, dense, known, objective, parts
+from problems import dense, known, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.losses import Logistic
+from dask_newton.losses import Logistic, SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status

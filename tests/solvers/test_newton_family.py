@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import Dense, Poisoned, SquaredSoftplus, known, objective, parts
+from problems import Dense, Poisoned, known, objective, parts
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
+from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import GIANT, LBFGS, NewtonCG, NewtonCholesky, Status

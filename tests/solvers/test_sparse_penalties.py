@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from catalogue import SOLVERS
-from problems import Dense, SquaredSoftplus, known, objective, parts
+from problems import Dense, known, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet as SklearnElasticNet
 
 from dask_newton import minimize
-from dask_newton.losses import Squared
+from dask_newton.losses import Squared, SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L1, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import GIANT, NewtonADMM, NewtonCholesky, ProxNewton, UnsupportedError

@@ -1,0 +1,54 @@
+"""Solvers by their names, and their options by theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from dask_newton.solvers import SOLVERS
+from dask_newton.solvers.base import Solver
+
+__all__ = ["named_solver", "with_options"]
+
+
+def named_solver(solver: str | Solver[Any], also: Iterable[str] = ()) -> Solver[Any]:
+    """Return the solver of a name, with its defaults; a solver itself is returned as it is.
+
+    Parameters
+    ----------
+    solver : str or Solver
+    also : iterable of str
+        Names that the caller knows besides, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known; the message has the nearest one that is.
+    """
+    if isinstance(solver, Solver):
+        return solver
+    if solver not in SOLVERS:
+        raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(SOLVERS)])}")
+    return SOLVERS[solver]()
+
+
+def with_options(solver: Any, options: dict[str, Any]) -> Solver[Any]:
+    """Return a solver with some options set.
+
+    Raises
+    ------
+    ValueError
+        If an option is not known; the message has the nearest one that is.
+    """
+    known = [field.name for field in dataclasses.fields(solver)]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known)}")
+    return dataclasses.replace(solver, **options)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1, 0.4)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"Known are {', '.join(known)}."
