@@ -2,6 +2,7 @@
 
 import logging
 
+from dask_newton.comparison import Comparison, compare
 from dask_newton.estimators import (
     ElasticNet,
     GammaRegressor,
@@ -19,8 +20,9 @@ from dask_newton.models import load_model, save_model
 __version__ = "0.1.0"
 
 __all__ = [
-    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "PoissonRegressor", "Result",
-    "Ridge", "TweedieRegressor", "__version__", "load_model", "make_problem", "minimize", "save_model",
+    "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression",
+    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model",
+    "make_problem", "minimize", "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -41,11 +41,12 @@ MAY_IMPORT = {
     "minimize": MINIMIZE | {"checkpoint", "history"},
     "estimators": MINIMIZE | RUNS | {"data"},
     "models": MINIMIZE | RUNS | {"data", "estimators"},
-    "cli": MINIMIZE | RUNS | {"data", "estimators", "models", ""},
+    "comparison": MINIMIZE | RUNS | {"estimators"},
+    "cli": MINIMIZE | RUNS | {"comparison", "data", "estimators", "models", ""},
     "testing": set(),  # for the estimators of anybody: it must not lean on ours
 }
 # dask_newton/__init__.py gathers public names; only what stands above estimators takes them from there.
-MAY_IMPORT[""] = {"estimators", "minimize", "models", "objectives", "solvers"}
+MAY_IMPORT[""] = {"comparison", "estimators", "minimize", "models", "objectives", "solvers"}
 # testing/ gives Dask's arrays, schedulers and clusters to estimators, and pickles them as users do, but to no file.
 HAVE_DASK = ("blocks/", "cli/", "data/", "estimators/", "testing/")
 PICKLES = "testing/"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dask
+import dask.array as da
 import numpy as np
 
 from dask_newton.arrays import align, from_host, host_dtype, row_slice, to_host
@@ -20,7 +21,7 @@ from dask_newton.estimators.inputs import Rows, block_matrix, row_chunks
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock
 
-__all__ = ["BlockMaker", "place_rows"]
+__all__ = ["BlockMaker", "place_rows", "share_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,50 @@ def place_rows(
     if persist == "auto":
         persist = _fits(rows, parts)
     return DaskBlocks.from_delayed(parts, persist=persist)
+
+
+def share_rows(rows: Rows, n_blocks: int | None, persist: bool | Literal["auto"]) -> Rows:
+    """Split rows into blocks for several fits, and read them once for all of these.
+
+    Parameters
+    ----------
+    rows : Rows
+    n_blocks : int or None
+        Blocks of about the same number of rows; None leaves the chunks there are, or all rows in memory together.
+    persist : bool or 'auto'
+        As in :func:`place_rows`; without it every pass of every fit reads the rows again.
+
+    Raises
+    ------
+    ValueError
+        If the rows cannot be split.
+    """
+    if n_blocks is not None:
+        rows = _rechunked(rows, n_blocks) if rows.lazy else _chunked(rows, n_blocks)
+    if not rows.lazy:
+        return rows
+    if persist == "auto":
+        persist = _fits(rows, row_chunks(rows.X, rows.X.numblocks[0]))
+    if not persist:
+        return rows
+    names = [name for name in ("X", "y", "sample_weight", "offset") if getattr(rows, name) is not None]
+    columns = dask.persist(*(getattr(rows, name) for name in names))
+    return replace(rows, **dict(zip(names, columns, strict=True)))
+
+
+def _chunked(rows: Rows, n_blocks: int) -> Rows:
+    """Make Dask arrays of what is in memory."""
+
+    def array(parts: Sequence[Any]) -> da.Array | None:
+        if parts[0] is None:
+            return None
+        meta = row_slice(parts[0], slice(0, 0)) if parts[0].ndim == 2 else parts[0][:0]
+        return da.concatenate([
+            da.from_delayed(dask.delayed(part, traverse=False), part.shape, part.dtype, meta) for part in parts
+        ])
+
+    X, y, sample_weight, offset = map(array, zip(*_slices(rows, n_blocks), strict=True))
+    return replace(rows, X=X, y=y, sample_weight=sample_weight, offset=offset)
 
 
 def _slices(rows: Rows, n_blocks: int) -> list[tuple[Any, ...]]:

@@ -1,0 +1,139 @@
+"""Fit one model with several solvers, on rows that are read and cut into blocks once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sklearn.base import clone
+
+from dask_newton.comparison.result import Comparison, Run
+from dask_newton.estimators.inputs import Rows, open_rows
+from dask_newton.estimators.options import make_solver
+from dask_newton.estimators.placement import share_rows
+from dask_newton.history import History
+from dask_newton.solvers import SOLVERS, Solver, UnsupportedError
+
+__all__ = ["compare"]
+
+logger = logging.getLogger(__name__)
+
+
+def compare(
+    estimator: Any, X: Any, y: Any = None, *, solvers: str | Sequence[str | Solver] | Mapping[str, Any] = "all",
+    n_blocks: int | None = 8, X_test: Any = None, y_test: Any = None, sample_weight: Any = None,
+    optimum: float | None = None, max_iter: int | None = None, tol: float | None = None,
+    max_seconds: float | None = None, max_rounds: int | None = None, max_bytes: int | None = None,
+) -> Comparison:
+    """Fit an estimator with several solvers and say what each of them reached, and at what cost.
+
+    The rows are opened, cut into blocks and brought to where Dask computes once; all solvers run on these blocks. The
+    order of the rows is kept, and for solvers that average over blocks it matters.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What to fit: a prototype with the parameter ``solver``, which is cloned for every solver.
+    X, y : array-like, Dask array, data frame, or path of a Zarr group
+        As in ``fit``.
+    solvers : 'all', or sequence of str or Solver, or dict
+        Names, or solvers with their hyper-parameters, or a dict from labels to either. ``'all'`` are those that can
+        minimise the objective of the estimator.
+    n_blocks : int or None, default=8
+        Blocks to cut the rows into: the m of the papers. None keeps the chunks of X.
+    X_test, y_test : optional
+        Rows for the score.
+    sample_weight : array-like, optional
+    optimum : float, optional
+        Value of the objective that gaps refer to; by default the best certified value among the runs.
+    max_iter, tol, max_seconds, max_rounds, max_bytes : optional
+        Parameters of the estimator to set for every run.
+
+    Returns
+    -------
+    Comparison
+        Print it, show it in a notebook, ``plot`` it. A solver that refuses, fails or runs out of its budget is a row
+        with the reason, and does not end the comparison.
+
+    Raises
+    ------
+    ValueError
+        If a solver is not known, or if none of them could run.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from dask_newton import LogisticRegression, compare
+    >>> X, y = load_digits(return_X_y=True)
+    >>> found = compare(LogisticRegression(), X / 16, y, solvers=["giant", "newton-cg"], n_blocks=4)
+    >>> found.to_pandas()["status"].tolist()
+    ['converged', 'converged']
+    """
+    given = {
+        "max_iter": max_iter, "tol": tol, "max_seconds": max_seconds, "max_rounds": max_rounds, "max_bytes": max_bytes,
+    }
+    prototype = clone(estimator).set_params(
+        solver_options=None, **{name: value for name, value in given.items() if value is not None}
+    )
+    chosen = _labelled(solvers)
+    rows = open_rows(X, y, sample_weight, estimator=prototype, multi_output=True)
+    rows = share_rows(rows, n_blocks, getattr(prototype, "persist", "auto"))
+    test = None if X_test is None else open_rows(X_test, y_test, multi_output=True)
+    runs, errors = [], []
+    for i, (label, solver) in enumerate(chosen.items()):
+        logger.info("Comparing: %s, solver %d of %d.", label, i + 1, len(chosen))
+        try:
+            runs.append(_run(label, clone(prototype).set_params(solver=solver), rows, test))
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            errors.append(error)
+            refused = isinstance(error, UnsupportedError)
+            runs.append(Run.failed(label, "refused" if refused else "error", " ".join(str(error).split())))
+    if len(errors) == len(runs):
+        raise next((error for error in errors if not isinstance(error, UnsupportedError)), errors[0])
+    if solvers == "all":
+        runs = [run for run in runs if run.status != "refused"]
+    return Comparison.of(runs, prototype, optimum)
+
+
+def _labelled(solvers: Any) -> dict[str, str | Solver]:
+    """Return solvers by label, after a look at their names."""
+    if isinstance(solvers, str):
+        solvers = list(SOLVERS) if solvers == "all" else [solvers]
+    if isinstance(solvers, Mapping):
+        labelled = {str(label): solver for label, solver in solvers.items()}
+    else:
+        labelled = {}
+        for solver in solvers:
+            label = solver.name if isinstance(solver, Solver) else str(solver)
+            if label in labelled:
+                raise ValueError(f"Two solvers are called {label!r}; give a dict with a label for each.")
+            labelled[label] = solver
+    if not labelled:
+        raise ValueError("There is no solver to compare; give names such as 'giant', or 'all'.")
+    for solver in labelled.values():
+        make_solver(solver, None)  # a wrong name must not cost the runs before it
+    return labelled
+
+
+def _run(label: str, model: Any, rows: Rows, test: Rows | None) -> Run:
+    """Fit and score."""
+    columns = {name: getattr(rows, name) for name in ("sample_weight", "offset") if getattr(rows, name) is not None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(rows.X, rows.y, **columns)
+        score = math.nan if test is None else float(model.score(test.X, test.y))
+    heard = [
+        " ".join(str(warning.message).split())
+        for warning in caught if issubclass(warning.category, UserWarning | RuntimeWarning)
+    ]
+    result, history = model.result_, model.history_
+    last = history[-1]
+    return Run(
+        label=label, status=result.status.value, certified=result.converged, value=result.value,
+        gradient_norm=result.gradient_norm, n_iter=result.n_iter, passes=last["passes"], rounds=last["rounds"],
+        bytes=last["bytes_up"] + last["bytes_down"], seconds=last["seconds"], score=score,
+        notes=tuple(dict.fromkeys(heard)), history=History(label, history.records), model=model,
+    )

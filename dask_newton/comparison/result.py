@@ -1,0 +1,237 @@
+"""What a comparison found: one row per solver, as a table, a data frame, a file or a picture."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask_newton.comparison.plots import draw
+from dask_newton.history import History
+
+__all__ = ["Comparison", "Run"]
+
+_NAN = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one solver reached.
+
+    Attributes
+    ----------
+    label : str
+    status : str
+        Of the :class:`~dask_newton.solvers.Status`; or 'refused', if the solver cannot minimise the objective, or
+        'error'.
+    certified : bool
+        Whether the certificate reached the tolerance.
+    value, gradient_norm : float
+        The objective at the end, and the certificate.
+    n_iter, passes, rounds, bytes, seconds : float
+        What it took; bytes are those sent both ways.
+    score : float
+        Score of the estimator on the test rows, nan without any.
+    notes : tuple of str
+        Why the run ended as it did, and what else it warned of.
+    history : History
+    model : estimator or None
+        As fitted.
+    """
+
+    label: str
+    status: str
+    certified: bool = False
+    value: float = _NAN
+    gradient_norm: float = _NAN
+    n_iter: float = _NAN
+    passes: float = _NAN
+    rounds: float = _NAN
+    bytes: float = _NAN
+    seconds: float = _NAN
+    score: float = _NAN
+    notes: tuple[str, ...] = ()
+    history: History = field(default_factory=History)
+    model: Any = None
+
+    @classmethod
+    def failed(cls, label: str, status: str, why: str) -> Run:
+        """Return the row of a solver that found nothing."""
+        return cls(label, status, notes=(why,), history=History(label))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One run per solver.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+    optimum : float
+        What gaps refer to.
+    source : str
+        Where ``optimum`` comes from.
+    score_name : str
+        What the score on test rows is called; empty without any.
+    title : str
+    """
+
+    runs: tuple[Run, ...]
+    optimum: float
+    source: str
+    score_name: str = ""
+    title: str = ""
+
+    @classmethod
+    def of(cls, runs: list[Run], estimator: Any, optimum: float | None) -> Comparison:
+        """Find the reference of the gaps: the value given, or the best certified one, or else the best."""
+        finite = [run for run in runs if math.isfinite(run.value)]
+        best = min([run for run in finite if run.certified] or finite, key=lambda run: run.value, default=None)
+        if optimum is not None:
+            source = "given"
+        elif best is None:
+            optimum, source = _NAN, "not known: no run has a finite objective"
+        else:
+            proof = "certified" if best.certified else "the best, but NOT certified"
+            optimum, source = best.value, f"{best.label}, {proof}: gradient {best.gradient_norm:.1e}"
+        scored = any(not math.isnan(run.score) for run in runs)
+        name = type(estimator).__name__
+        score = "accuracy" if estimator.__sklearn_tags__().estimator_type == "classifier" else "score"
+        return cls(tuple(runs), optimum, source, f"test {score}" if scored else "", name)
+
+    def __getitem__(self, label: str) -> Run:
+        """Return the run of a label."""
+        return {run.label: run for run in self.runs}[label]
+
+    @property
+    def certified(self) -> bool:
+        """Whether at least one run reached the tolerance."""
+        return any(run.certified for run in self.runs)
+
+    def gap(self, value: float) -> float:
+        """Return the distance of a value from the optimum, relative to it if it is not 0."""
+        return (value - self.optimum) / (abs(self.optimum) or 1.0)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per run, of names and numbers."""
+        names = ("certified", "gradient_norm", "n_iter", "passes", "rounds", "bytes", "seconds", "score")
+        return [
+            {"solver": run.label, "status": run.status, "objective": run.value, "gap": self.gap(run.value)}
+            | {name: getattr(run, name) for name in names} | {"notes": " ".join(run.notes)}
+            for run in self.runs
+        ]
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame with one row per run."""
+        import pandas
+
+        return pandas.DataFrame(self.rows).set_index("solver")
+
+    def histories(self) -> Any:
+        """Return a pandas DataFrame with one row per solver and iteration."""
+        import pandas
+
+        records = [{"solver": run.label, **record} for run in self.runs for record in run.history]
+        return pandas.DataFrame(records).set_index(["solver", "iteration"])
+
+    def reaching(self, gap: float) -> Any:
+        """Return what each solver spent until its objective was first within a relative gap of the optimum.
+
+        Parameters
+        ----------
+        gap : float
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns iteration, passes, rounds, bytes and seconds; nan for a solver that never came so near.
+        """
+        import pandas
+
+        columns = ("iteration", "passes", "rounds", "bytes", "seconds")
+        rows = {}
+        for run in self.runs:
+            near = next((r for r in run.history if self.gap(r["objective"]) <= gap), None)
+            spent = None if near is None else {**near, "bytes": near["bytes_up"] + near["bytes_down"]}
+            rows[run.label] = [_NAN if spent is None else spent[name] for name in columns]
+        return pandas.DataFrame.from_dict(rows, orient="index", columns=list(columns)).rename_axis("solver")
+
+    def save(self, path: Any) -> None:
+        """Write the rows as CSV."""
+        self.to_pandas().to_csv(path)
+
+    def plot(self, where: Any = None) -> Any:
+        """Draw the relative gap of the objective against rounds, passes, bytes and seconds.
+
+        Parameters
+        ----------
+        where : path or sequence of four matplotlib Axes, optional
+            A file to write, or where to draw; by default a new figure.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed (``pip install 'dask-newton[viz]'``).
+        """
+        drawn = [run for run in self.runs if len(run.history)]
+        ended = {run.label for run in drawn if run.status not in {"converged", "stopped"} and "max_" not in run.status}
+        return draw([run.history for run in drawn], ended, self.optimum, f"{self.title}: {self._reference}", where)
+
+    @property
+    def _reference(self) -> str:
+        return f"gaps to {self.optimum:.10g} ({self.source})"
+
+    def cells(self) -> list[list[str]]:
+        """Return the table as text, its head first."""
+        head = ["solver", "status", "objective", "gap", "gradient", "iterations", "passes", "rounds", "MB", "seconds"]
+        table = [head + [self.score_name] * bool(self.score_name)]
+        for run in self.runs:
+            counts = [_count(n) for n in (run.n_iter, run.passes, run.rounds)]
+            cells = [
+                run.label, run.status, _number(run.value, ".8g"), _number(self.gap(run.value), ".1e"),
+                _number(run.gradient_norm, ".1e"), *counts, _number(run.bytes / 1e6, ".4g"),
+                _number(run.seconds, ".2f"),
+            ]
+            table.append(cells + [_number(run.score, ".4f")] * bool(self.score_name))
+        return table
+
+    def remarks(self) -> list[str]:
+        """Return what the table cannot say: the reference of the gaps, and the notes of the runs."""
+        lower = [run for run in self.runs if run.value < self.optimum - 1e-12 * abs(self.optimum)]
+        return [
+            f"{self._reference[0].upper()}{self._reference[1:]}.",
+            *(f"{run.label} ended below that, without a certificate." for run in lower if not run.certified),
+            *(f"{run.label}: {note}" for run in self.runs for note in run.notes),
+        ]
+
+    def __str__(self) -> str:
+        cells = self.cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+            for row in cells
+        ]
+        return "\n".join(line.rstrip() for line in [self.title, *lines, "", *self.remarks()])
+
+    def _repr_html_(self) -> str:
+        head, *rows = [[html.escape(cell) for cell in row] for row in self.cells()]
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in self.remarks())
+        return (
+            f"<table><caption>{html.escape(self.title)}</caption><thead><tr>"
+            f"{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{body}</tbody></table><ul>{remarks}</ul>"
+        )
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else f"{value:{form}}"
+
+
+def _count(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0f}"
