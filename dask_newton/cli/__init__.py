@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from dask_newton.cli.common import Sentences, example
+from dask_newton.cli.compare import compare
 from dask_newton.cli.convert import convert
 from dask_newton.cli.demo import demo
 from dask_newton.cli.fit import fit
@@ -35,6 +36,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "dask-newton demo",
         "dask-newton convert npy --X X.npy --y y.npy data.zarr",
         "dask-newton fit data.zarr --solver newton-admm --out model.zarr",
+        "dask-newton compare data.zarr --solvers giant,newton-admm --plot gaps.png",
         "dask-newton predict model.zarr data.zarr --out predictions.zarr",
     ),
 )
@@ -51,9 +53,9 @@ def main(debug: bool) -> None:
     """Fit regularised linear models on chunked arrays with few rounds of communication.
 
     Exit status: 0 all is well; 1 the input is wrong, in a sentence on standard error; 2 the command line is
-    wrong; 3 a fit did not converge.
+    wrong; 3 a fit, or every solver of a comparison, did not converge.
     """
 
 
-for command in (demo, convert, fit, predict, info):
+for command in (demo, convert, fit, compare, predict, info):
     main.add_command(command)

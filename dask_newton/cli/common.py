@@ -31,6 +31,7 @@ __all__ = [
     "progress_bar",
     "row_progress",
     "score_name",
+    "written_whole",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -131,6 +132,18 @@ def check_destination(
         raise FileExistsError(f"{path} exists already; remove it, choose another path or give --overwrite.")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"The folder {folder} may not be written to.")
+
+
+@contextmanager
+def written_whole(path: str) -> Iterator[str]:
+    """Yield a path to write to; the file appears at ``path`` if all goes well, and not at all otherwise."""
+    partial = f"{path}.partial-{os.getpid()}"
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
 
 
 @contextmanager

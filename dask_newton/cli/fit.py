@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import logging
-import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -25,27 +20,21 @@ from dask_newton.cli.common import (
     print_table,
     progress_bar,
     score_name,
+    written_whole,
 )
-from dask_newton.cli.model_options import check_data, make_model, model_options
+from dask_newton.cli.listening import in_words, listening
+from dask_newton.cli.model_options import (
+    check_data,
+    make_model,
+    model_options,
+    option_values,
+    run_options,
+    solver_options,
+)
 
 __all__ = ["fit"]
 
 NOT_CONVERGED = 3
-
-
-def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    options = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE, such as rho=0.5.")
-        try:
-            options[key] = json.loads(text)
-        except json.JSONDecodeError:
-            options[key] = text  # a word, such as spectral
-        if isinstance(options[key], list | dict):
-            raise click.BadParameter(f"{value!r}: give a number, a word, true, false or null.")
-    return options
 
 
 @click.command(
@@ -66,14 +55,10 @@ def _parse_options(_: click.Context, __: click.Parameter, values: tuple[str, ...
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_parse_options,
+    callback=option_values,
     help="Hyper-parameter of the solver; may be given several times.",
 )
-@click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True)
-@click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds.")
-@click.option("--max-bytes", type=click.FloatRange(0), help="Stop after so many bytes sent, up and down.")
-@click.option("--max-seconds", type=click.FloatRange(0), help="Stop after so many seconds of the solver.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of solvers that draw samples.")
+@run_options
 @computing_options
 @click.option("--test", metavar="PATH", help="Data set on which to report the score as well.")
 @click.option("--out", metavar="PATH", help="Save the model there, such as model.zarr.")
@@ -95,6 +80,9 @@ def fit(
     overwrite: bool,
     verbose: bool,
     quiet: bool,
+    solver: str,
+    options: dict[str, Any],
+    seed: int | None,
     **settings: Any,
 ) -> None:
     """Fit a linear model to a data set.
@@ -104,7 +92,10 @@ def fit(
 
     A fit that does not converge prints a warning, saves what it was asked to save, and exits with status 3.
     """
-    model = _make_model(verbose, **settings)
+    chosen = solver_options(solver, options)  # a wrong name must not cost a cluster
+    model = make_model(
+        "fit", solver=solver, solver_options=chosen, random_state=seed, verbose=int(verbose), **settings
+    )
     for destination in (history, plot):
         check_destination(destination, overwrite)
     check_destination(out, overwrite, zarr=True, inputs=(data, test))
@@ -119,10 +110,7 @@ def fit(
             task = progress.add_task("Reading", total=None)
 
             def show(record: dict[str, Any]) -> None:
-                text = f"Iteration {record['iteration']}, objective {record['objective']:.6g}"
-                if record["gradient_norm"] == record["gradient_norm"]:  # ADMM evaluates it now and then only
-                    text += f", largest gradient entry {record['gradient_norm']:.1e}"
-                progress.update(task, description=text)
+                progress.update(task, description=in_words(record))
 
             began = time.perf_counter()
             with listening(show) as listener:
@@ -147,68 +135,12 @@ def fit(
         context.exit(NOT_CONVERGED)
 
 
-def _make_model(verbose: bool, options: dict[str, Any], seed: int | None, **settings: Any) -> Any:
-    from dask_newton.estimators.options import make_solver
-
-    model = make_model(
-        "fit", solver_options=options or None, random_state=seed, verbose=int(verbose), **settings
-    )
-    solver = make_solver(model.solver, options)  # a wrong name must not cost a cluster
-    defaults = {} if solver is None else vars(make_solver(model.solver, None))
-    for key, value in options.items():
-        default = defaults[key]
-        number = isinstance(default, int | float) and not isinstance(default, bool)
-        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"The option {key}={value} of {model.solver!r} must be a number.")
-        if isinstance(default, bool | str) and not isinstance(value, type(default)):
-            kind = "true or false" if isinstance(default, bool) else "a word"
-            raise ValueError(f"The option {key}={value} of {model.solver!r} must be {kind}.")
-        if hasattr(default, "__dataclass_fields__"):
-            raise ValueError(f"The option {key} of {model.solver!r} can be set in Python only.")
-    return model
-
-
-class _Listener(logging.Handler):
-    """Hears from the library's log what a fit is doing."""
-
-    def __init__(self, on_iteration: Callable[[dict[str, Any]], None]) -> None:
-        super().__init__(logging.DEBUG)
-        self.on_iteration, self.reason = on_iteration, ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg).startswith("solver='auto' chose"):
-            self.reason = f", as {record.getMessage().partition(': ')[2].removesuffix('.')}"
-        last = record.args[-1] if isinstance(record.args, tuple) and record.args else None
-        if isinstance(last, dict) and {"iteration", "gradient_norm"} <= set(last):
-            self.on_iteration(last)
-
-
-@contextmanager
-def listening(on_iteration: Callable[[dict[str, Any]], None]) -> Iterator[_Listener]:
-    """Call ``on_iteration`` with the record of every iteration of the fits inside the block."""
-    library, listener = logging.getLogger("dask_newton"), _Listener(on_iteration)
-    level = library.level
-    library.addHandler(listener)
-    library.setLevel(logging.DEBUG)
-    try:
-        yield listener
-    finally:
-        library.setLevel(level)
-        library.removeHandler(listener)
-
-
 def _write_history(history: Any, path: str) -> None:
     names = list(dict.fromkeys(name for record in history for name in record))
-    partial = f"{path}.partial-{os.getpid()}"
-    try:
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(history)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    with written_whole(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(history)
 
 
 def _report(model: Any, reason: str, seconds: float, scores: dict[str, float], saved: list[str]) -> None:

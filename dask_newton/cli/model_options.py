@@ -1,14 +1,15 @@
-"""The options that say what is fitted, and the estimator they make: what commands that fit have in common."""
+"""The options that say what is fitted and how long, and the estimator they make: for all commands that fit."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["check_data", "make_model", "model_options"]
+__all__ = ["check_data", "make_model", "model_options", "option_values", "run_options", "solver_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,12 +47,43 @@ _OPTIONS = (
     ),
 )
 
+_LIMITS = (
+    click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True),
+    click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds."),
+    click.option("--max-bytes", type=click.FloatRange(0), help="Stop after so many bytes sent, up and down."),
+    click.option("--max-seconds", type=click.FloatRange(0), help="Stop after so many seconds of the solver."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of solvers that draw samples."),
+)
+
 
 def model_options(command: F) -> F:
     """Add the options that say what is fitted, and how exactly."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def run_options(command: F) -> F:
+    """Add the options that say when a solver stops, and what it draws."""
+    for option in reversed(_LIMITS):
+        command = option(command)
+    return command
+
+
+def option_values(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Parse KEY=VALUE, given several times."""
+    options = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE, such as rho=0.5.")
+        try:
+            options[key] = json.loads(text)
+        except json.JSONDecodeError:
+            options[key] = text  # a word, such as spectral
+        if isinstance(options[key], list | dict):
+            raise click.BadParameter(f"{value!r}: give a number, a word, true, false or null.")
+    return options
 
 
 def make_model(command: str, name: str, no_intercept: bool, **settings: Any) -> Any:
@@ -71,6 +103,31 @@ def make_model(command: str, name: str, no_intercept: bool, **settings: Any) -> 
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
         raise ValueError(f"The model {name!r} has no option {flags}; see dask-newton {command} --help.")
     return cls(fit_intercept=not no_intercept, **settings)
+
+
+def solver_options(solver: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the options of a solver as ``solver_options``, after a look at their names and types.
+
+    Raises
+    ------
+    ValueError
+        If the solver, or one of its options, is not known, or the value is of another type than the default.
+    """
+    from dask_newton.estimators.options import make_solver
+
+    made = make_solver(solver, options)
+    defaults = {} if made is None else vars(make_solver(solver, None))
+    for key, value in options.items():
+        default = defaults[key]
+        number = isinstance(default, int | float) and not isinstance(default, bool)
+        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"The option {key}={value} of {solver!r} must be a number.")
+        if isinstance(default, bool | str) and not isinstance(value, type(default)):
+            kind = "true or false" if isinstance(default, bool) else "a word"
+            raise ValueError(f"The option {key}={value} of {solver!r} must be {kind}.")
+        if hasattr(default, "__dataclass_fields__"):
+            raise ValueError(f"The option {key} of {solver!r} can be set in Python only.")
+    return options or None
 
 
 def check_data(data: str, test: str | None = None) -> None:

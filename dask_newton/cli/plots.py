@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["plot_certificate", "plot_gaps", "require_matplotlib"]
+from dask_newton.cli.common import written_whole
+
+__all__ = ["picture_format", "plot_certificate", "plot_gaps", "require_matplotlib"]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers for print in grey.
 _STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
@@ -53,6 +55,11 @@ def plot_certificate(history: Any, tol: float, path: str) -> None:
     _save(figure, path)
 
 
+def picture_format(path: str) -> str:
+    """Return the format that the name of a file asks for; a file that is not there yet has another name."""
+    return os.path.splitext(path)[1].lstrip(".") or "png"
+
+
 def _figure() -> tuple[Any, Any]:
     # Without pyplot there is no global state and no display to look for.
     from matplotlib.figure import Figure
@@ -66,11 +73,5 @@ def _figure() -> tuple[Any, Any]:
 
 
 def _save(figure: Any, path: str) -> None:
-    partial = f"{path}.partial-{os.getpid()}"
-    form = os.path.splitext(path)[1].lstrip(".") or "png"
-    try:
-        figure.savefig(partial, format=form, dpi=150)
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format=picture_format(path), dpi=150)

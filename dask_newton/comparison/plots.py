@@ -10,13 +10,16 @@ from dask_newton.history import History
 
 __all__ = ["draw"]
 
+_SMALLEST_GAP = 1e-12
 _AGAINST = ("rounds", "passes", "bytes", "seconds")
 # Okabe and Ito's colours, which the colour-blind can tell apart; a second round has other markers and is dashed.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#e69f00", "#56b4e9", "#8c6d31")
 _MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "p", "h", "*")
 
 
-def draw(histories: Sequence[History], ended: Collection[str], optimum: float, title: str, where: Any) -> Any:
+def draw(
+    histories: Sequence[History], ended: Collection[str], optimum: float, title: str, where: Any, form: str | None
+) -> Any:
     """Draw into four axes, a new figure, or a file; the last point of a run that ``ended`` by failing is crossed."""
     saved = isinstance(where, str | os.PathLike)
     if where is None or saved:
@@ -38,6 +41,8 @@ def draw(histories: Sequence[History], ended: Collection[str], optimum: float, t
                 last = line.get_xdata()[-1:], line.get_ydata()[-1:]
                 ax.plot(*last, "x", color=colour, markersize=10, markeredgewidth=2)
         ax.set_xscale("log")
+        # The reference is known to its tolerance; its own curve leaves the picture.
+        ax.set_ylim(bottom=_SMALLEST_GAP)
         ax.set_ylabel("")
         ax.grid(color="0.9")
         ax.set_axisbelow(True)
@@ -50,7 +55,7 @@ def draw(histories: Sequence[History], ended: Collection[str], optimum: float, t
             frameon=False,
         )
     if saved:
-        figure.savefig(where, dpi=150)
+        figure.savefig(where, format=form, dpi=150)
     return figure
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dask_newton.comparison.plots import draw
 from dask_newton.history import History
+from dask_newton.solvers import Status
 
 __all__ = ["Comparison", "Run"]
 
 _NAN = math.nan
+_BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
+_GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.STOPPED, *_BUDGETS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +166,15 @@ class Comparison:
         """Write the rows as CSV."""
         self.to_pandas().to_csv(path)
 
-    def plot(self, where: Any = None) -> Any:
+    def plot(self, where: Any = None, *, form: str | None = None) -> Any:
         """Draw the relative gap of the objective against rounds, passes, bytes and seconds.
 
         Parameters
         ----------
         where : path or sequence of four matplotlib Axes, optional
             A file to write, or where to draw; by default a new figure.
+        form : str, optional
+            Format of the file, such as 'svg'; by default what its name says.
 
         Returns
         -------
@@ -180,8 +186,9 @@ class Comparison:
             If matplotlib is not installed (``pip install 'dask-newton[viz]'``).
         """
         drawn = [run for run in self.runs if len(run.history)]
-        ended = {run.label for run in drawn if run.status not in {"converged", "stopped"} and "max_" not in run.status}
-        return draw([run.history for run in drawn], ended, self.optimum, f"{self.title}: {self._reference}", where)
+        ended = {run.label for run in drawn if run.status not in _GONE_AS_FAR_AS_ALLOWED}
+        title = f"{self.title}: {self._reference}"
+        return draw([run.history for run in drawn], ended, self.optimum, title, where, form)
 
     @property
     def _reference(self) -> str:
@@ -207,16 +214,17 @@ class Comparison:
         return [
             f"{self._reference[0].upper()}{self._reference[1:]}.",
             *(f"{run.label} ended below that, without a certificate." for run in lower if not run.certified),
-            *(f"{run.label}: {note}" for run in self.runs for note in run.notes),
+            *(
+                note if note.startswith(f"{run.label} ") else f"{run.label}: {note}"
+                for run in self.runs for note in run.notes
+            ),
         ]
 
     def __str__(self) -> str:
         cells = self.cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
-            for row in cells
-        ]
+        sides = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)  # words to the left, numbers to the right
+        lines = ["  ".join(map(_pad, row, widths, sides)) for row in cells]
         return "\n".join(line.rstrip() for line in [self.title, *lines, "", *self.remarks()])
 
     def _repr_html_(self) -> str:
@@ -225,8 +233,13 @@ class Comparison:
         remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in self.remarks())
         return (
             f"<table><caption>{html.escape(self.title)}</caption><thead><tr>"
-            f"{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{body}</tbody></table><ul>{remarks}</ul>"
+            f"{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{body}</tbody></table>"
+            f"<ul>{remarks}</ul>"
         )
+
+
+def _pad(cell: str, width: int, side: Callable[[str, int], str]) -> str:
+    return side(cell, width)
 
 
 def _number(value: float, form: str) -> str:
