@@ -47,7 +47,7 @@ html_theme_options = {
 }
 html_sidebars = {page: [] for page in (
     "quickstart", "install", "concepts", "containers", "datasets",
-    "solvers", "extending", "benchmarks", "parity", "changelog", "configuration", "cli",
+    "solvers", "compare", "extending", "benchmarks", "parity", "changelog", "configuration", "cli",
 )}
 
 sphinx_gallery_conf = {

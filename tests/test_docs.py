@@ -84,7 +84,10 @@ def test_links_of_the_readme_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst"])
+PAGES = ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst", "compare.rst"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = python_blocks(text("docs", page))
     assert blocks

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 def compare(
     estimator: Any, X: Any, y: Any = None, *, solvers: str | Sequence[str | Solver] | Mapping[str, Any] = "all",
     n_blocks: int | None = 8, X_test: Any = None, y_test: Any = None, sample_weight: Any = None,
+    fit_params: dict[str, Any] | None = None,
     optimum: float | None = None, max_iter: int | None = None, tol: float | None = None,
     max_seconds: float | None = None, max_rounds: int | None = None, max_bytes: int | None = None,
 ) -> Comparison:
@@ -47,6 +48,8 @@ def compare(
     X_test, y_test : optional
         Rows for the score.
     sample_weight : array-like, optional
+    fit_params : dict, optional
+        What else to give to ``fit``, such as a start, ``{"coef_init": W}``. Nothing with a value per row.
     optimum : float, optional
         Value of the objective that gaps refer to; by default the best certified value among the runs.
     max_iter, tol, max_seconds, max_rounds, max_bytes : optional
@@ -86,7 +89,7 @@ def compare(
     for i, (label, solver) in enumerate(chosen.items()):
         logger.info("Comparing: %s, solver %d of %d.", label, i + 1, len(chosen))
         try:
-            runs.append(_run(label, clone(prototype).set_params(solver=solver), rows, test))
+            runs.append(_run(label, clone(prototype).set_params(solver=solver), rows, test, fit_params or {}))
         except (ValueError, ArithmeticError, MemoryError) as error:
             errors.append(error)
             refused = isinstance(error, UnsupportedError)
@@ -118,12 +121,12 @@ def _labelled(solvers: Any) -> dict[str, str | Solver]:
     return labelled
 
 
-def _run(label: str, model: Any, rows: Rows, test: Rows | None) -> Run:
+def _run(label: str, model: Any, rows: Rows, test: Rows | None, params: dict[str, Any]) -> Run:
     """Fit and score."""
     columns = {name: getattr(rows, name) for name in ("sample_weight", "offset") if getattr(rows, name) is not None}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(rows.X, rows.y, **columns)
+        model.fit(rows.X, rows.y, **columns, **params)
         score = math.nan if test is None else float(model.score(test.X, test.y))
     heard = [
         " ".join(str(warning.message).split())

@@ -173,8 +173,8 @@ def test_a_folder_that_may_not_be_written(folder):
     assert "may not be written to" in result.output
 
 
-@pytest.mark.parametrize("command", [(), ("demo",), ("convert",), ("convert", "idx"), ("convert", "npy"), ("fit",), ("compare",),
-                                     ("predict",), ("info",)])  # fmt: skip
+@pytest.mark.parametrize("command", [(), ("demo",), ("convert",), ("convert", "idx"), ("convert", "npy"), ("fit",),
+                                     ("compare",), ("predict",), ("info",)])  # fmt: skip
 def test_help_has_an_example(command):
     result = run(*command, "--help")
     assert result.exit_code == 0

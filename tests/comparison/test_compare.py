@@ -121,7 +121,7 @@ def test_wrong_names_cost_no_look_at_the_data():
 def test_what_is_wrong_for_all_solvers_is_an_error():
     with pytest.raises(ValueError, match="NaN"):
         compare(LogisticRegression(), np.where(X > 2, np.nan, X), Y, solvers=["giant", "newton-cg"])
-    with pytest.raises(ValueError, match="150 rows for 151 blocks"):
+    with pytest.raises(ValueError, match="n_blocks=151 must lie between 1 and the number of rows, 150"):
         compare(LogisticRegression(), X, Y, n_blocks=151)
 
 
@@ -145,7 +145,7 @@ def test_the_data_are_read_once(n_blocks):
 def test_blocks_of_rows_in_memory_are_views_of_equal_size():
     weight = np.arange(150.0)
     shared = share_rows(open_rows(X, Y, weight), 4, "auto")
-    assert shared.X.chunks == ((37, 38, 37, 38), (4,)) and shared.y.chunks == shared.sample_weight.chunks
+    assert shared.X.chunks == ((38, 38, 37, 37), (4,)) and shared.y.chunks == shared.sample_weight.chunks
     for part in dask.compute(*shared.X.to_delayed().ravel()):
         assert np.shares_memory(part, X)
     np.testing.assert_array_equal(shared.sample_weight, weight)
@@ -181,6 +181,13 @@ def test_the_prototype_is_left_alone_and_other_estimators_will_do():
     assert found["auto"].value == pytest.approx(found["newton-cg"].value, rel=1e-12)
     short = compare(prototype, X, counts, solvers="newton-cg", max_rounds=4)
     assert short["newton-cg"].status == "max_rounds"
+
+
+def test_the_start_may_be_given():
+    optimum = LogisticRegression(tol=1e-9).fit(X, Y)
+    start = {"coef_init": optimum.coef_, "intercept_init": optimum.intercept_}
+    found = compare(LogisticRegression(), X, Y, solvers=["giant", "newton-cg"], fit_params=start)
+    assert [run.n_iter for run in found.runs] == [0, 0] and found.certified
 
 
 def test_table_text_html_and_file_hold_the_same(found, tmp_path):
