@@ -24,9 +24,10 @@ logger = logging.getLogger(__name__)
 
 def compare(
     estimator: Any, X: Any, y: Any = None, *, solvers: str | Sequence[str | Solver] | Mapping[str, Any] = "all",
-    n_blocks: int | None = 8, X_test: Any = None, y_test: Any = None, sample_weight: Any = None, fit_params: dict[str, Any] | None = None,
-    optimum: float | None = None, max_iter: int | None = None, tol: float | None = None,
-    max_seconds: float | None = None, max_rounds: int | None = None, max_bytes: int | None = None,
+    n_blocks: int | None = 8, X_test: Any = None, y_test: Any = None, sample_weight: Any = None,
+    fit_params: dict[str, Any] | None = None, optimum: float | None = None, max_iter: int | None = None,
+    tol: float | None = None, max_seconds: float | None = None, max_rounds: int | None = None,
+    max_bytes: int | None = None,
 ) -> Comparison:
     """Fit an estimator with several solvers and say what each of them reached, and at what cost.
 
