@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton.history import History
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.base import Objective
 from dask_newton.solvers import Info, Solver, State, Status
 from dask_newton.solvers.named import named_solver
 
@@ -67,7 +67,7 @@ class Result:
 
 
 def minimize(
-    problem: LinearObjective,
+    problem: Objective,
     solver: str | Solver[Any],
     start: np.ndarray | None = None,
     *,
@@ -83,13 +83,14 @@ def minimize(
 
     Parameters
     ----------
-    problem : LinearObjective
+    problem : Objective
         Such as one made by :func:`dask_newton.make_problem`.
     solver : str or Solver
         A name of :doc:`/solvers`, for the solver with its defaults, or a solver with options of your own, such as
         ``GIANT(cg_max_iter=20)``.
     start : ndarray of shape (q, K), optional
-        By default zeros, and for targets that are numbers their best constant model.
+        By default ``problem.null``: for linear models zeros, and for targets that are numbers their best constant
+        model; for networks random weights.
     max_iter : int
         Iterations at most.
     tol : float

@@ -24,7 +24,8 @@ class Point:
     gradient : ndarray, shape (q, K)
         Of the differentiable part of F.
     margins, curvature : PerBlock
-        Remembered by row: Hessian products and line searches need no exponential and no third product with X.
+        Remembered by row, for line searches and for products with the Hessian; they are the objective's own business.
+        Those of linear models need no exponential and no third product with X.
     age : int
         Steps since the margins were last computed from X, to stop the drift of their rounding errors.
     hessian : ndarray of shape (q K, q K) or None
@@ -51,7 +52,7 @@ class Along:
     values : ndarray, shape (n_steps,)
         F at each step; inf where it overflows.
     slopes : PerBlock
-        Margins of D, by row.
+        What was remembered of D by row: for linear models its margins.
     first : Point or None
         The point at the first step, if its gradient was computed along with the values.
     """

@@ -15,10 +15,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from dask_newton.objectives.linear import LinearObjective, Point
+from dask_newton.objectives.base import Objective
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
 
-__all__ = ["Info", "Solver", "State", "Status", "UnsupportedError", "require_smooth"]
+__all__ = ["Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_smooth"]
 
 S = TypeVar("S", bound="State")
 
@@ -54,7 +56,7 @@ class State:
     value : float
         F(W); nan while unknown.
     residual : float
-        Certificate of optimality at W, see :meth:`LinearObjective.residual`; inf while unknown.
+        Certificate of optimality at W, see :meth:`Objective.residual`; inf while unknown.
     status : Status
     """
 
@@ -71,7 +73,7 @@ class PointState(State):
     point: Point
 
     @classmethod
-    def at(cls, problem: LinearObjective, point: Point, status: Status = Status.RUNNING, **more: Any) -> Any:
+    def at(cls, problem: Objective, point: Point, status: Status = Status.RUNNING, **more: Any) -> Any:
         """Return the state at a point."""
         residual = problem.residual(point.W, point.gradient)
         if not (np.isfinite(point.value) and np.isfinite(residual)):
@@ -104,6 +106,8 @@ class Info:
 class Solver(ABC, Generic[S]):
     """A distributed algorithm: a sequence of passes.
 
+    ``problem`` is an :class:`~dask_newton.objectives.base.Objective`, or one of the kind that ``check`` insists on.
+
     Attributes
     ----------
     name : str
@@ -113,19 +117,27 @@ class Solver(ABC, Generic[S]):
     name: ClassVar[str]
 
     @abstractmethod
-    def check(self, problem: LinearObjective) -> None:
+    def check(self, problem: Any) -> None:
         """Raise :class:`UnsupportedError` if this solver cannot minimise the objective."""
 
     @abstractmethod
-    def init(self, problem: LinearObjective, start: np.ndarray) -> S:
+    def init(self, problem: Any, start: np.ndarray) -> S:
         """Return the state at ``start``."""
 
     @abstractmethod
-    def step(self, problem: LinearObjective, state: S) -> tuple[S, Info]:
+    def step(self, problem: Any, state: S) -> tuple[S, Info]:
         """Return the next state and what happened."""
 
 
-def require_smooth(problem: LinearObjective, name: str) -> None:
+def require_linear(problem: Objective, name: str) -> None:
+    """Refuse objectives that are not those of linear models."""
+    if not isinstance(problem, LinearObjective):
+        raise UnsupportedError(
+            f"solver {name!r} is for linear models and got a {type(problem).__name__}; use solver='lbfgs'."
+        )
+
+
+def require_smooth(problem: Objective, name: str) -> None:
     """Refuse penalties that are not differentiable."""
     if not isinstance(problem.penalty, SmoothPenalty):
         raise UnsupportedError(

@@ -35,7 +35,7 @@ from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
 from dask_newton.penalties import NormPenalty, Norms
 from dask_newton.penalties.strengths import Strength
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["GIANT"]
@@ -76,6 +76,7 @@ class GIANT(Solver[PointState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are neither smooth nor sums of norms, and options out of range."""
+        require_linear(problem, self.name)
         if not isinstance(problem.nonsmooth, NormPenalty | None):
             raise UnsupportedError(
                 f"solver 'giant' is for l2, l1 and group penalties and got {problem.penalty}; use solver='newton-admm'."

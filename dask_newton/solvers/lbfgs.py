@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_smooth
 from dask_newton.solvers.line_search import LineSearch
 
@@ -66,15 +66,15 @@ class LBFGS(Solver[LBFGSState]):
     line_search: LineSearch = field(default=LineSearch())
     name = "lbfgs"
 
-    def check(self, problem: LinearObjective) -> None:
+    def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth."""
         require_smooth(problem, self.name)
 
-    def init(self, problem: LinearObjective, start: np.ndarray) -> LBFGSState:
+    def init(self, problem: Objective, start: np.ndarray) -> LBFGSState:
         """Linearise at the start."""
         return LBFGSState.at(problem, problem.at(start))
 
-    def step(self, problem: LinearObjective, state: LBFGSState) -> tuple[LBFGSState, Info]:
+    def step(self, problem: Objective, state: LBFGSState) -> tuple[LBFGSState, Info]:
         """Search along the direction; forget the pairs, once, if that fails."""
         point, pairs, note = state.point, state.pairs, ""
         new, size = self.line_search.search(problem, point, self._direction(point.gradient, pairs))

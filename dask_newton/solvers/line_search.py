@@ -9,10 +9,12 @@ its gradient known. Only otherwise do further passes, which do not read X, look 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from dask_newton.objectives.linear import LinearObjective, Point
+from dask_newton.objectives.base import Objective
+from dask_newton.objectives.points import Point
 
 __all__ = ["LineSearch"]
 
@@ -39,7 +41,7 @@ class LineSearch:
     batch: int = 1
 
     def search(
-        self, problem: LinearObjective, point: Point, D: np.ndarray, *, hessian: bool = False
+        self, problem: Objective, point: Point, D: np.ndarray, *, hessian: bool = False
     ) -> tuple[Point | None, float]:
         """Return the accepted point and step size, or None and 0 if no step is acceptable.
 
@@ -54,8 +56,9 @@ class LineSearch:
             return None, 0.0
         assert slope < 0, "the direction handed to the line search does not descend"
         steps = [2.0**-k for k in range(self.max_halvings + 1)]
+        linearized: dict[str, Any] = {"hessian": True} if hessian else {}  # only linear models have one
         along = problem.along(
-            point, D, steps[: self.batch], linearize=self.speculative, hessian=hessian and self.speculative
+            point, D, steps[: self.batch], linearize=self.speculative, **linearized if self.speculative else {}
         )
         first = along.first
         if first is not None and (
@@ -66,21 +69,21 @@ class LineSearch:
         while True:
             for step, value in zip(along.steps, along.values, strict=True):
                 if value <= point.value + self.armijo * step * slope:
-                    return problem.step(point, along, step, hessian=hessian), step
+                    return problem.step(point, along, step, **linearized), step
             done += len(along.steps)
             if done >= len(steps):
                 break
             along = problem.more(point, along, steps[done : done + 12])
         if first is None:
             # Only here is the gradient at a = 1 worth a pass: to tell the end of the arithmetic from a failure.
-            along = problem.along(point, D, (1.0,), hessian=hessian)
+            along = problem.along(point, D, (1.0,), **linearized)
             assert along.first is not None
             if self._at_noise(problem, point, along.first, D, slope):
                 return along.first, 1.0
         return None, 0.0
 
     @staticmethod
-    def _at_noise(problem: LinearObjective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:
+    def _at_noise(problem: Objective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:
         """Whether values cannot be told apart but the slope has become smaller (approximate Wolfe condition).
 
         Where F has no slope, the certificate has to become smaller.

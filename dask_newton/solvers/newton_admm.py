@@ -28,7 +28,7 @@ from dask_newton.blocks import PerBlock
 from dask_newton.local import CG, LocalNewton
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError, require_linear
 from dask_newton.solvers.consensus import BlockState, Summary, update_block
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.prox_newton import ProxNewton
@@ -117,6 +117,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse options out of range; every penalty will do."""
+        require_linear(problem, self.name)
         if self.penalty not in _PENALTIES:
             raise UnsupportedError(
                 f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {_PENALTIES}."

@@ -19,8 +19,10 @@ import numpy as np
 
 from dask_newton.local import CG, preconditioners
 from dask_newton.local.preconditioners import Factor
-from dask_newton.objectives.linear import LinearObjective, Point
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.objectives.base import Objective
+from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.points import Point
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["NewtonCG", "NewtonCGState"]
@@ -76,7 +78,7 @@ class NewtonCG(Solver[NewtonCGState]):
     line_search: LineSearch = field(default=LineSearch())
     name = "newton-cg"
 
-    def check(self, problem: LinearObjective) -> None:
+    def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""
         require_smooth(problem, self.name)
         if self.preconditioner not in _PRECONDITIONERS:
@@ -84,14 +86,16 @@ class NewtonCG(Solver[NewtonCGState]):
                 f"preconditioner={self.preconditioner!r} is not known to solver 'newton-cg'; "
                 f"choose one of {_PRECONDITIONERS}."
             )
+        if self.preconditioner != "none":
+            require_linear(problem, f"newton-cg(preconditioner={self.preconditioner!r})")
         if self.hessian_sample is not None and not 0 < self.hessian_sample <= 1:
             raise UnsupportedError(f"hessian_sample={self.hessian_sample} is no fraction; give a number in (0, 1].")
 
-    def init(self, problem: LinearObjective, start: np.ndarray) -> NewtonCGState:
+    def init(self, problem: Objective, start: np.ndarray) -> NewtonCGState:
         """Linearise at the start."""
         return NewtonCGState.at(problem, problem.at(start), eta=self.rtol or 0.5, iteration=0, metric=None)
 
-    def step(self, problem: LinearObjective, state: NewtonCGState) -> tuple[NewtonCGState, Info]:
+    def step(self, problem: Objective, state: NewtonCGState) -> tuple[NewtonCGState, Info]:
         """Solve for the Newton direction and search along it."""
         point, model, model_point = state.point, problem, state.point
         if self.hessian_sample is not None and self.hessian_sample < 1:
@@ -116,10 +120,13 @@ class NewtonCG(Solver[NewtonCGState]):
             carried["eta"] = _forcing(state.eta, point.gradient, new.gradient)
         return NewtonCGState.at(problem, new, **carried), info
 
-    def _metric(self, problem: LinearObjective, point: Point, state: NewtonCGState) -> np.ndarray | Factor | None:
+    def _metric(self, problem: Objective, point: Point, state: NewtonCGState) -> np.ndarray | Factor | None:
+        if self.preconditioner == "none":
+            return None
+        assert isinstance(problem, LinearObjective)
         if self.preconditioner == "jacobi":
             return problem.hess_diag(point)
-        if self.preconditioner == "gram" and (state.metric is None or state.iteration in (2, 5)):
+        if state.metric is None or state.iteration in (2, 5):
             return Factor.of(problem.gram(point))
         return state.metric
 

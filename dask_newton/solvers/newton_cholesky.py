@@ -23,7 +23,7 @@ import scipy.linalg
 from dask_newton.local.penalised_model import minimize_model
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["NewtonCholesky"]
@@ -46,6 +46,7 @@ class NewtonCholesky(Solver[PointState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are neither smooth nor sums of norms, and Hessians that are too large."""
+        require_linear(problem, self.name)
         if not isinstance(problem.nonsmooth, NormPenalty | None):
             raise UnsupportedError(
                 f"solver 'newton-cholesky' is for l2, l1 and group penalties and got {problem.penalty}; use "

@@ -21,7 +21,7 @@ import numpy as np
 from dask_newton.local.penalised_model import minimize_model
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.support_newton import SupportNewton
 
@@ -74,6 +74,7 @@ class ProxNewton(Solver[ProxNewtonState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Accept penalties whose non-smooth part is a sum of norms, of not too many features."""
+        require_linear(problem, self.name)
         if not isinstance(problem.nonsmooth, NormPenalty):
             other = "sampled-newton" if problem.nonsmooth is None else "newton-admm"
             raise UnsupportedError(

@@ -32,7 +32,7 @@ import numpy as np
 from dask_newton.local import preconditioners
 from dask_newton.local.preconditioners import Factor
 from dask_newton.objectives.linear import LinearObjective, Point
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 from dask_newton.solvers.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.sampled_products import SampledProducts
@@ -98,6 +98,7 @@ class SampledNewton(Solver[SampledNewtonState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""
+        require_linear(problem, self.name)
         require_smooth(problem, self.name)
         if not 0 < self.hessian_sample <= 1:
             raise UnsupportedError(f"hessian_sample={self.hessian_sample} is no fraction; give a number in (0, 1].")

@@ -21,7 +21,7 @@ from dask_newton.local import CG, preconditioners
 from dask_newton.local.preconditioners import Factor
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 
 __all__ = ["SupportNewton"]
 
@@ -44,6 +44,7 @@ class SupportNewton(Solver[PointState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Accept penalties whose non-smooth part is a sum of norms."""
+        require_linear(problem, self.name)
         if not isinstance(problem.nonsmooth, NormPenalty):
             raise UnsupportedError(
                 f"solver {self.name!r} is for l1 and group penalties and got {problem.penalty}; use solver='newton-cg'."

@@ -1,0 +1,142 @@
+"""The contract of an objective: what solvers and ``minimize`` may ask of any.
+
+    F(W) = (1/S) sum_j s_j l_j(W) + R(w),      S = sum_j s_j,      w = the part of W that is penalised
+
+W is one element of a Euclidean space, of shape (q, K). Every method that reads data is exactly one pass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from dask_newton.blocks import Blocks
+from dask_newton.objectives.points import Along, Point
+from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty
+
+__all__ = ["Objective"]
+
+
+class Objective(ABC):
+    """A penalised mean of losses over blocks of rows.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The engine.
+    penalty : Penalty
+        R.
+    shape : (int, int)
+        Shape (q, K) of W.
+    precision : float
+        Rounding unit of the arithmetic on the blocks.
+    scale : ndarray, shape (q, 1)
+        By what entries of the gradient are divided before they are compared with a tolerance.
+    null : ndarray, shape (q, K)
+        Where solvers start.
+    """
+
+    blocks: Blocks
+    penalty: Penalty
+    shape: tuple[int, int]
+    precision: float
+    scale: np.ndarray
+    null: np.ndarray
+
+    @property
+    @abstractmethod
+    def total_weight(self) -> float:
+        """S, the sum of all sample weights."""
+
+    @abstractmethod
+    def penalised(self, W: np.ndarray) -> np.ndarray:
+        """Return w, the first rows of W, which the penalty sees (a view)."""
+
+    @abstractmethod
+    def value(self, W: np.ndarray) -> float:
+        """Return F(W)."""
+
+    @abstractmethod
+    def at(self, W: np.ndarray) -> Point:
+        """Linearise at W: value, gradient, and what later products remember."""
+
+    @abstractmethod
+    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
+        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+
+    @abstractmethod
+    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+        """Evaluate F at further step sizes."""
+
+    @abstractmethod
+    def step(self, point: Point, along: Along, size: float) -> Point:
+        """Linearise at ``W + size D``."""
+
+    @abstractmethod
+    def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the differentiable part at the point, times V of the shape of W."""
+
+    @abstractmethod
+    def sample(self, fraction: float, seed: int) -> Self:
+        """Return the objective over a random sample of the rows of every block, drawn without replacement."""
+
+    def has_no_optimum(self, value: float) -> bool:
+        """Whether a value of F shows that it decreases for ever."""
+        return False
+
+    @cached_property
+    def smooth(self) -> SmoothPenalty:
+        """The differentiable part of R."""
+        return self.penalty.split()[0]
+
+    @cached_property
+    def nonsmooth(self) -> Penalty | None:
+        """What remains of R; None if nothing does."""
+        return self.penalty.split()[1]
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients, q K."""
+        return self.shape[0] * self.shape[1]
+
+    def ridge(self) -> np.ndarray:
+        """Return the diagonal of the Hessian of the differentiable part of R, shape (q, K); 0 where W is free."""
+        ridge = np.zeros(self.shape)
+        self.penalised(ridge)[...] = self.smooth.hess_diag
+        return ridge
+
+    def norms(self) -> Norms:
+        """Return the non-smooth part of R as norms of the entries of ``W.ravel()``, where those not in w are free."""
+        assert isinstance(self.nonsmooth, NormPenalty)
+        rows, K = self.penalised(np.empty(self.shape)).shape
+        return self.nonsmooth.norms((rows, K)).extend(self.size - rows * K)
+
+    def slope(self, point: Point, D: np.ndarray) -> float:
+        """Return the model's change of F from W to W + D that is linear in f: ``<g, D>``, and that of the norms."""
+        if self.nonsmooth is None:
+            return float(np.vdot(point.gradient, D))
+        # Near the optimum the two all but cancel, entry by entry.
+        return float(np.dot(point.gradient.ravel() + self.norms().chord(point.W.ravel(), D.ravel()), D.ravel()))
+
+    def residual(self, W: np.ndarray, gradient: np.ndarray) -> float:
+        """Return the certificate of optimality: the largest entry of the gradient of F, after division by ``scale``.
+
+        Where R is a sum of norms, it is that of the smallest subgradient. For other R that are not smooth it is
+        ``max|W - prox(W - grad F_smooth(W))|``, which is never larger, and small wherever W is.
+        """
+        if isinstance(self.nonsmooth, NormPenalty):
+            gradient = self.norms().subgradient(W.ravel(), gradient.ravel()).reshape(W.shape)
+        elif self.nonsmooth is not None:
+            gradient = W - self.proximal_point(W, gradient)
+        return float(np.max(np.abs(gradient) / self.scale))
+
+    def proximal_point(self, W: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """Return ``prox(W - grad F_smooth(W))``, where a step of steepest descent of length one leads."""
+        moved = W - gradient
+        if self.nonsmooth is not None:
+            self.penalised(moved)[...] = self.nonsmooth.prox(self.penalised(moved), 1.0)
+        return moved
