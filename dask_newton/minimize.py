@@ -28,7 +28,8 @@ _ADVICE = {
     Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
-    Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty)",
+    Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty), "
+    "or the steps may be too long (lower the learning rate or raise mu, where the solver has one)",
     Status.NAN: "NaN or infinity arose; scale the features",
 }
 
@@ -168,11 +169,12 @@ def minimize(
         status = Status.CONVERGED
     else:
         status = ended if ended and state.status is Status.RUNNING else state.status
-    residual = state.residual
+    value, residual = state.value, state.residual
     if not np.isfinite(residual) and status is not Status.NAN:
-        residual = problem.residual(state.W, problem.at(state.W).gradient)
+        point = problem.at(state.W)
+        value, residual = value if np.isfinite(value) else point.value, problem.residual(state.W, point.gradient)
         status = Status.CONVERGED if residual <= tol else status
-    if status is Status.CONVERGED and problem.has_no_optimum(state.value):
+    if status is Status.CONVERGED and problem.has_no_optimum(value):
         status = Status.DIVERGED
     if status is Status.STOPPED:
         logger.info("%s was stopped by a callback after %d iterations.", solver.name, iteration)
@@ -183,4 +185,4 @@ def minimize(
             ConvergenceWarning,
             stacklevel=2,
         )
-    return Result(state.W, state.value, residual, status, iteration, history, state)
+    return Result(state.W, value, residual, status, iteration, history, state)

@@ -15,10 +15,23 @@ import scipy.special
 from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
-from dask_newton.local import CG, LocalNewton
+from dask_newton.local import CG, SVRG, LocalNewton
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
-from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton, Solver
+from dask_newton.solvers import (
+    AIDE,
+    DANE,
+    GIANT,
+    LBFGS,
+    SGD,
+    InexactDANE,
+    NewtonADMM,
+    NewtonCG,
+    NewtonCholesky,
+    ProxNewton,
+    SampledNewton,
+    Solver,
+)
 from dask_newton.solvers.support_newton import SupportNewton
 
 
@@ -128,7 +141,7 @@ PENALTIES: dict[str, Callable[[Shape], Penalty]] = {
     "group_lasso_l2": lambda shape: GroupLasso(np.arange(shape[0]) // 2, 0.3, lam2=0.7, scale_by_size=False),
 }
 
-LOCAL_SOLVERS: dict[str, Any] = {"cg": CG(rtol=1e-12, max_iter=1000), "newton": LocalNewton()}
+LOCAL_SOLVERS: dict[str, Any] = {"cg": CG(rtol=1e-12, max_iter=1000), "newton": LocalNewton(), "svrg": SVRG()}
 
 
 @dataclass(frozen=True)
@@ -138,7 +151,7 @@ class SolverCase:
     Attributes
     ----------
     solver : Solver
-        With its defaults.
+        With its defaults, but for less work of the blocks where that would make tests slow.
     penalties : tuple of str
         Keys of :data:`PENALTIES` that it supports.
     registered : bool
@@ -162,12 +175,16 @@ SMOOTH = ("none", "l2", "weighted_l2")
 SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_lasso", "group_lasso_l2")
 
 SOLVERS: dict[str, SolverCase] = {
+    "aide": SolverCase(AIDE(steps=5), SMOOTH, exact=False),
+    "dane": SolverCase(DANE(newton_steps=2, cg_max_iter=10), SMOOTH, exact=False),
     "giant": SolverCase(GIANT(), SMOOTH + SPARSE),
+    "inexact-dane": SolverCase(InexactDANE(steps=5), SMOOTH, exact=False),
     "lbfgs": SolverCase(LBFGS(), SMOOTH),
     "newton-admm": SolverCase(NewtonADMM(), SMOOTH + SPARSE),
     "newton-cg": SolverCase(NewtonCG(), SMOOTH, error=1e-8, tol=1e-11),
     "newton-cholesky": SolverCase(NewtonCholesky(), SMOOTH + SPARSE, error=1e-8, tol=1e-11),
     "sampled-newton": SolverCase(SampledNewton(), SMOOTH),
+    "sgd": SolverCase(SGD(), SMOOTH, exact=False),
     "support-newton": SolverCase(SupportNewton(), SPARSE, registered=False),
     "prox-newton": SolverCase(ProxNewton(), SPARSE),
 }

@@ -11,7 +11,7 @@ import dask_newton.penalties
 import dask_newton.solvers
 from dask_newton.blocks import Blocks
 from dask_newton.blocks.cluster import ClusterBlocks
-from dask_newton.local import LocalResult, NewtonResult
+from dask_newton.local import LocalResult, NewtonResult, SVRGResult
 from dask_newton.losses import Loss
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
@@ -31,7 +31,7 @@ def test_every_penalty_is_listed():
 
 
 def test_every_local_solver_is_listed():
-    results = (LocalResult, NewtonResult)
+    results = (LocalResult, NewtonResult, SVRGResult)
     assert {type(solver) for solver in catalogue.LOCAL_SOLVERS.values()} == members(dask_newton.local, without=results)
 
 

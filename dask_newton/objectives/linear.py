@@ -138,6 +138,12 @@ class LinearObjective(Penalised):
         """S, the sum of all sample weights."""
         return math.fsum(self.weights)
 
+    @property
+    def curvature_bound(self) -> float | None:
+        """The largest curvature that the loss can have, bounded by the trace of ``[X 1]' diag(s) [X 1] / S``."""
+        bound = self.loss.curvature_bound
+        return None if bound is None else bound * float(self.column_squares.sum())
+
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever.
 

@@ -22,7 +22,7 @@ from dask_newton.blocks.structure import nbytes
 from dask_newton.losses import Loss
 from dask_newton.objectives.grams import weighted_grams
 from dask_newton.objectives.sums import TransposedSum
-from dask_newton.objectives.tiles import stripes, tiles
+from dask_newton.objectives.tiles import stripes, take_tiled, tiles
 
 __all__ = ["LinearBlock", "Ray"]
 
@@ -176,6 +176,19 @@ class LinearBlock:
             slopes=tuple(row[2] for row in rows) if slopes or D is not None else (),
         )
 
+    def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:
+        """Return the gradient of some rows' summed loss at W + D less that at W, of which margins are remembered."""
+        part, D = self.take(rows), self._cast(D)
+        z = take_tiled(margins, tiles(self.X), rows)
+        total = TransposedSum(self.fit_intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a method that diverges, and says so
+            for cut in tiles(part.X):
+                X, y = row_slice(part.X, cut), part.y[cut, ...]
+                moved = z[cut, :] + self._margins(X, D, cut, None)
+                change = self.loss.linearize(y, moved)[1] - self.loss.linearize(y, z[cut, :])[1]
+                total.add(X, part.weigh(change, cut))
+        return TransposedSum.total([total], self.X, self.shape)
+
     def hess_mul(self, curvature: Tiled, V: Array) -> Array:
         """Multiply the Hessian of the summed loss with V, of shape (q, K) or, for b vectors at once, (q, K, b)."""
         xp = namespace(self.X)
@@ -212,6 +225,12 @@ class LinearBlock:
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else []
         return TransposedSum.total(parts, self.X, self.shape)
+
+    def curvature_trace(self, curvature: Tiled) -> float:
+        """Return the trace of the Hessian of the summed loss, entries by their size: a bound of its eigenvalues."""
+        diagonal = self.hess_diag(curvature)
+        xp = namespace(diagonal)
+        return float(xp.sum(xp.abs(diagonal)))
 
     def column_squares(self) -> Array:
         """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""

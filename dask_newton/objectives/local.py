@@ -1,15 +1,16 @@
 """The objective of one block, as the local solvers see it: on the block's device, without Dask.
 
-    f(x) = (1/scale) sum_{j in block} s_j l_j(x) + sum(ridge x_w^2) / 2 + (rho/2) norm(x - center)^2
+    f(x) = (1/scale) sum_{j in block} s_j l_j(x) + sum(ridge x_w^2) / 2 + (rho/2) norm(x - center)^2 + <linear, x>
 
 GIANT and its relatives take the local mean (scale = S_i, ridge = lam2, rho = 0); ADMM takes the share (scale = S,
-ridge = 0) with a proximal term.
+ridge = 0) with a proximal term. DANE takes the mean as a function of the displacement from a point W whose margins are
+remembered, so that W need not be known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ class LocalObjective:
     scale, rho : float
     ridge : float, or Array that broadcasts against (n_features, K)
         On the block's device.
-    center : Array of shape (q, K) or None
-        On the block's device.
+    center, linear : Array of shape (q, K) or None
+        On the block's device; None is zero.
+    margins : tuple of Array
+        Margins of a point W by row tile; then losses are those at W + x.
     """
 
     block: LinearBlock
@@ -52,6 +55,23 @@ class LocalObjective:
     ridge: Array = 0.0
     rho: float = 0.0
     center: Array | None = None
+    linear: Array | None = None
+    margins: tuple[Array, ...] = ()
+
+    @classmethod
+    def around(
+        cls, block: LinearBlock, margins: tuple[Array, ...], gradient: np.ndarray, ridge: Array, rho: float
+    ) -> LocalObjective:
+        """Return DANE's local problem: the block's mean objective f_i at W + x with its gradient at x = 0 replaced.
+
+            f_i(W + x) - <grad f_i(W) - gradient, x> + (rho/2) norm(x)^2,    up to a constant
+
+        The ridge enters f_i(W + x) - <ridge W, x>, which is ``sum(ridge x_w^2) / 2`` and the same for every W.
+        """
+        weight = block.total_weight
+        local = cls(block, weight, from_host(np.asarray(ridge), block.X), rho, margins=margins)
+        own = block.ray(margins=margins).gradient / weight
+        return replace(local, linear=local.device(gradient) - own)
 
     @property
     def precision(self) -> float:
@@ -64,13 +84,23 @@ class LocalObjective:
 
     def at(self, x: Array) -> LocalPoint:
         """Linearise at x."""
-        ray = self.block.ray(x)
+        ray = self.block.ray(None, x, (1.0,), margins=self.margins) if self.margins else self.block.ray(x)
         value = float(ray.values[0]) / self.scale + self._terms(x)
         return LocalPoint(x, value, self._add_terms(ray.gradient / self.scale, x), ray.margins, ray.curvature)
 
     def hess_mul(self, curvature: tuple[Array, ...], v: Array) -> Array:
         """Multiply the Hessian with v."""
         return self._add_hessian(self.block.hess_mul(curvature, v) / self.scale, v)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of the block."""
+        return self.block.n_rows
+
+    def change(self, x: Array, rows: np.ndarray) -> Array:
+        """Return the gradient at x less that at 0, estimated from some rows of the block without bias."""
+        change = self.block.gradient_change(rows, self.margins, x)
+        return self._add_hessian(change * (self.n_rows / (len(rows) * self.scale)), x)
 
     def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
         """Return the values at ``x + a d`` and the margins of d, which spare the product with X next time."""
@@ -85,13 +115,18 @@ class LocalObjective:
         xp, w = namespace(x), self._rows(x)
         value = 0.5 * float(xp.sum(self.ridge * w * w))
         if self.rho:
-            e = x - self.center
+            e = self._from_center(x)
             value += 0.5 * self.rho * float(xp.sum(e * e))
-        return value
+        return value if self.linear is None else value + float(xp.sum(self.linear * x))
 
     def _add_terms(self, gradient: Array, x: Array) -> Array:
         gradient = self._add_ridge(gradient, x)
-        return gradient + self.rho * (x - self.center) if self.rho else gradient
+        if self.rho:
+            gradient = gradient + self.rho * self._from_center(x)
+        return gradient if self.linear is None else gradient + self.linear
+
+    def _from_center(self, x: Array) -> Array:
+        return x if self.center is None else x - self.center
 
     def _add_hessian(self, product: Array, v: Array) -> Array:
         product = self._add_ridge(product, v)

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dask_newton.arrays import is_host, is_sparse, nbytes
+import numpy as np
 
-__all__ = ["panels", "row_bytes", "stripes", "tiles"]
+from dask_newton.arrays import from_host, is_host, is_sparse, namespace, nbytes, take_rows
+
+__all__ = ["panels", "row_bytes", "stripes", "take_tiled", "tiles"]
 
 _TILE_BYTES = {True: 1_600_000, False: 2**31}  # measured best with caches of 1 MiB; a device wants few large kernels
 _MAX_ROWS = 16384
@@ -44,6 +46,16 @@ def stripes(items: Sequence[Any], sum_bytes: int) -> list[Sequence[Any]]:
     n = max(1, min(len(items), _MAX_STRIPES, _SUM_BYTES // max(1, sum_bytes)))
     ends = [len(items) * i // n for i in range(n + 1)]
     return [items[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
+
+
+def take_tiled(tiled: Sequence[Any], cuts: Sequence[slice], rows: np.ndarray) -> Any:
+    """Return some rows, in ascending order, of a quantity that is kept by row tile (a copy)."""
+    edges = np.searchsorted(rows, [cut.start for cut in cuts] + [cuts[-1].stop])
+    parts = []
+    for part, cut, first, last in zip(tiled, cuts, edges, edges[1:], strict=False):
+        if first < last:
+            parts.append(take_rows(part, from_host(rows[first:last] - cut.start, part)))
+    return parts[0] if len(parts) == 1 else namespace(parts[0]).concat(parts)
 
 
 def panels(width: int, X: Any) -> Iterator[tuple[slice, slice]]:

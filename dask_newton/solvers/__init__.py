@@ -3,20 +3,26 @@
 A new solver is a file here, a line below and an entry in tests/catalogue.py.
 """
 
+from dask_newton.solvers.aide import AIDE
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+from dask_newton.solvers.dane import DANE
 from dask_newton.solvers.giant import GIANT
+from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
+from dask_newton.solvers.sgd import SGD
 
 SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (GIANT, LBFGS, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton)
+    cls.name: cls for cls in (
+        AIDE, DANE, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton,
+    )
 }
 
 __all__ = [
-    "GIANT", "LBFGS", "SOLVERS", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "ProxNewton", "SampledNewton",
-    "Solver", "State", "Status", "UnsupportedError",
+    "AIDE", "DANE", "GIANT", "LBFGS", "SGD", "SOLVERS", "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
+    "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -20,7 +20,9 @@ from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
 
-__all__ = ["Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_smooth"]
+__all__ = [
+    "Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_option", "require_smooth",
+]
 
 S = TypeVar("S", bound="State")
 
@@ -135,6 +137,12 @@ def require_linear(problem: Objective, name: str) -> None:
         raise UnsupportedError(
             f"solver {name!r} is for linear models and got a {type(problem).__name__}; use solver='lbfgs'."
         )
+
+
+def require_option(solver: Solver[Any], option: str, allowed: bool, what: str) -> None:
+    """Refuse the value of an option that is not allowed; ``what`` says what it must be."""
+    if not allowed:
+        raise UnsupportedError(f"solver {solver.name!r} got {option}={getattr(solver, option)}; it must be {what}.")
 
 
 def require_smooth(problem: Objective, name: str) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from catalogue import SMOOTH, SOLVERS
 
 from dask_newton import LogisticRegression
 from dask_newton.blocks import DaskBlocks
 from dask_newton.data import save_dataset
-from dask_newton.solvers import SOLVERS
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((400, 5))
@@ -56,7 +56,7 @@ class Source:
         return id(self)
 
 
-@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "prox-newton"])
+@pytest.mark.parametrize("solver", [n for n, case in SOLVERS.items() if case.exact and case.penalties[0] in SMOOTH])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_pass_makes_every_block_once_and_few_at_a_time(solver, threads):
     source = Source()

@@ -23,7 +23,8 @@ EVERY = [(name, penalty) for name, case in SOLVERS.items() for penalty in case.p
 EACH = [(name, penalty) for name, penalty in EVERY if penalty in ("l2", "elastic_net")]
 EACH_PENALTY = dict(reversed(EACH))
 each_solver = pytest.mark.parametrize(("name", "penalty"), EACH)
-SMOOTH = [name for name, case in SOLVERS.items() if "l2" in case.penalties]
+SMOOTH = [name for name, case in SOLVERS.items() if case.exact and "l2" in case.penalties]
+each_exact_solver = pytest.mark.parametrize(("name", "penalty"), [pair for pair in EACH if SOLVERS[pair[0]].exact])
 
 
 def usual(penalty, **options):
@@ -32,6 +33,14 @@ def usual(penalty, **options):
 
 def start_of(problem):
     return 0.1 * np.random.default_rng(3).normal(size=problem.objective.shape)
+
+
+def run(F, name, tol, max_iter=100):
+    """Minimise, or do some steps with a solver that may never arrive."""
+    if SOLVERS[name].exact:
+        return minimize(F, SOLVERS[name].solver, tol=tol, max_iter=max_iter)
+    with pytest.warns(ConvergenceWarning):
+        return minimize(F, SOLVERS[name].solver, tol=0.0, max_iter=12 if name == "sgd" else 3)
 
 
 def walk(problem, solver, n, start=None):
@@ -49,9 +58,10 @@ def walk(problem, solver, n, start=None):
 @pytest.mark.parametrize(("name", "penalty"), EVERY)
 def test_value_and_certificate_are_those_of_W(name, penalty):
     """Recomputed from all rows with SciPy at every iteration. nan and inf say that they are not known yet."""
-    problem, certified = usual(penalty), 0
-    for state, _ in walk(problem, SOLVERS[name].solver, 80, start_of(usual(penalty))):
-        assert state.value == pytest.approx(problem.dense.value(state.W), rel=1e-12)
+    problem, certified, steps = usual(penalty), 0, 80 if SOLVERS[name].exact else 21
+    for state, _ in walk(problem, SOLVERS[name].solver, steps, start_of(usual(penalty))):
+        if SOLVERS[name].exact or np.isfinite(state.value):
+            assert state.value == pytest.approx(problem.dense.value(state.W), rel=1e-12)
         if np.isfinite(state.residual):
             assert state.residual == pytest.approx(problem.dense.residual(state.W), rel=1e-6, abs=1e-13)
             certified += 1
@@ -68,10 +78,12 @@ def test_steps_are_pure(name, penalty):
         first, info = solver.step(problem.objective, state)
         second, again = solver.step(problem.objective, state)
         np.testing.assert_array_equal(first.W, second.W)
-        assert (first.value, first.residual, first.status) == (second.value, second.residual, second.status)
+        assert repr((first.value, first.residual, first.status)) == repr(
+            (second.value, second.residual, second.status)  # as text, in which nan is nan
+        )
         assert repr(info) == repr(again)
         np.testing.assert_array_equal(state.W, W)
-        assert state.value == value
+        assert repr(state.value) == repr(value)
     assert dataclasses.asdict(solver) == before
 
 
@@ -98,13 +110,13 @@ def test_start_is_not_written_to(name, penalty):
 @each_solver
 def test_same_bits_from_dask_threads(name, penalty, threads):
     problem = usual(penalty, m=5)
-    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-5, max_iter=200)
+    one = run(problem.objective, name, tol=1e-5, max_iter=200)
     with dask.config.set(scheduler="threads", num_workers=threads):
         blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
         F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-        other = minimize(F, SOLVERS[name].solver, tol=1e-5, max_iter=200)
+        other = run(F, name, tol=1e-5, max_iter=200)
     np.testing.assert_array_equal(one.W, other.W)
-    assert [r["objective"] for r in one.history] == [r["objective"] for r in other.history]
+    np.testing.assert_array_equal(*([r["objective"] for r in result.history] for result in (one, other)))
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
     assert one.history[-1]["bytes_down"] == other.history[-1]["bytes_down"]
     assert one.history[-1]["rounds"] == other.history[-1]["rounds"]
@@ -114,10 +126,10 @@ def test_same_bits_from_dask_threads(name, penalty, threads):
 @each_solver
 def test_same_bits_from_a_cluster(name, penalty, cluster_client):
     problem = usual(penalty, m=5)
-    one = minimize(problem.objective, SOLVERS[name].solver, tol=1e-2)
+    one = run(problem.objective, name, tol=1e-2)
     blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
     F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-    other = minimize(F, SOLVERS[name].solver, tol=1e-2)
+    other = run(F, name, tol=1e-2)
     np.testing.assert_array_equal(one.W, other.W)
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
 
@@ -127,10 +139,10 @@ def test_same_bits_from_a_cluster(name, penalty, cluster_client):
 def test_same_bits_of_sparse_blocks_from_a_cluster(name, penalty, cluster_client):
     problem = usual(penalty)
     pieces = [dataclasses.replace(part, X=messy(part.X)) for part in parts(problem.dense, 3)]
-    one = minimize(objective(pieces, problem.dense.penalty), SOLVERS[name].solver, tol=1e-2)
+    one = run(objective(pieces, problem.dense.penalty), name, tol=1e-2)
     blocks, data = catalogue.dask_blocks(pieces)
     F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-    other = minimize(F, SOLVERS[name].solver, tol=1e-2)
+    other = run(F, name, tol=1e-2)
     np.testing.assert_array_equal(one.W, other.W)
 
 
@@ -161,6 +173,17 @@ BAD_OPTIONS = [
     ("newton-admm", {"relaxation": 0.9}, "relaxation=0.9"),
     ("sampled-newton", {"hessian_sample": 0.0}, "hessian_sample=0.0"),
     ("sampled-newton", {"hessian_sample": 1.5}, "hessian_sample=1.5"),
+    ("dane", {"eta": 0.0}, "'dane' got eta=0.0; it must be positive"), ("dane", {"mu": -1.0}, "'dane' got mu=-1.0"),
+    ("inexact-dane", {"steps": 0}, "steps=0; it must be at least 1"),
+    ("inexact-dane", {"batch_size": 0}, "batch_size=0"),
+    ("inexact-dane", {"learning_rate": 0.0}, "learning_rate=0.0; it must be positive, or None"),
+    ("aide", {"eta": -1.0}, "'aide' got eta=-1.0"), ("aide", {"steps": 0}, "'aide' got steps=0"),
+    ("aide", {"tau": -1.0}, "tau=-1.0; it must be zero or positive"), ("aide", {"lam": -1.0}, "lam=-1.0"),
+    ("aide", {"zeta": 1.0}, r"zeta=1.0; it must be in \(0, 1\)"),
+    ("aide", {"inner_iterations": 0}, "inner_iterations=0"),
+    ("sgd", {"learning_rate": -0.1}, "learning_rate=-0.1"), ("sgd", {"fraction": 1.5}, "fraction=1.5"),
+    ("sgd", {"fraction": 0.0}, r"fraction=0.0; it must be in \(0, 1\]"),
+    ("sgd", {"certify_every": 0}, "certify_every=0"),
     ("prox-newton", {"max_features": 30}, "31 rows.*max_features=30.*solver='newton-admm'"),
 ]
 
@@ -183,7 +206,7 @@ def test_every_parameter_is_documented(name, penalty):
 # Failure
 
 
-@each_solver
+@each_exact_solver
 def test_nothing_to_do_at_the_optimum(name, penalty):
     problem = usual(penalty)
     best = minimize(problem.objective, SOLVERS[name].solver, tol=1e-8, max_iter=300)
