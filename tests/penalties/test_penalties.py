@@ -309,3 +309,9 @@ def test_best_shift_is_the_minimiser_over_shifts(w, t, r, by):
     c = best_shift(w, t, r)
     assert np.all(value(c) <= value(c + by) + 1e-9 * (1 + value(c + by)))
     assert np.all(value(c) <= value(0 * c) + 1e-9 * (1 + value(0 * c)))
+
+
+def test_best_shift_with_hardly_any_ridge():
+    W = np.array([[1.0, 3.0]])
+    assert 1 <= best_shift(W, np.ones((1, 2)), np.full((1, 2), 2e-311)).item() <= 3  # all of these are medians
+    np.testing.assert_allclose(best_shift(W, np.zeros((1, 2)), np.full((1, 2), 1e-300)), [[2.0]], rtol=1e-12)
