@@ -19,6 +19,7 @@ from dask_newton.arrays import stored
 from dask_newton.blocks import Blocks, PerBlock, SerialBlocks
 from dask_newton.losses import Loss
 from dask_newton.objectives import passes
+from dask_newton.objectives.facts import examine
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.penalised import Penalised
 from dask_newton.objectives.points import Along, Point
@@ -104,33 +105,23 @@ class LinearObjective(Penalised):
             If a block holds NaN, infinity or negative weights, if its arrays differ in length, or if no block has any
             weight.
         """
-        index = blocks.place(range(blocks.n_blocks))
-        facts, squares = blocks.map_reduce(passes.facts, data, index)
-        for i, fact in sorted(facts.items()):
-            if fact.problem:
-                raise ValueError(f"Block {i} of the data {fact.problem}")
-        used = [i for i, fact in sorted(facts.items()) if fact.weight > 0]
-        if not used:
-            raise ValueError("All sample weights are zero, or there are no rows; there is nothing to fit.")
-        if len(used) < blocks.n_blocks:
-            blocks, data, index = blocks.select(used, data, index)
-        first, weights = facts[used[0]], np.array([facts[i].weight for i in used])
-        total = math.fsum(weights)
+        rows = examine(blocks, data)
+        facts, total = rows.facts, math.fsum(rows.weights)
+        first, squares = facts[0], rows.squares / total
+        shape, fit_intercept = (len(squares), first.loss.n_outputs), len(squares) > first.n_features
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
-        squares, scale, null = squares / total, np.ones((first.shape[0], 1)), np.zeros(first.shape)
+        scale, null = np.ones((shape[0], 1)), np.zeros(shape)
         if first.loss.numeric:
-            targets = [fact.targets for i in used if (fact := facts[i]).targets is not None]
-            size = first.loss.gradient_scale(math.fsum(t.square for t in targets) / total)
-            scale = np.sqrt(squares)[:, None] * size
+            mean, offset, square = rows.targets()
+            scale = np.sqrt(squares)[:, None] * first.loss.gradient_scale(square)
             scale[scale == 0] = 1.0
-            if first.fit_intercept:
-                mean, offset = (sum(getattr(t, name) for t in targets) / total for name in ("total", "offset"))
+            if fit_intercept:
                 null[-1] = first.loss.null_margin(mean) - offset
         return cls(
-            blocks, data, index, weights, squares, first.loss, penalty, first.shape, first.fit_intercept,
-            sum(facts[i].n_rows for i in used), sum(facts[i].n_stored for i in used), first.precision,
-            min(facts[i].smallest_weight for i in used), scale, null,
+            rows.blocks, rows.data, rows.index, rows.weights, squares, first.loss, penalty, shape, fit_intercept,
+            sum(fact.n_rows for fact in facts), sum(fact.n_stored for fact in facts), first.precision,
+            min(fact.smallest_weight for fact in facts), scale, null,
         )
 
     @property

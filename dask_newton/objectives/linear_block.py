@@ -11,16 +11,16 @@ per sample (margins, curvatures) are tuples with one array per row tile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import align, by_column, from_host, namespace, row_slice, squares, take_rows
+from dask_newton.arrays import by_column, from_host, namespace, row_slice, squares
 from dask_newton.blocks import parallel
-from dask_newton.blocks.structure import nbytes
 from dask_newton.losses import Loss
 from dask_newton.objectives.grams import weighted_grams
+from dask_newton.objectives.rows import RowBlock
 from dask_newton.objectives.sums import TransposedSum
 from dask_newton.objectives.tiles import stripes, take_tiled, tiles
 
@@ -54,67 +54,23 @@ class Ray:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearBlock:
+class LinearBlock(RowBlock):
     """Rows of a linear model.
 
     Attributes
     ----------
-    X : Array or CSR matrix, shape (n_rows, n_features)
-    y : Array, shape (n_rows,) or (n_rows, n_outputs)
-        Targets, as the loss wants them.
-    weight : Array of shape (n_rows,) or None
-        Sample weights; None is 1 everywhere.
-    offset : Array of shape (n_rows, n_outputs) or None
-        Added to the margins.
-    loss : Loss
+    X, y, weight, offset, loss
+        As in :class:`~dask_newton.objectives.rows.RowBlock`.
     fit_intercept : bool
         Whether coefficients have a last row that X has no column for.
     """
 
-    X: Array
-    y: Array
-    weight: Array | None
-    offset: Array | None
-    loss: Loss
     fit_intercept: bool
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: align(value) for name, value in state.items()})
-
-    def __sizeof__(self) -> int:
-        return nbytes(self)  # for Dask, which does not look inside
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self.X.shape[0]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape (q, K) of the coefficients."""
         return self.X.shape[1] + self.fit_intercept, self.loss.n_outputs
-
-    @property
-    def precision(self) -> float:
-        """Rounding unit of the arithmetic on X."""
-        return float(namespace(self.X).finfo(self.X.dtype).eps)
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the sample weights."""
-        if self.weight is None:
-            return float(self.n_rows)
-        xp = namespace(self.weight)
-        return float(xp.sum(self.weight, dtype=xp.float64))
-
-    def take(self, rows: np.ndarray) -> LinearBlock:
-        """Return the block of some rows (a copy)."""
-        index = from_host(rows, self.X)
-
-        def of(a: Array | None) -> Array | None:
-            return None if a is None else take_rows(a, index)
-
-        return replace(self, X=of(self.X), y=of(self.y), weight=of(self.weight), offset=of(self.offset))
 
     def ray(
         self,
@@ -141,7 +97,7 @@ class LinearBlock:
         """
         xp = namespace(self.X)
         cuts = tiles(self.X)
-        W, D = self._cast(W), self._cast(D)
+        W, D = self.cast(W), self.cast(D)
 
         def stripe(indices: Sequence[int]) -> tuple[list[Array], TransposedSum, list[tuple[Array, ...]]]:
             sums: list[Array] = [0.0] * len(steps)
@@ -159,9 +115,9 @@ class LinearBlock:
                         grad.add(X, self.weigh(g, cuts[i]))
                     else:
                         value = self.loss.value(self.y[cuts[i], ...], first)
-                    sums[0] = sums[0] + self._sum(value, cuts[i])
+                    sums[0] = sums[0] + self.sum(value, cuts[i])
                     for j, step in enumerate(steps[1:], 1):
-                        sums[j] = sums[j] + self._sum(self.loss.value(self.y[cuts[i], ...], z + step * dz), cuts[i])
+                        sums[j] = sums[j] + self.sum(self.loss.value(self.y[cuts[i], ...], z + step * dz), cuts[i])
                 rows.append((first, curvature, dz))
             return sums, grad, rows
 
@@ -196,7 +152,7 @@ class LinearBlock:
         q, K = self.shape
         batch = V.shape[2] if V.ndim == 3 else 1
         columns = xp.reshape(xp.permute_dims(V, (0, 2, 1)), (q, batch * K)) if V.ndim == 3 else V
-        columns = self._cast(columns)
+        columns = self.cast(columns)
 
         def stripe(indices: Sequence[int]) -> TransposedSum:
             total = TransposedSum(self.fit_intercept)
@@ -234,18 +190,7 @@ class LinearBlock:
 
     def column_squares(self) -> Array:
         """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""
-        cuts = tiles(self.X)
-
-        def stripe(indices: Sequence[int]) -> TransposedSum:
-            total = TransposedSum(self.fit_intercept)
-            with np.errstate(over="ignore", invalid="ignore"):
-                for i in indices:
-                    ones = from_host(np.ones((cuts[i].stop - cuts[i].start, 1)), self.X, self.X.dtype)
-                    total.add(squares(row_slice(self.X, cuts[i])), self.weigh(ones, cuts[i]))
-            return total
-
-        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0])) if cuts else []
-        return TransposedSum.total(parts, self.X, (self.shape[0], 1))[:, 0]
+        return self._column_squares(self.fit_intercept)
 
     def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
         """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
@@ -263,14 +208,6 @@ class LinearBlock:
         ]
         return weighted_grams(self.X, self.fit_intercept, weights)
 
-    def _cast(self, V: Array | None) -> Array | None:
-        """Return coefficients in the compute dtype and on the device of X, transposed rows contiguous."""
-        if V is None:
-            return None
-        if isinstance(V, np.ndarray):
-            return from_host(V, self.X, self.X.dtype)
-        return namespace(self.X).astype(V, self.X.dtype)
-
     def _margins(self, X: Array, V: Array, rows: slice, offset: Array | None) -> Array:
         """Return ``[X 1] V + offset`` for a tile ``X``, which is made of the rows ``rows``."""
         p = X.shape[1]
@@ -280,12 +217,3 @@ class LinearBlock:
         if offset is not None:
             z += offset[rows, :]
         return z
-
-    def weigh(self, R: Array, rows: slice) -> Array:
-        """Multiply rows of R with the sample weights of the rows ``rows`` of the block."""
-        return R if self.weight is None else R * self.weight[rows, None]
-
-    def _sum(self, values: Array, rows: slice) -> Array:
-        """Return the weighted sum of a tile's values, a float64 scalar."""
-        xp = namespace(values)
-        return xp.sum(values if self.weight is None else values * self.weight[rows], dtype=xp.float64)

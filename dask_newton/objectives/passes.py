@@ -8,105 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, host_dtype, namespace, stored, to_host
+from dask_newton.arrays import from_host, host_dtype, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock, Ray
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the driver must know of a block before it starts."""
-
-    n_rows: int
-    n_stored: int
-    weight: float
-    smallest_weight: float
-    problem: str
-    shape: tuple[int, int]
-    fit_intercept: bool
-    loss: Loss
-    precision: float
-    targets: Targets | None
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Weighted sums over rows, for losses of numbers: of targets and offsets, (n_outputs,), and of squared targets."""
-
-    total: np.ndarray
-    offset: np.ndarray
-    square: float
-
-
-def facts(block: LinearBlock, index: int) -> tuple[dict[int, Facts], np.ndarray]:
-    """Send the facts of a block, keyed by its index, and its column squares."""
-    squares, weight, smallest, problem = np.zeros(block.shape[0]), 0.0, math.inf, _mismatch(block)
-    targets = None
-    if block.n_rows and not problem:
-        squares, weight = to_host(block.column_squares()), block.total_weight
-        problem = _bad_values(block, bool(np.all(np.isfinite(squares))))
-        if not problem:
-            smallest = _smallest_weight(block)
-            targets = _targets(block) if block.loss.numeric else None
-    fact = Facts(
-        block.n_rows, stored(block.X).size, weight, smallest, problem, block.shape, block.fit_intercept, block.loss,
-        block.precision, targets,
-    )
-    return {index: fact}, squares
-
-
-def _targets(block: LinearBlock) -> Targets:
-    xp = namespace(block.y)
-
-    def total(a: Any) -> np.ndarray:
-        a = a if a.ndim == 2 else a[:, None]
-        return to_host(xp.sum(block.weigh(xp.astype(a, xp.float64), slice(None)), axis=0))
-
-    offset = np.zeros(block.shape[1]) if block.offset is None else total(block.offset)
-    return Targets(total(block.y), offset, float(np.mean(total(xp.astype(block.y, xp.float64) ** 2))))
-
-
-def _smallest_weight(block: LinearBlock) -> float:
-    """Return the smallest weight that is not zero; inf if there is none."""
-    if block.weight is None:
-        return 1.0
-    xp = namespace(block.weight)
-    return float(xp.min(xp.where(block.weight > 0, block.weight, 0 * block.weight + math.inf)))
-
-
-def _arrays(block: LinearBlock) -> dict[str, Any]:
-    arrays = {name: getattr(block, name) for name in ("X", "y", "weight", "offset")}
-    return {name: a for name, a in arrays.items() if a is not None}
-
-
-def _mismatch(block: LinearBlock) -> str:
-    lengths = {name: a.shape[0] for name, a in _arrays(block).items()}
-    if len(set(lengths.values())) == 1:
-        return ""
-    return f"has arrays of different lengths, {lengths}; chunk them alike along the rows."
-
-
-def _bad_values(block: LinearBlock, finite: bool) -> str:
-    """Say what values are wrong, or nothing; ``finite`` is that sums of squares of X, with the weights, are finite."""
-    # Squares can overflow where entries do not, so only then is every entry of X looked at.
-    bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(stored(a)))]
-    if bad:
-        return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."
-    if block.weight is not None and bool(namespace(block.weight).any(block.weight < 0)):
-        return "contains negative sample weights; weights must be zero or positive."
-    xp, allowed = namespace(block.y), block.loss.valid(block.y)
-    if not bool(xp.all(allowed)):
-        count = int(xp.sum(xp.astype(~allowed, xp.int64)))
-        return (
-            f"contains {count} targets that {type(block.loss).__name__} does not allow: y must be {block.loss.targets}."
-        )
-    return ""
-
-
-def _finite(a: Any) -> bool:
-    xp = namespace(a)
-    return not xp.isdtype(a.dtype, "real floating") or bool(xp.all(xp.isfinite(a)))
 
 
 def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:

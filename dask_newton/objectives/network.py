@@ -1,0 +1,269 @@
+"""The objective of a multi-layer perceptron over blocks of rows; every public method is exactly one pass.
+
+    F(theta) = (1/S) sum_j s_j l(y_j, z_j(theta)) + R(w),      S = sum_j s_j
+
+z_j are the margins of row j, see :mod:`~dask_newton.objectives.layers`; w are the weights of all layers, or weights and
+biases. theta has shape (P, 1): W of a linear model with P rows and one column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.losses import Loss
+from dask_newton.objectives import network_passes as passes
+from dask_newton.objectives.base import Objective
+from dask_newton.objectives.facts import examine
+from dask_newton.objectives.layers import Layers
+from dask_newton.objectives.network_block import Remembered
+from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.rows import RowBlock
+from dask_newton.penalties import Penalty
+
+__all__ = ["Curvature", "NetworkObjective"]
+
+_NOTHING: PerBlock[Any] = PerBlock(())
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkObjective(Objective):
+    """F over the rows of ``data``.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The engine.
+    data : PerBlock of RowBlock
+        No block is empty.
+    index : PerBlock of int
+        A number for each block, which seeds its random streams.
+    weights : ndarray, shape (n_blocks,)
+        Sum of sample weights of each block; all positive.
+    layers : Layers
+        The network.
+    loss, penalty
+        l and R.
+    penalize_bias : bool
+        Whether R sees the biases.
+    n_rows : int
+        Number of rows in all.
+    precision : float
+        Rounding unit of the arithmetic on the blocks.
+    scale : ndarray, shape (P, 1)
+        By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels, for targets
+        that are numbers what a gradient is in proportion to.
+    null : ndarray, shape (P, 1)
+        Random parameters, where solvers start.
+    keep : bool
+        Whether the blocks remember activations from one pass to the next.
+    """
+
+    blocks: Blocks
+    data: PerBlock[RowBlock]
+    index: PerBlock[int]
+    weights: np.ndarray
+    layers: Layers
+    loss: Loss
+    penalty: Penalty
+    penalize_bias: bool
+    n_rows: int
+    precision: float
+    scale: np.ndarray
+    null: np.ndarray
+    keep: bool
+
+    @classmethod
+    def from_blocks(
+        cls, blocks: Blocks, data: PerBlock[Any], layers: Layers, penalty: Penalty | Callable[[float], Penalty], *,
+        penalize_bias: bool = False, seed: int = 0, initialisation: str = "glorot", cache_limit: float = 2**31,
+    ) -> NetworkObjective:
+        """Look at the blocks (one pass) and drop those without weight.
+
+        Parameters
+        ----------
+        blocks, data
+            The engine and the rows.
+        layers : Layers
+            The network.
+        penalty : Penalty or callable
+            R, or a function that makes it from S, the sum of the weights.
+        penalize_bias : bool
+            Whether R sees the biases too.
+        seed, initialisation
+            Of the start, see :meth:`Layers.start`.
+        cache_limit : float
+            Bytes of activations that all blocks together may remember, so that products with the curvature need no
+            forward pass of their own. Beyond it nothing is remembered.
+
+        Raises
+        ------
+        ValueError
+            If a block holds NaN, infinity or negative weights, if its arrays differ in length, if no block has any
+            weight, or if features and outputs are not those of the network.
+        """
+        rows = examine(blocks, data)
+        first = rows.facts[0]
+        loss, ends = first.loss, (first.n_features, first.loss.n_outputs)
+        if ends != (layers.sizes[0], layers.sizes[-1]):
+            raise ValueError(
+                f"The network has {layers.sizes[0]} inputs and {layers.sizes[-1]} outputs, but there are {ends[0]} "
+                f"features, and {loss} has {ends[1]} outputs."
+            )
+        total, n_rows = math.fsum(rows.weights), sum(fact.n_rows for fact in rows.facts)
+        if not isinstance(penalty, Penalty):
+            penalty = penalty(total)
+        scale = loss.gradient_scale(rows.targets()[2]) if loss.numeric else 1.0
+        # Activations and deltas, and what the loss remembers, which is no wider than the outputs.
+        size = n_rows * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
+        shape = (layers.n_parameters, 1)
+        return cls(
+            rows.blocks, rows.data, rows.index, rows.weights, layers, loss, penalty, penalize_bias, n_rows,
+            first.precision, np.full(shape, scale or 1.0), layers.start(seed, initialisation), size <= cache_limit,
+        )
+
+    def __post_init__(self) -> None:
+        self.penalty.check((len(self.penalised(self.null)), 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """(P, 1)."""
+        return (self.layers.n_parameters, 1)
+
+    @property
+    def total_weight(self) -> float:
+        """S, the sum of all sample weights."""
+        return math.fsum(self.weights)
+
+    def penalised(self, W: np.ndarray) -> np.ndarray:
+        """Return the parameters that the penalty sees (a view)."""
+        return W if self.penalize_bias else W[: self.layers.n_weights]
+
+    def value(self, W: np.ndarray) -> float:
+        """Return F(W); a third of the work of :meth:`at`."""
+        return float(self.values((W,))[0])
+
+    def values(self, points: Sequence[np.ndarray]) -> np.ndarray:
+        """Return F at several points; inf where it overflows."""
+        sums = self.blocks.map_reduce(passes.values, self.data, layers=self.layers, points=tuple(points))
+        return self._with_penalty(sums, points)
+
+    def at(self, W: np.ndarray) -> Point:
+        """Linearise at W: value, gradient, and what products with the curvature remember."""
+        kept, sums = self.blocks.map_reduce(passes.at, self.data, keep=1, layers=self.layers, W=W, remember=self.keep)
+        return self._point(W, kept, *sums)
+
+    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
+        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        points = [point.W + step * D for step in steps]
+        if not linearize:
+            return Along(D, tuple(steps), self._along(point, D, steps), _NOTHING, None)
+        kept, (values, gradient) = self.blocks.map_reduce(
+            passes.along, self.data, keep=1, layers=self.layers, W=point.W, D=D, steps=tuple(steps), remember=self.keep
+        )
+        first = self._point(points[0], kept, values[:1], gradient)
+        return Along(D, tuple(steps), self._with_penalty(values, points), _NOTHING, first)
+
+    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+        """Evaluate F at further step sizes."""
+        return replace(along, steps=tuple(steps), values=self._along(point, along.D, steps), first=None)
+
+    def step(self, point: Point, along: Along, size: float) -> Point:
+        """Linearise at ``W + size D``."""
+        return self.at(point.W + size * along.D)
+
+    def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the differentiable part at the point, times V of shape (P, 1)."""
+        return self.curvature(point).hess_mul(V)
+
+    def gauss_newton_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
+        """Return the Gauss-Newton matrix, with the penalty's Hessian, at the point, times V of shape (P, 1)."""
+        return self.curvature(point).gauss_newton_mul(V)
+
+    def curvature(self, point: Point) -> Curvature:
+        """Return the curvature at a point over all rows; no pass, as the point remembers it."""
+        return Curvature(self, self.data, point.curvature, self.total_weight)
+
+    def sampled_curvature(self, point: Point, fraction: float, seed: int, at_least: int = 1) -> Curvature:
+        """Return the curvature at a point over a random sample of the rows of every block.
+
+        Parameters
+        ----------
+        point : Point
+        fraction : float
+            Of the rows of a block.
+        seed : int
+        at_least : int
+            So many rows of a block, if it has them.
+        """
+        data, kept, weight = self.blocks.map_reduce(
+            passes.sample_at, self.data, self.index, keep=2, layers=self.layers, W=point.W, fraction=fraction,
+            seed=seed, at_least=at_least, remember=self.keep,
+        )
+        return Curvature(self, data, kept, weight) if weight else self.curvature(point)
+
+    def sample(self, fraction: float, seed: int) -> NetworkObjective:
+        """Return the objective over a random sample of the rows of every block, drawn without replacement."""
+        data, weights = self.blocks.map_reduce(
+            passes.sample, self.data, self.index, keep=1, fraction=fraction, seed=seed
+        )
+        if not any(weights.values()):
+            return self
+        rows = math.ceil(fraction * self.n_rows)
+        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
+
+    def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
+        sums = self.blocks.map_reduce(
+            passes.values_along, self.data, layers=self.layers, W=point.W, D=D, steps=tuple(steps)
+        )
+        return self._with_penalty(sums, [point.W + step * D for step in steps])
+
+    def _with_penalty(self, sums: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
+        values = sums / self.total_weight + np.array([self.penalty.value(self.penalised(W)) for W in points])
+        return np.where(np.isnan(values), np.inf, values)
+
+    def _point(self, W: np.ndarray, kept: PerBlock[Any], values: np.ndarray, gradient: np.ndarray) -> Point:
+        gradient = gradient / self.total_weight
+        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
+        value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
+        return Point(W, value, gradient, _NOTHING, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The curvature of F at a point, over all rows or over a sample of them; every product is one pass.
+
+    Attributes
+    ----------
+    problem : NetworkObjective
+    data : PerBlock of RowBlock
+        The rows.
+    remembered : PerBlock of Remembered
+    weight : float
+        Sum of the sample weights of these rows.
+    """
+
+    problem: NetworkObjective
+    data: PerBlock[RowBlock]
+    remembered: PerBlock[Remembered]
+    weight: float
+
+    def hess_mul(self, V: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the differentiable part times V, of shape (P, 1)."""
+        return self._product(V, exact=True)
+
+    def gauss_newton_mul(self, V: np.ndarray) -> np.ndarray:
+        """Return the Gauss-Newton matrix, with the Hessian of the penalty, times V, of shape (P, 1)."""
+        return self._product(V, exact=False)
+
+    def _product(self, V: np.ndarray, exact: bool) -> np.ndarray:
+        F = self.problem
+        sums = F.blocks.map_reduce(passes.product, self.data, self.remembered, layers=F.layers, V=V, exact=exact)
+        product = sums / self.weight
+        F.penalised(product)[...] += F.smooth.hess_mul(F.penalised(V))
+        return product
