@@ -134,7 +134,7 @@ class LinearBlock(RowBlock):
 
     def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:
         """Return the gradient of some rows' summed loss at W + D less that at W, of which margins are remembered."""
-        part, D = self.take(rows), self._cast(D)
+        part, D = self.take(rows), self.cast(D)
         z = take_tiled(margins, tiles(self.X), rows)
         total = TransposedSum(self.fit_intercept)
         with np.errstate(over="ignore", invalid="ignore"):  # of a method that diverges, and says so
