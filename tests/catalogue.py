@@ -24,6 +24,7 @@ from dask_newton.solvers import (
     GIANT,
     LBFGS,
     SGD,
+    DiSCO,
     InexactDANE,
     NewtonADMM,
     NewtonCG,
@@ -177,6 +178,7 @@ SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_las
 SOLVERS: dict[str, SolverCase] = {
     "aide": SolverCase(AIDE(steps=5), SMOOTH, exact=False),
     "dane": SolverCase(DANE(newton_steps=2, cg_max_iter=10), SMOOTH, exact=False),
+    "disco": SolverCase(DiSCO(), SMOOTH, error=1e-8, tol=1e-11),
     "giant": SolverCase(GIANT(), SMOOTH + SPARSE),
     "inexact-dane": SolverCase(InexactDANE(steps=5), SMOOTH, exact=False),
     "lbfgs": SolverCase(LBFGS(), SMOOTH),

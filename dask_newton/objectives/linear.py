@@ -228,9 +228,14 @@ class LinearObjective(Penalised):
         rows = math.ceil(fraction * self.n_rows)
         return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
 
-    def sample_here(self, fraction: float, seed: int) -> LinearObjective:
-        """Return the objective over such a sample that has been brought to this process: one pass now, none later."""
-        rows = self.blocks.map_reduce(passes.sample_rows, self.data, self.index, fraction=fraction, seed=seed)
+    def sample_here(self, fraction: float, seed: int, only: Sequence[int] | None = None) -> LinearObjective:
+        """Return the objective over such a sample that has been brought to this process: one pass now, none later.
+
+        ``only`` are the blocks to take it from; by default all.
+        """
+        columns = (self.data, self.index)
+        blocks, data, index = (self.blocks, *columns) if only is None else self.blocks.select(only, *columns)
+        rows = blocks.map_reduce(passes.sample_rows, data, index, fraction=fraction, seed=seed)
         parts = [LinearBlock(**rows[i], loss=self.loss, fit_intercept=self.fit_intercept) for i in sorted(rows)]
         parts = [part for part in parts if part.total_weight > 0]
         if not parts:

@@ -6,6 +6,7 @@ A new solver is a file here, a line below and an entry in tests/catalogue.py.
 from dask_newton.solvers.aide import AIDE
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.dane import DANE
+from dask_newton.solvers.disco import DiSCO
 from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
@@ -18,11 +19,12 @@ from dask_newton.solvers.sgd import SGD
 
 SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
-        AIDE, DANE, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton, SampledNewton,
+        AIDE, DANE, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton,
+        SampledNewton,
     )
 }
 
 __all__ = [
-    "AIDE", "DANE", "GIANT", "LBFGS", "SGD", "SOLVERS", "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
+    "AIDE", "DANE", "GIANT", "LBFGS", "SGD", "SOLVERS", "DiSCO", "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
     "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]
