@@ -63,7 +63,8 @@ def test_every_pass_makes_every_block_once_and_few_at_a_time(solver, threads):
     with dask.config.set(scheduler="threads", num_workers=threads):
         streamed = LogisticRegression(solver=solver, persist=False).fit(source.array(), Y)
         kept = LogisticRegression(solver=solver, persist=True).fit(da.from_array(X, chunks=(25, -1)), Y)
-    assert source.made == N_BLOCKS * (streamed.n_passes_ + 1), "one more pass looks at the data"
+    alone = N_BLOCKS - 1 if solver == "disco" else 0  # the blocks of which a pass does not need the rows
+    assert source.made == N_BLOCKS * (streamed.n_passes_ + 1) - alone, "one more pass looks at the data"
     assert source.most <= threads
     assert source.alive == 0
     np.testing.assert_array_equal(streamed.coef_, kept.coef_)

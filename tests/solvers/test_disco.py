@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import Poisoned, SquaredSoftplus, known, objective, parts
+from problems import Poisoned, known, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.losses import Logistic
+from dask_newton.losses import Logistic, SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2
 from dask_newton.solvers import DiSCO, NewtonCG, Status, UnsupportedError
