@@ -21,7 +21,7 @@ import numpy as np
 from dask_newton.local import CG, preconditioners
 from dask_newton.local.preconditioners import Factor
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_smooth
+from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 
 __all__ = ["DiSCO", "DiSCOState"]
 
@@ -70,7 +70,8 @@ class DiSCO(Solver[DiSCOState]):
     name = "disco"
 
     def check(self, problem: LinearObjective) -> None:
-        """Refuse losses that are not convex, penalties that are not smooth, and options out of range."""
+        """Refuse other models, losses that are not convex, penalties that are not smooth, and unknown options."""
+        require_linear(problem, self.name)
         require_smooth(problem, self.name)
         if not problem.loss.convex:
             raise UnsupportedError(

@@ -165,6 +165,7 @@ def test_unsupported_penalties_are_refused_with_a_solver_that_can(name, penalty)
 # Options that a solver must refuse, and what the message names.
 BAD_OPTIONS = [
     ("giant", {"npc": "ignore"}, "npc='ignore'"), ("newton-cg", {"preconditioner": "ilu"}, "preconditioner='ilu'"),
+    ("disco", {"preconditioner": "jacobi"}, "preconditioner='jacobi'"),
     ("newton-cg", {"hessian_sample": 0.0}, "hessian_sample=0.0"),
     ("newton-cg", {"hessian_sample": 1.5}, "hessian_sample=1.5"),
     ("newton-cholesky", {"max_dim": 30}, "31 rows.*max_dim=30.*solver='newton-cg'"),
