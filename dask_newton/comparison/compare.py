@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
-from dask_newton.comparison.result import Comparison, Run
+from dask_newton.comparison.result import BUDGETS, Comparison, Run
 from dask_newton.estimators.inputs import Rows, open_rows
 from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.placement import share_rows
@@ -128,11 +129,14 @@ def _run(label: str, model: Any, rows: Rows, test: Rows | None, params: dict[str
         warnings.simplefilter("always")
         model.fit(rows.X, rows.y, **columns, **params)
         score = math.nan if test is None else float(model.score(test.X, test.y))
+    result, history = model.result_, model.history_
+    told = result.status in BUDGETS  # by the status, all that the warning would say
     heard = [
         " ".join(str(warning.message).split())
-        for warning in caught if issubclass(warning.category, UserWarning | RuntimeWarning)
+        for warning in caught
+        if issubclass(warning.category, UserWarning | RuntimeWarning)
+        and not (told and issubclass(warning.category, ConvergenceWarning))
     ]
-    result, history = model.result_, model.history_
     last = history[-1]
     return Run(
         label=label, status=result.status.value, certified=result.converged, value=result.value,

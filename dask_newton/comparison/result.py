@@ -12,11 +12,11 @@ from dask_newton.comparison.plots import draw
 from dask_newton.history import History
 from dask_newton.solvers import Status
 
-__all__ = ["Comparison", "Run"]
+__all__ = ["BUDGETS", "Comparison", "Run"]
 
 _NAN = math.nan
-_BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
-_GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.STOPPED, *_BUDGETS)
+BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
+_GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.STOPPED, *BUDGETS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Run:
     score : float
         Score of the estimator on the test rows, nan without any.
     notes : tuple of str
-        Why the run ended as it did, and what else it warned of.
+        Why the run ended as it did, if the status does not say it, and what else it warned of.
     history : History
     model : estimator or None
         As fitted.

@@ -56,7 +56,7 @@ def test_the_table_the_picture_and_the_files(tmp_path, data):
     assert "LogisticRegression, 3 blocks" in shown
     assert f"giant converged {giant.value:.8g}" in shown
     assert f"(giant, certified: gradient {giant.gradient_norm:.1e})" in shown
-    assert output.count("newton-admm stopped without converging (max_rounds)") == 1
+    assert "newton-admm max_rounds" in shown
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["gaps.png", "history.csv", "runs.csv"]
 
 

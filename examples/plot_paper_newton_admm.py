@@ -1,0 +1,75 @@
+"""
+Newton-ADMM against GIANT, InexactDANE and AIDE
+===============================================
+
+Fang, Kylasa, Roosta, Mahoney and Grama (SC 2020, arXiv:1807.07132) compare Newton-ADMM with GIANT, InexactDANE and
+AIDE on softmax regression over eight workers: objective and test accuracy against seconds. They report that
+Newton-ADMM needs the least time, and that InexactDANE and AIDE, whose local solver is SVRG, need far more than the
+other two.
+
+``python plot_paper_newton_admm.py --full mnist.zarr`` runs it on MNIST, or on any data set with the splits ``train``
+and ``test``.
+"""
+
+# %%
+# The digits of scikit-learn, in random order, in eight blocks. The solvers have the settings of the paper where
+# these are known: ADMM takes one Newton step per iteration with at most ten products and spectral penalties, and
+# works alone; GIANT has conjugate gradients of 50 products; SVRG takes 50 steps at the rate that its curvature
+# allows, for the two solvers that need a rate.
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_digits
+
+from dask_newton import LogisticRegression, compare
+from dask_newton.solvers import AIDE, GIANT, InexactDANE, NewtonADMM
+from dask_newton.solvers.line_search import LineSearch
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set with the splits train and test.")
+parser.add_argument("--max-seconds", type=float, default=120.0, help="Of each solver, with --full.")
+options = parser.parse_args()
+
+if options.full:
+    data = {"X": f"{options.full}/train", "X_test": f"{options.full}/test"}
+    limits = {"max_seconds": options.max_seconds, "max_iter": 10_000}
+else:
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    X, y = X[order] / 16, y[order]
+    data = {"X": X[:1500], "y": y[:1500], "X_test": X[1500:], "y_test": y[1500:]}
+    limits = {"max_rounds": 80}
+
+SEARCH = LineSearch(speculative=False, batch=51)  # all steps in one round, as in the paper
+solvers = {
+    "Newton-ADMM": NewtonADMM(polish=False),
+    "GIANT": GIANT(cg_max_iter=50, line_search=SEARCH),
+    "InexactDANE": InexactDANE(),
+    "AIDE": AIDE(),
+}
+model = LogisticRegression(C=1.0)
+best = compare(model, **data, solvers=["sampled-newton"], tol=1e-7)
+found = compare(model, **data, solvers=solvers, n_blocks=8, optimum=best.optimum, **limits)
+print(found)
+
+# %%
+# What it takes to come near: seconds here, where the blocks are in one process and messages are free, and rounds,
+# which a network is paid in.
+
+NEAR = (1.0, 0.1, 0.01, 0.001)
+table = pd.concat({f"gap {gap:g}": found.reaching(gap)[["rounds", "seconds"]] for gap in NEAR}, axis=1)
+print(table.to_string(na_rep="-", float_format="{:.3g}".format))
+
+# %%
+# In the paper, by seconds: Newton-ADMM before GIANT, and both long before InexactDANE and AIDE. That InexactDANE
+# and AIDE come last holds here by any measure: many steps on small batches, and then an average. ADMM comes first
+# to a tenth by rounds. From there on GIANT is ahead, and the better the optimum has to be, the more so, because
+# ADMM is slow beyond a few digits; the paper compares the first ones. This is why by default ADMM hands over to
+# Newton-CG, which ``polish=False`` forbids. Seconds of data as small as the digits say little: they are mostly what
+# a pass costs at least, and messages are free here.
+
+found.plot()
+plt.show()
