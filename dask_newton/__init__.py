@@ -9,6 +9,7 @@ from dask_newton.estimators import (
     Lasso,
     LinearRegression,
     LogisticRegression,
+    LossRegressor,
     PoissonRegressor,
     Ridge,
     TweedieRegressor,
@@ -20,9 +21,9 @@ from dask_newton.models import load_model, save_model
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression",
-    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model",
-    "make_problem", "minimize", "save_model",
+    "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
+    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model", "make_problem",
+    "minimize", "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

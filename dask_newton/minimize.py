@@ -51,6 +51,9 @@ class Result:
     history : History
     state : State or None
         Everything needed to go on, see ``minimize(state=...)``. Estimators drop it, as it may hold blocks of a cluster.
+    convex : bool
+        Whether the objective is convex. If so, a gradient of zero is the optimum; if not, it is a stationary point, and
+        there may be a better one elsewhere.
     """
 
     W: np.ndarray
@@ -60,6 +63,7 @@ class Result:
     n_iter: int
     history: History
     state: State | None
+    convex: bool = True
 
     @property
     def converged(self) -> bool:
@@ -185,4 +189,9 @@ def minimize(
             ConvergenceWarning,
             stacklevel=2,
         )
-    return Result(state.W, value, residual, status, iteration, history, state)
+    if status is Status.CONVERGED and not problem.convex:
+        logger.info(
+            "%s found a stationary point. The objective is not convex, so that there may be a better one elsewhere.",
+            solver.name,
+        )
+    return Result(state.W, value, residual, status, iteration, history, state, problem.convex)

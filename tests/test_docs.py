@@ -100,6 +100,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
         assert printed.count("converged") == 2
         drawn_from = [0.5, -0.3, 0.0, 1.0]
         assert namespace["result"].W[:, 0] == pytest.approx(drawn_from, abs=0.05)
+        assert namespace["model"].coef_ == pytest.approx(drawn_from[:3], abs=0.05)
     if page == "minimising.rst":
         assert namespace["result"].converged and namespace["again"].converged
         assert namespace["again"].W == pytest.approx(namespace["result"].W, abs=1e-6)

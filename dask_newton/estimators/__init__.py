@@ -3,8 +3,9 @@
 from dask_newton.estimators.glm import GammaRegressor, PoissonRegressor, TweedieRegressor
 from dask_newton.estimators.least_squares import ElasticNet, Lasso, LinearRegression, Ridge
 from dask_newton.estimators.logistic import LogisticRegression
+from dask_newton.estimators.loss_regressor import LossRegressor
 
 __all__ = [
-    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "PoissonRegressor", "Ridge",
-    "TweedieRegressor",
+    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
+    "PoissonRegressor", "Ridge", "TweedieRegressor",
 ]

@@ -70,9 +70,19 @@ def mean(X: Any, offset: Any = None, *, coef: np.ndarray, loss: Loss, squeeze: b
     return response
 
 
-def squares(X: Any, y: Any, weight: Any, offset: Any, *, coef: np.ndarray) -> np.ndarray:
-    """Return, by target, the sums of weights, targets, squared targets and squared errors, shape (4, n_targets)."""
-    y, z = _host_matrix(y), to_host(_margins(block_matrix(X), offset, coef)).astype(np.float64)
+def squares(X: Any, y: Any, weight: Any, offset: Any, *, coef: np.ndarray, loss: Loss) -> np.ndarray:
+    """Return, by target, the sums of weights, targets, squared targets and squared errors, shape (4, n_targets).
+
+    Raises
+    ------
+    ValueError
+        If there are more predictions for a row than targets.
+    """
+    y, z = _host_matrix(y), _host_matrix(loss.inverse_link(_margins(block_matrix(X), offset, coef)))
+    if y.shape != z.shape:
+        raise ValueError(
+            f"y has {y.shape[1]} columns, and the model makes {z.shape[1]} predictions for each row; give as many."
+        )
     w = _host_weight(weight, len(y))[:, None]
     ones = np.ones_like(y)
     return np.stack([np.sum(w * a, axis=0) for a in (ones, y, y**2, (y - z) ** 2)])

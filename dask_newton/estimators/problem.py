@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dask_newton.arrays import host_dtype
 from dask_newton.estimators.inputs import open_rows
 from dask_newton.estimators.placement import BlockMaker, place_rows
-from dask_newton.estimators.targets import as_float, numeric_targets
+from dask_newton.estimators.targets import as_float, numeric_targets, require_outputs
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import NoPenalty, Penalty
@@ -75,8 +75,7 @@ def make_problem(
     if rows.y is None:
         raise ValueError("make_problem needs y: give it, or a container that holds it.")
     rows = numeric_targets(rows)
-    if rows.y.ndim == 2 and rows.y.shape[1] != loss.n_outputs:
-        raise ValueError(f"y has {rows.y.shape[1]} columns and the loss has {loss.n_outputs} outputs: {loss}.")
+    require_outputs(rows, loss)
     encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
     blocks, data = place_rows(rows, BlockMaker(loss, fit_intercept, encode), persist, n_blocks)
     return LinearObjective.from_blocks(blocks, data, NoPenalty() if penalty is None else penalty)

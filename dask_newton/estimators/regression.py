@@ -17,7 +17,7 @@ from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.outputs import sum_rows
 from dask_newton.estimators.placement import BlockMaker
-from dask_newton.estimators.targets import as_float, numeric_targets
+from dask_newton.estimators.targets import as_float, numeric_targets, require_outputs
 from dask_newton.losses import Loss
 
 __all__ = ["Regressor"]
@@ -105,7 +105,8 @@ class Regressor(RegressorMixin, LinearEstimator):
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
             A Zarr group may bring y, sample_weight and offset along.
-        y : array-like or Dask array of shape (n_samples,) or, for squared errors, (n_samples, n_targets), optional
+        y : array-like or Dask array of shape (n_samples,) or (n_samples, n_targets), optional
+            Several targets where the loss has several outputs, such as squared errors.
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array, optional
             Added to the margins, in the shape of y; give it to :meth:`predict` as well.
@@ -141,8 +142,8 @@ class Regressor(RegressorMixin, LinearEstimator):
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
         several = self._several_targets
         rows = numeric_targets(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
-        self._one_target = rows.y.ndim == 1
-        loss = self._loss(1 if self._one_target else rows.y.shape[1])
+        loss = require_outputs(rows, self._loss(1 if rows.y.ndim == 1 else rows.y.shape[1]))
+        self._one_target = rows.y.ndim == loss.n_outputs == 1
         encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
         return rows, BlockMaker(loss, self.fit_intercept, encode)
 
@@ -160,9 +161,13 @@ class Regressor(RegressorMixin, LinearEstimator):
         array
             Of the type and row chunks of X; lazy for a Dask array.
         """
-        coef, vector = self._coefficients(), np.ndim(self.coef_) == 1
-        fn = functools.partial(prediction.mean, coef=coef, loss=self._loss(coef.shape[1]), squeeze=vector)
-        return self._map_rows(fn, X, None if vector else np.arange(coef.shape[1]), offset=offset)
+        coef = self._coefficients()
+        loss = self._loss(coef.shape[1])
+        response = loss.inverse_link(np.zeros((1, coef.shape[1])))
+        # One margin, of one target, may still have been fitted to a column.
+        vector = response.ndim == 1 and (np.ndim(self.coef_) == 1 or coef.shape[1] > 1)
+        fn = functools.partial(prediction.mean, coef=coef, loss=loss, squeeze=vector)
+        return self._map_rows(fn, X, None if vector else np.arange(response.size), offset=offset)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         r"""Return :math:`R^2 = 1 - \sum r^2 / \sum (y - \bar y)^2`, its mean over targets.
@@ -172,7 +177,8 @@ class Regressor(RegressorMixin, LinearEstimator):
         X, y, sample_weight
             As in :meth:`fit`.
         """
-        weight, total, square, error = self._sums(prediction.squares, X, y, sample_weight)
+        loss = self._loss(self._coefficients().shape[1])
+        weight, total, square, error = self._sums(prediction.squares, X, y, sample_weight, loss=loss)
         spread = square - total**2 / weight
         # As scikit-learn has it: a constant target is predicted right (1) or not (0).
         constant = spread <= 1e-15 * square

@@ -9,8 +9,9 @@ import numpy as np
 
 from dask_newton.arrays import to_host
 from dask_newton.estimators.inputs import Rows
+from dask_newton.losses import Loss
 
-__all__ = ["as_float", "numeric_targets"]
+__all__ = ["as_float", "numeric_targets", "require_outputs"]
 
 
 def numeric_targets(rows: Rows) -> Rows:
@@ -20,6 +21,13 @@ def numeric_targets(rows: Rows) -> Rows:
     if isinstance(rows.y, da.Array) and rows.y.ndim == 2 and np.isnan(rows.y.shape[1]):
         raise ValueError("The number of columns of y is unknown; call y.compute_chunk_sizes() first.")
     return rows
+
+
+def require_outputs(rows: Rows, loss: Loss) -> Loss:
+    """Return the loss; refuse targets of another number of columns than it has outputs."""
+    if rows.y.ndim == 2 and rows.y.shape[1] != loss.n_outputs:
+        raise ValueError(f"y has {rows.y.shape[1]} columns and the loss has {loss.n_outputs} outputs: {loss}.")
+    return loss
 
 
 def as_float(y: Any, *, dtype: np.dtype) -> np.ndarray:

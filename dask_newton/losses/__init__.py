@@ -1,6 +1,7 @@
 """Per-sample losses: one file each. A new loss is a file here, a line below and an entry in tests/catalogue.py."""
 
 from dask_newton.losses.base import Loss
+from dask_newton.losses.custom import CustomLoss
 from dask_newton.losses.gamma import Gamma
 from dask_newton.losses.logistic import Logistic
 from dask_newton.losses.poisson import Poisson
@@ -9,4 +10,4 @@ from dask_newton.losses.squared import Squared
 from dask_newton.losses.squared_softplus import SquaredSoftplus
 from dask_newton.losses.tweedie import Tweedie
 
-__all__ = ["Gamma", "Logistic", "Loss", "Poisson", "Softmax", "Squared", "SquaredSoftplus", "Tweedie"]
+__all__ = ["CustomLoss", "Gamma", "Logistic", "Loss", "Poisson", "Softmax", "Squared", "SquaredSoftplus", "Tweedie"]

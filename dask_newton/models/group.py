@@ -264,4 +264,5 @@ def _set_fitted(estimator: Any, attributes: Mapping[str, Any], history: History)
         n_iter=fitted["n_iter"],
         history=history,
         state=None,
+        convex=getattr(estimator.get_params().get("loss"), "convex", True),
     )

@@ -13,25 +13,32 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton import penalties
+from dask_newton import losses, penalties
+from dask_newton.losses import Loss
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import SOLVERS, Solver
 
 __all__ = [
     "ModelError",
     "decode",
+    "decode_loss",
     "decode_parameters",
     "decode_penalty",
     "decode_solver",
     "encode",
+    "encode_loss",
     "encode_parameters",
     "encode_penalty",
     "encode_solver",
 ]
 
 
-_NAMED = {name: getattr(penalties, name) for name in penalties.__all__}
-_PENALTIES = {name: cls for name, cls in _NAMED.items() if inspect.isclass(cls) and issubclass(cls, Penalty)}
+def _members(package: Any, base: type) -> dict[str, Any]:
+    named = {name: getattr(package, name) for name in package.__all__}
+    return {name: cls for name, cls in named.items() if inspect.isclass(cls) and issubclass(cls, base)}
+
+
+_PENALTIES, _LOSSES = _members(penalties, Penalty), _members(losses, Loss)
 
 
 class ModelError(ValueError):
@@ -48,9 +55,11 @@ def encode_parameters(estimator: Any) -> dict[str, Any]:
     """
     parameters = estimator.get_params(deep=False)
     solver, options = parameters.pop("solver"), parameters.pop("solver_options")
-    regularizer = parameters.pop("regularizer")
+    regularizer, loss = parameters.pop("regularizer"), parameters.pop("loss", None)
     encoded = {name: encode(value, f"The parameter {name}") for name, value in parameters.items()}
     encoded["regularizer"] = regularizer and encode_penalty(regularizer)
+    if hasattr(estimator, "loss"):
+        encoded["loss"] = loss and encode_loss(loss)
     encoded["solver"] = encode_solver(solver) if isinstance(solver, Solver) else solver
     encoded["solver_options"] = options and _encode_options(_class_of(solver), options)
     return encoded
@@ -60,9 +69,11 @@ def decode_parameters(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Invert :func:`encode_parameters`."""
     solver, options = stored["solver"], stored["solver_options"]
     solver = decode_solver(solver) if isinstance(solver, dict) else solver
-    own = ("solver", "solver_options", "regularizer")
+    own = ("solver", "solver_options", "regularizer", "loss")
     parameters = {name: decode(value) for name, value in stored.items() if name not in own}
     regularizer = stored["regularizer"]
+    if "loss" in stored:
+        parameters["loss"] = stored["loss"] and decode_loss(stored["loss"])
     return parameters | {
         "regularizer": regularizer and decode_penalty(regularizer),
         "solver": solver,
@@ -72,18 +83,38 @@ def decode_parameters(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def encode_penalty(penalty: Penalty) -> dict[str, Any]:
     """Encode a penalty of this library as its name and its strengths."""
-    name = type(penalty).__name__
-    if _PENALTIES.get(name) is not type(penalty):
-        raise ModelError(f"{name} is not a penalty of this library; a model names only those.")
-    return {"name": name, "options": {key: encode(value, f"{name}.{key}") for key, value in _fields(penalty).items()}}
+    return _encode_named(penalty, _PENALTIES, "penalty")
 
 
 def decode_penalty(stored: Mapping[str, Any]) -> Penalty:
     """Make the penalty that was encoded."""
-    if stored["name"] not in _PENALTIES:
-        raise ModelError(f"This version knows no penalty {stored['name']!r}; update dask_newton.")
-    cls: Any = _PENALTIES[stored["name"]]
-    return cls(**{key: decode(value) for key, value in stored["options"].items()})
+    return _decode_named(stored, _PENALTIES, "penalty")
+
+
+def encode_loss(loss: Loss) -> dict[str, Any]:
+    """Encode a loss of this library as its name and its parameters."""
+    return _encode_named(loss, _LOSSES, "loss")
+
+
+def decode_loss(stored: Mapping[str, Any]) -> Loss:
+    """Make the loss that was encoded."""
+    return _decode_named(stored, _LOSSES, "loss")
+
+
+def _encode_named(thing: Any, known: Mapping[str, Any], what: str) -> dict[str, Any]:
+    name = type(thing).__name__
+    if known.get(name) is not type(thing):
+        raise ModelError(
+            f"{name} is not a {what} of this library; a model holds no code, and names only those. Keep coef_ and "
+            f"intercept_, and the {what} in a module of your own."
+        )
+    return {"name": name, "options": {key: encode(value, f"{name}.{key}") for key, value in _fields(thing).items()}}
+
+
+def _decode_named(stored: Mapping[str, Any], known: Mapping[str, Any], what: str) -> Any:
+    if stored["name"] not in known:
+        raise ModelError(f"This version knows no {what} {stored['name']!r}; update dask_newton.")
+    return known[stored["name"]](**{key: decode(value) for key, value in stored["options"].items()})
 
 
 def encode_solver(solver: Solver[Any]) -> dict[str, Any]:

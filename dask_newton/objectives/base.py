@@ -84,6 +84,11 @@ class Objective(ABC):
     def sample(self, fraction: float, seed: int) -> Self:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
 
+    @property
+    def convex(self) -> bool:
+        """Whether F is known to be convex, so that a gradient of zero is the optimum."""
+        return False
+
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever."""
         return False

@@ -135,6 +135,11 @@ class LinearObjective(Penalised):
         bound = self.loss.curvature_bound
         return None if bound is None else bound * float(self.column_squares.sum())
 
+    @property
+    def convex(self) -> bool:
+        """Whether the loss is convex."""
+        return self.loss.convex
+
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever.
 

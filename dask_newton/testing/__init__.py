@@ -1,9 +1,10 @@
-"""Checks for estimators that take Dask arrays: ours, and anybody's."""
+"""Checks for estimators that take Dask arrays, and for losses: ours, and anybody's."""
 
+from dask_newton.testing.loss_checks import check_loss
 from dask_newton.testing.runner import (
     check_dask_estimator,
     dask_estimator_checks_generator,
     parametrize_with_dask_checks,
 )
 
-__all__ = ["check_dask_estimator", "dask_estimator_checks_generator", "parametrize_with_dask_checks"]
+__all__ = ["check_dask_estimator", "check_loss", "dask_estimator_checks_generator", "parametrize_with_dask_checks"]
