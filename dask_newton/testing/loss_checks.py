@@ -111,11 +111,12 @@ def _compare(what: str, mine: Array, other: str, expected: Array, y: Array, z: A
     error = np.abs(mine - expected).reshape(len(z), -1).max(axis=1)
     error[~np.isfinite(error)] = np.inf
     worst = int(np.argmax(error))
-    if error[worst] > rtol * max(1.0, np.abs(expected).max()):
+    allowed = rtol * max(1.0, np.abs(expected).max())
+    if error[worst] > allowed:
+        here, there, target, margin = (np.array2string(a[worst], precision=6) for a in (mine, expected, y, z))
         yield (
-            f"The {what} is {mine[worst]} and {other} give {np.round(expected[worst], 6)}, in row {worst} with "
-            f"y = {y[worst]} and z = {z[worst]}; {int(np.sum(error > rtol * max(1.0, np.abs(expected).max())))} of "
-            f"{len(z)} rows are wrong."
+            f"The {what} is {here} and {other} give {there}, in row {worst} with y = {target} and z = {margin}; "
+            f"{int(np.sum(error > allowed))} of {len(z)} rows are wrong."
         )
 
 
