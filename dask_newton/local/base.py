@@ -1,4 +1,4 @@
-"""The contract of a local solver: a pure function of arrays that solves ``A x = b`` with products by A alone.
+"""The contract of a local solver: a pure function of arrays that solves a linear system with products by A alone.
 
 Local solvers run on one block, on its device, and also on the driver, where a product is a pass over all blocks.
 """
@@ -24,21 +24,26 @@ class LocalResult:
     ----------
     x : Array
         The solution, or the best that can be said.
-    n_iter : int
-        Iterations done; for CG, products with A.
+    n_iter, n_products : int
+        Iterations done, and products with A that they needed.
     status : str
-        'ok', 'max_iter', 'zero' (b = 0), 'npc' (non-positive curvature met) or 'nan'.
+        'ok', 'max_iter', 'zero' (nothing to solve: x = 0), 'npc' (non-positive curvature met), 'singular' (the solution
+        grows without bound) or 'nan'.
     relative_residual : float
-        ``norm(b - A x) / norm(b)``.
+        Norm of the residual of the system that is solved, relative to its right side.
     curvature : float
-        The smallest ``<p, A p> / <p, p>`` met along the directions p of the method.
+        The smallest ``<p, A p> / <p, p>`` met along the directions p of the method; inf if it meets none.
+    npc_direction : bool
+        Whether x itself is a direction of non-positive curvature, along which no step has a natural length.
     """
 
     x: Array
     n_iter: int
+    n_products: int
     status: str
     relative_residual: float
     curvature: float = float("inf")
+    npc_direction: bool = False
 
 
 class LocalSolver(ABC):
@@ -46,4 +51,4 @@ class LocalSolver(ABC):
 
     @abstractmethod
     def solve(self, matvec: Operator, b: Array) -> LocalResult:
-        """Solve ``A x = b`` given ``matvec(v) = A v``."""
+        """Solve the system of A, symmetric, and b given ``matvec(v) = A v``; b may have any shape."""
