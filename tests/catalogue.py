@@ -15,7 +15,7 @@ import scipy.special
 from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 
 from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
-from dask_newton.local import CG, SVRG, LocalNewton
+from dask_newton.local import CG, LSMR, MINRES, SVRG, LocalNewton, SquaredCG
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import (
@@ -142,7 +142,18 @@ PENALTIES: dict[str, Callable[[Shape], Penalty]] = {
     "group_lasso_l2": lambda shape: GroupLasso(np.arange(shape[0]) // 2, 0.3, lam2=0.7, scale_by_size=False),
 }
 
-LOCAL_SOLVERS: dict[str, Any] = {"cg": CG(rtol=1e-12, max_iter=1000), "newton": LocalNewton(), "svrg": SVRG()}
+LOCAL_SOLVERS: dict[str, Any] = {
+    "cg": CG(rtol=1e-12, max_iter=1000), "lsmr": LSMR(rtol=1e-13, max_iter=1000, damping=0.1),
+    "minres": MINRES(rtol=1e-14, max_iter=1000), "newton": LocalNewton(),
+    "squared-cg": SquaredCG(CG(rtol=1e-12, max_iter=1000), damping=0.1),
+    "svrg": SVRG(),
+}
+
+# Matrix and right side of the system that a local solver solves for (A, b).
+LOCAL_SYSTEMS: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "cg": lambda A, b: (A, b), "lsmr": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), A @ b),
+    "minres": lambda A, b: (A, b), "squared-cg": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), b),
+}
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class Lane:
         self.xp = namespace(b)
         self._host = is_host(b)
         self._every = check_every or (1 if self._host else 8)
-        self._dtype = b.dtype
-        self._zero = from_host(np.zeros(()), b)
+        self._double = b.dtype == self.xp.float64
+        self._zero, self._one = from_host(np.zeros(()), b), from_host(np.ones(()), b)
         self._never = self._zero != 0
         self._active = self._zero == 0
         self._status, self._n_iter = self.number(0), self.number(0)
@@ -49,7 +49,10 @@ class Lane:
     def dot(self, u: Array, v: Array) -> Array:
         """Return ``<u, v>`` in double precision."""
         xp = self.xp
-        u, v = (xp.reshape(xp.astype(a, xp.float64, copy=False), (-1,)) for a in (u, v))
+        if not self._double:
+            u, v = xp.astype(u, xp.float64), xp.astype(v, xp.float64)
+        if u.ndim != 1:
+            u, v = xp.reshape(u, (-1,)), xp.reshape(v, (-1,))
         return xp.vecdot(u, v)
 
     def norm(self, u: Array) -> Array:
@@ -58,12 +61,12 @@ class Lane:
 
     def times(self, a: Array, u: Array) -> Array:
         """Return a number times a vector, in the precision of the vectors."""
-        return (a if self._dtype == self.xp.float64 else self.xp.astype(a, self._dtype)) * u
+        return (a if self._double else self.xp.astype(a, u.dtype)) * u
 
     def divide(self, a: Array, b: Array) -> Array:
         """Return ``a / b``, and 0 where b is 0."""
         possible = b != 0
-        return self.where(possible, a / self.where(possible, b, self.number(1)), self._zero)
+        return self.where(possible, a / self.where(possible, b, self._one), self._zero)
 
     def where(self, condition: Array, new: Array, old: Array) -> Array:
         """Return ``new`` if the condition holds, else ``old``."""
@@ -73,7 +76,8 @@ class Lane:
 
     def keep(self, *pairs: tuple[Array, Array]) -> tuple[Array, ...]:
         """Return, of each pair (new, old), the new one while the lane is active."""
-        return tuple(self.where(self._active, new, old) for new, old in pairs)
+        active = self._active
+        return tuple(self.where(active, new, old) for new, old in pairs)
 
     def iterations(self, max_iter: int) -> Iterator[int]:
         """Yield 1, 2, ... while the lane is active, as far as the host knows."""
@@ -85,6 +89,8 @@ class Lane:
 
     def stop(self, condition: Array, status: str) -> None:
         """Freeze the lane if the condition holds."""
+        if self._host and not condition:
+            return
         now = self.where(self._active, condition, self._never)
         self._status = self.where(now, self.number(_STATUSES.index(status)), self._status)
         self._active = self.where(now, self._never, self._active)
@@ -92,8 +98,7 @@ class Lane:
     def stop_unless_finite(self, *numbers: Array) -> None:
         """Freeze the lane with status 'nan' if a number is not finite."""
         for a in numbers:
-            finite = self.xp.isfinite(a)
-            self.stop(self.where(finite, self._never, self._zero == 0), "nan")
+            self.stop(self.xp.logical_not(self.xp.isfinite(a)), "nan")
 
     def end(self, *numbers: Array) -> tuple[int, str, list[float]]:
         """Return the iterations done, the status, and some numbers, in one copy to the host."""

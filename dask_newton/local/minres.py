@@ -53,7 +53,8 @@ class MINRES(LocalSolver):
     lift : bool
         Whether to lift solutions. Those that have stopped at ``max_norm`` are always lifted.
     max_norm : float
-        Stop before ``norm(x)`` exceeds ``max_norm norm(b) / norm(A)``: b is not in the range of A, or hardly.
+        Stop before ``norm(x)`` exceeds ``max_norm norm(b) / norm(A)``: b is not in the range of A, or hardly. The
+        iterate with the smallest ``norm(A r)`` is returned then.
     check_every : int, optional
         As for :class:`CG`.
     """
@@ -91,6 +92,7 @@ class MINRES(LocalSolver):
         v = lane.times(lane.divide(number(1), norm_b), b)
         c, s, beta, delta, epsilon, norm_A = number(-1), number(0), number(0), number(0), number(0), number(0)
         phi, smallest = norm_b, lane.infinity
+        best, best_x, best_r = lane.infinity, zero, b
         rounding = 50 * float(xp.finfo(b.dtype).eps)
         for k in lane.iterations(self.max_iter):
             q = matvec(v) - lane.times(beta, v_old)
@@ -104,6 +106,9 @@ class MINRES(LocalSolver):
             delta2, gamma1 = c * delta + s * alpha, s * delta - c * alpha
             epsilon_new, delta_new = s * beta_new, -c * beta_new
             Ar = xp.sqrt(gamma1**2 + delta_new**2)  # relative to norm(r)
+            (better,) = lane.keep((phi * Ar, best))
+            best_x, best_r = lane.where(better < best, x, best_x), lane.where(better < best, r, best_r)
+            best = xp.minimum(best, better)
             if k > 1:
                 Ax = xp.sqrt(xp.maximum(norm_b**2 - phi**2, number(0)))
                 lane.stop(phi * Ar <= self.rtol * Ax, "ok")
@@ -130,6 +135,8 @@ class MINRES(LocalSolver):
         n_iter, status, (relative, smallest) = lane.end(lane.divide(phi, norm_b), smallest)
         if status == "npc":
             x = r
-        elif status == "singular" or (status == "ok" and self.lift and relative > 1e-12):
+        elif status == "singular":
+            x, r = best_x, best_r
+        if status == "singular" or (status == "ok" and self.lift and relative > 1e-12):
             x = x - lane.times(lane.divide(lane.dot(r, x), lane.dot(r, r)), r)
         return LocalResult(x, n_iter, n_iter, status, relative, smallest, status == "npc")

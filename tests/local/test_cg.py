@@ -1,69 +1,13 @@
 """Conjugate gradients: exact in d steps, useful after any number of them, honest about what went wrong."""
 
-import array_api_strict as strict
 import numpy as np
 import pytest
-from catalogue import LOCAL_SOLVERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from systems import Counted, system
 
-from dask_newton.arrays import to_host
-from dask_newton.local import CG, LocalSolver, preconditioners
+from dask_newton.local import CG, preconditioners
 from dask_newton.local.preconditioners import Factor
-
-SOLVERS = {name: solver for name, solver in LOCAL_SOLVERS.items() if isinstance(solver, LocalSolver)}
-
-
-def system(d=12, condition=100.0, seed=0):
-    """Return a symmetric positive definite matrix with eigenvalues in [1 / condition, 1], and a right side."""
-    rng = np.random.default_rng(seed)
-    Q, _ = np.linalg.qr(rng.normal(size=(d, d)))
-    return (Q * np.geomspace(1 / condition, 1, d)) @ Q.T, rng.normal(size=d)
-
-
-class Counted:
-    """A matrix that counts its products and may give NaN in one of them."""
-
-    def __init__(self, A, nan_at=None):
-        self.A, self.nan_at, self.count = A, nan_at, 0
-
-    def __call__(self, v):
-        self.count += 1
-        return self.A @ v * (np.nan if self.count == self.nan_at else 1.0)
-
-
-@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), d=st.integers(1, 20), scale=st.sampled_from([1e-100, 1e-8, 1.0, 1e8, 1e100]))
-def test_every_local_solver_solves_positive_definite_systems(solver, seed, d, scale):
-    A, b = system(d, seed=seed)
-    found = solver.solve(lambda v: A @ v, scale * b)
-    assert found.status == "ok"
-    np.testing.assert_allclose(found.x, np.linalg.solve(A, scale * b), atol=1e-9 * scale)
-    # relative_residual comes from a recursion; it and the true one part at condition x rounding.
-    true = np.linalg.norm(scale * b - A @ found.x) / np.linalg.norm(scale * b)
-    assert found.relative_residual == pytest.approx(true, abs=1e-11)
-
-
-@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-def test_every_local_solver_knows_the_zero_right_side(solver):
-    A = Counted(np.eye(3))
-    found = solver.solve(A, np.zeros(3))
-    assert (found.status, found.n_iter, A.count) == ("zero", 0, 0)
-    np.testing.assert_array_equal(found.x, 0)
-
-
-@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
-def test_every_local_solver_works_on_any_device(solver):
-    A, b = system()
-    A, b = A.reshape(12, 12), b.reshape(4, 3)
-    device = strict.Device("device1")
-    A1, b1 = strict.asarray(A, device=device), strict.asarray(b, device=device)
-    here = solver.solve(lambda v: (A @ v.reshape(12)).reshape(4, 3), b)
-    there = solver.solve(lambda v: strict.reshape(A1 @ strict.reshape(v, (12,)), (4, 3)), b1)
-    assert there.x.device == device
-    np.testing.assert_allclose(to_host(there.x), here.x, rtol=1e-10)
-    assert (there.status, there.n_iter) == (here.status, here.n_iter)
 
 
 @pytest.mark.parametrize("n_distinct", [1, 2, 5])
