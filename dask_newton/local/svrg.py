@@ -89,14 +89,15 @@ class SVRG:
         """
         xp = namespace(g)
         batches = self._batches(objective.n_rows, np.random.default_rng(seed))
-        D = -self.learning_rate * g
-        for step in range(1, self.steps + 1):
-            if step == self.steps or step % self.check_every == 0:
-                size = math.sqrt(float(xp.sum(D * D, dtype=xp.float64)))
-                if not size <= self.reach or not math.isfinite(size):
-                    return SVRGResult(D, step, "diverged")
-            if step < self.steps:
-                D = D - self.learning_rate * (objective.change(D, next(batches)) + g)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges, which its size shows
+            D = -self.learning_rate * g
+            for step in range(1, self.steps + 1):
+                if step == self.steps or step % self.check_every == 0:
+                    size = math.sqrt(float(xp.sum(D * D, dtype=xp.float64)))
+                    if not (size <= self.reach and math.isfinite(size)):
+                        return SVRGResult(D, step, "diverged")
+                if step < self.steps:
+                    D = D - self.learning_rate * (objective.change(D, next(batches)) + g)
         return SVRGResult(D, self.steps, "ok")
 
     def _batches(self, n_rows: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -178,7 +178,8 @@ class DANE(AveragingSolver):
         info = Info(
             inner_iterations=inner / problem.blocks.n_blocks, note=f"diverged on {failed} blocks" if failed else ""
         )
-        return Move(P / problem.total_weight, info, failed > 0)
+        # The blocks cannot tell coefficients that differ by what the loss is blind to: they drift by rounding errors.
+        return Move(problem.centre(point.W + P / problem.total_weight) - point.W, info, failed > 0)
 
 
 def _minimise(

@@ -1,12 +1,17 @@
 """The objective of one block, with its l2 and proximal terms, against dense formulas."""
 
+import dataclasses
+
 import array_api_strict as strict
 import numpy as np
 import pytest
-from problems import dense, parts
+from matrices import KINDS
+from problems import Dense, dense, parts
 
 from dask_newton.arrays import to_host
 from dask_newton.objectives.local import LocalObjective
+from dask_newton.objectives.tiles import take_tiled
+from dask_newton.penalties import L2, NoPenalty
 
 SCALE, RIDGE, RHO = 37.0, 0.3, 0.7
 MODELS = {
@@ -99,3 +104,65 @@ def test_float32_block_has_float64_gradient():
     assert point.value == pytest.approx(value, rel=1e-5)  # hundreds of rounding errors of 6e-8
     np.testing.assert_allclose(point.gradient, gradient, atol=1e-5 * np.abs(gradient).max())
     assert local.precision == np.finfo("float32").eps
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr_array", "strict"])
+def test_around_a_point_the_gradient_there_is_replaced(kind):
+    """DANE's local problem, a function of the displacement, from the margins of the point."""
+    model = dense("noisy", "l2", True)
+    device = strict.Device("device1")
+    move = {
+        "dense": None, "strict": lambda a: strict.asarray(a, device=device),
+        "csr_array": lambda a: KINDS["csr_array"](a) if a.ndim == 2 else a,
+    }[kind]
+    (block,) = parts(model, 1, move=move)
+    rng = np.random.default_rng(3)
+    W, x, d, gradient = rng.normal(size=(4, *block.shape))
+    plain = LocalObjective(block, block.total_weight)
+    margins = block.ray(plain.device(W)).margins
+    local = LocalObjective.around(block, margins, gradient, RIDGE, RHO)
+    weighted = dataclasses.replace(model, penalty=L2(RIDGE))
+    difference = weighted.gradient(W) - gradient
+
+    def value(x):
+        change = weighted.value(W + x) - weighted.value(W)
+        return change - np.vdot(difference, x) + RHO / 2 * np.vdot(x, x)
+
+    start, point = local.at(local.device(0 * x)), local.at(local.device(x))
+    np.testing.assert_allclose(to_host(start.gradient), gradient, atol=1e-14)
+    assert point.value - start.value == pytest.approx(value(x), rel=1e-12)
+    expected = weighted.gradient(W + x) - difference + RHO * x
+    np.testing.assert_allclose(to_host(point.gradient), expected, atol=1e-13)
+    H = weighted.hessian(W + x) + RHO * np.eye(x.size)
+    product = to_host(local.hess_mul(point.curvature, local.device(d)))
+    np.testing.assert_allclose(product, (H @ d.ravel()).reshape(d.shape), atol=1e-12)
+    values = local.along(point, local.device(d), (0.5, -1.0))[0] - start.value
+    np.testing.assert_allclose(values, [value(x + 0.5 * d), value(x - d)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr_array", "messy", "strict"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_change_of_the_gradient_of_some_rows(kind, fit_intercept):
+    model = dense("noisy", "none", True, True, fit_intercept)
+    device = strict.Device("device1")
+    moves = {"dense": None, "strict": lambda a: strict.asarray(a, device=device)}
+    move = moves.get(kind, lambda a: KINDS[kind](a) if a.ndim == 2 else a)
+    (block,) = parts(model, 1, move=move)
+    rng = np.random.default_rng(3)
+    W, D = rng.normal(size=(2, *block.shape))
+    rows = np.sort(rng.choice(block.n_rows, 50, replace=False))
+    local = LocalObjective(block, block.total_weight)
+    change = block.gradient_change(rows, block.ray(local.device(W)).margins, local.device(D))
+    some = Dense(
+        model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, fit_intercept, NoPenalty()
+    )
+    expected = (some.gradient(W + D) - some.gradient(W)) * some.weight.sum()
+    np.testing.assert_allclose(to_host(change), expected, atol=1e-12)
+
+
+def test_rows_of_what_is_kept_by_tile():
+    whole = np.arange(30.0).reshape(10, 3)
+    cuts = [slice(0, 4), slice(4, 8), slice(8, 10)]
+    tiled = tuple(whole[cut] for cut in cuts)
+    for rows in ([0], [3, 4], [5, 6, 9], [0, 3, 8], range(10)):
+        np.testing.assert_array_equal(take_tiled(tiled, cuts, np.array(rows)), whole[list(rows)])
