@@ -34,6 +34,7 @@ from dask_newton.solvers import (
     Solver,
 )
 from dask_newton.solvers.support_newton import SupportNewton
+from dask_newton.solvers.switching import Stage, Switching
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,10 @@ SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_las
 
 SOLVERS: dict[str, SolverCase] = {
     "aide": SolverCase(AIDE(steps=5), SMOOTH, exact=False),
+    "auto": SolverCase(
+        Switching((Stage(NewtonCholesky()), Stage(NewtonADMM()))), SMOOTH + SPARSE, registered=False, error=1e-8,
+        tol=1e-11,
+    ),
     "dane": SolverCase(DANE(newton_steps=2, cg_max_iter=10), SMOOTH, exact=False),
     "disco": SolverCase(DiSCO(), SMOOTH, error=1e-8, tol=1e-11),
     "giant": SolverCase(GIANT(), SMOOTH + SPARSE),

@@ -12,6 +12,7 @@ from dask_newton.cli.common import Sentences, example
 from dask_newton.cli.compare import compare
 from dask_newton.cli.convert import convert
 from dask_newton.cli.demo import demo
+from dask_newton.cli.explain import explain
 from dask_newton.cli.fit import fit
 from dask_newton.cli.info import info
 from dask_newton.cli.predict import predict
@@ -57,5 +58,5 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (demo, convert, fit, compare, predict, info):
+for command in (demo, convert, explain, fit, compare, predict, info):
     main.add_command(command)

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dask_newton.estimators.auto import choose_solver
+from dask_newton.estimators.auto import choose_solver, explain
 from dask_newton.estimators.exchange import ExchangeMixin
+from dask_newton.estimators.explanation import Explanation
 from dask_newton.estimators.inputs import Rows, open_rows
-from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation
-from dask_newton.estimators.options import make_solver
+from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation, log_iteration, shown_log
+from dask_newton.estimators.options import make_solver, seeded
 from dask_newton.estimators.outputs import map_rows
 from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.minimize import minimize
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
-from dask_newton.solvers.named import with_options
+from dask_newton.solvers.switching import Switching
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -120,11 +120,34 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
         """Validate what was given to fit, and say how blocks are made of it."""
 
-    def _objective(self, rows: Rows, make: BlockMaker) -> LinearObjective:
-        """Put the rows into blocks and look at them."""
-        return LinearObjective.from_blocks(
-            *place_rows(rows, make, self.persist), self._penalty if self.regularizer is None else self.regularizer
-        )
+    def _objective(self, rows: Rows, make: BlockMaker) -> tuple[LinearObjective, float]:
+        """Put the rows into blocks and look at them; return the seconds of that look as well."""
+        blocks, data = place_rows(rows, make, self.persist)
+        began = time.perf_counter()
+        penalty = self._penalty if self.regularizer is None else self.regularizer
+        return LinearObjective.from_blocks(blocks, data, penalty), time.perf_counter() - began
+
+    def explain(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Explanation:
+        """Say which solver ``solver="auto"`` chooses for these data on this machine or cluster, and why.
+
+        It looks at the data, measures latency and arithmetic in a few short passes, and estimates what every solver
+        costs. The estimator stays as it is; nothing is fitted.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        **options
+            What else ``fit`` takes that is part of the model: ``offset``, and ``exposure`` or ``classes``.
+
+        Returns
+        -------
+        Explanation
+            A table with a row for each solver: print it, or see it in a notebook.
+        """
+        twin = clone(self)
+        twin._validate_params()
+        return explain(*twin._objective(*twin._prepare(X, y, sample_weight, **options)))
 
     def _fit_rows(
         self, rows: Rows, make: BlockMaker, *, coef_init: Any = None, intercept_init: Any = None,
@@ -137,15 +160,15 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         if coef_init is not None:
             previous = _joined(coef_init, intercept_init)
         solver = make_solver(self.solver, self.solver_options)
-        problem = self._objective(rows, make)
+        problem, first_pass = self._objective(rows, make)
         start = self._start(problem, previous)
+        self.__dict__.pop("explanation_", None)
         if solver is None:
-            solver, reason = choose_solver(problem)
-            logger.info("solver='auto' chose %r: %s.", solver.name, reason)
-        draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
-        if draws and self.random_state is not None:
-            solver = with_options(solver, {"seed": int(check_random_state(self.random_state).randint(2**31 - 1))})
-        callbacks: list[Any] = [_log] if self.verbose else []
+            solver, self.explanation_ = choose_solver(problem, first_pass, self.tol)
+            logger.info("solver='auto' chose %r: %s.", self.explanation_.choice, self.explanation_.reason)
+        if self.random_state is not None:
+            solver = seeded(solver, int(check_random_state(self.random_state).randint(2**31 - 1)))
+        callbacks: list[Any] = [log_iteration] if self.verbose else []
         held_out = None
         if validation is not None:
             held_out = Validation(
@@ -155,7 +178,7 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
             callbacks.insert(0, held_out)
         bridge = ScikitLearnCallbacks(self, *given)
         callbacks.append(bridge)
-        with _logging(self.verbose):
+        with shown_log(self.verbose):
             result = minimize(
                 problem, solver, start, max_iter=self.max_iter, tol=self.tol, max_rounds=self.max_rounds,
                 max_bytes=self.max_bytes, max_seconds=self.max_seconds, callbacks=callbacks,
@@ -167,7 +190,9 @@ class LinearEstimator(ExchangeMixin, CallbackSupportMixin, BaseEstimator, ABC):
         self.history_ = result.history
         self.n_passes_ = result.history[-1]["passes"]
         self.n_rounds_ = result.history[-1]["rounds"]
-        self.solver_ = solver
+        state: Any = result.state
+        self.solver_ = solver.running(state) if isinstance(solver, Switching) else solver
+        self.history_.solver = self.solver_.name
         self.result_ = dataclasses.replace(result, state=None)  # states may hold blocks of the cluster
         self.__dict__.update(self._attributes(result.W))
         bridge.close()
@@ -267,27 +292,3 @@ def _joined(coef: Any, intercept: Any) -> np.ndarray:
     if len(intercept) != len(coef):
         raise ValueError(f"coef_init has {len(coef)} rows and intercept_init {len(intercept)} entries; give as many.")
     return np.concatenate([coef.T, intercept[None, :]])
-
-
-@contextmanager
-def _logging(verbose: int) -> Iterator[None]:
-    """Show the library's log on standard error while a verbose fit runs."""
-    root = logging.getLogger("dask_newton")
-    if not verbose:
-        yield
-        return
-    handler, level = logging.StreamHandler(sys.stderr), root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-
-
-def _log(record: dict[str, Any], state: Any) -> None:
-    logger.info(
-        "iteration %3d   objective %.10g   gradient %.2e   passes %d   %.2f s",
-        record["iteration"], record["objective"], record["gradient_norm"], record["passes"], record["seconds"],
-    )

@@ -1,7 +1,11 @@
-"""What looks on while a fit runs, and may end it: rows that are held out, and scikit-learn's callbacks (SLEP023)."""
+"""What looks on while a fit runs, and may end it: the log, rows held out, scikit-learn's callbacks (SLEP023)."""
 
 from __future__ import annotations
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,9 @@ from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import State
 
-__all__ = ["ScikitLearnCallbacks", "Validation"]
+__all__ = ["ScikitLearnCallbacks", "Validation", "log_iteration", "shown_log"]
+
+logger = logging.getLogger(__name__)
 
 
 class Validation:
@@ -76,3 +82,28 @@ class ScikitLearnCallbacks:
         task = self.root.subcontext(task_name="iteration")
         task.call_on_fit_task_begin(estimator=self.estimator, **self.given)
         return task
+
+
+@contextmanager
+def shown_log(verbose: int) -> Iterator[None]:
+    """Show the library's log on standard error while a verbose fit runs."""
+    root = logging.getLogger("dask_newton")
+    if not verbose:
+        yield
+        return
+    handler, level = logging.StreamHandler(sys.stderr), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def log_iteration(record: dict[str, Any], state: State) -> None:
+    """Log an iteration; a callback."""
+    logger.info(
+        "iteration %3d   objective %.10g   gradient %.2e   passes %d   %.2f s",
+        record["iteration"], record["objective"], record["gradient_norm"], record["passes"], record["seconds"],
+    )

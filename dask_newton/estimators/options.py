@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 from dask_newton.solvers import Solver
 from dask_newton.solvers.named import named_solver, with_options
+from dask_newton.solvers.switching import Switching
 
-__all__ = ["elastic_net", "make_solver"]
+__all__ = ["elastic_net", "make_solver", "seeded"]
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
@@ -33,3 +35,12 @@ def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | 
             raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
         return None
     return with_options(named_solver(name, also=["auto"]), options or {})
+
+
+def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
+    """Return a solver, or a plan of several, with the seed set wherever samples are drawn."""
+    if isinstance(solver, Switching):
+        stages = [dataclasses.replace(stage, solver=seeded(stage.solver, seed)) for stage in solver.stages]
+        return dataclasses.replace(solver, stages=tuple(stages))
+    draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
+    return with_options(solver, {"seed": seed}) if draws else solver

@@ -32,7 +32,8 @@ _SHARED = {
         :class:`~dask_newton.penalties.GroupLasso` or an l1 penalty with a strength for each coefficient. It is added
         to the mean loss as it is.
     solver : str or Solver, default='auto'
-        A name of :doc:`/solvers`, or ``'auto'``, which chooses by the sizes and the penalty, and logs why.
+        A name of :doc:`/solvers`, or ``'auto'``, which chooses by the sizes, the penalty and what the machine
+        can do, see :meth:`explain`.
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class.
     tol : float, default=1e-6
@@ -73,6 +74,8 @@ _SHARED = {
         Passes over the data, and communication rounds, that the solver used.
     solver_ : Solver
         The solver used, with all hyper-parameters.
+    explanation_ : Explanation
+        Only with ``solver="auto"``: the table of what every solver should cost, see :meth:`explain`.
     result_ : Result
         The certificate and the final status.
 """,

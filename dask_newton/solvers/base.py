@@ -19,6 +19,7 @@ from dask_newton.objectives.base import Objective
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
+from dask_newton.solvers.work import Work
 
 __all__ = [
     "Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_option", "require_smooth",
@@ -114,9 +115,12 @@ class Solver(ABC, Generic[S]):
     ----------
     name : str
         The name under which estimators find it.
+    patience : int
+        Iterations over which its progress can be judged, see :class:`~dask_newton.solvers.switching.Switching`.
     """
 
     name: ClassVar[str]
+    patience: ClassVar[int] = 20
 
     @abstractmethod
     def check(self, problem: Any) -> None:
@@ -129,6 +133,10 @@ class Solver(ABC, Generic[S]):
     @abstractmethod
     def step(self, problem: Any, state: S) -> tuple[S, Info]:
         """Return the next state and what happened."""
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Return the work that is expected; None where convergence to the optimum is not guaranteed."""
+        return None
 
 
 def require_linear(problem: Objective, name: str) -> None:

@@ -21,6 +21,7 @@ gradient step would set to zero are set to zero after the line search, if that d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from dask_newton.penalties import NormPenalty, Norms
 from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.work import Work
 
 __all__ = ["GIANT"]
 
@@ -73,6 +75,7 @@ class GIANT(Solver[PointState]):
     damping: float = 0.1
     line_search: LineSearch = field(default=LineSearch())
     name = "giant"
+    patience = 2
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are neither smooth nor sums of norms, and options out of range."""
@@ -88,6 +91,20 @@ class GIANT(Solver[PointState]):
             )
         if self.npc not in _NPC:
             raise UnsupportedError(f"npc={self.npc!r} is not known to solver 'giant'; choose one of {_NPC}.")
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume a rate that follows from the rows of a block for each coefficient of an output."""
+        if not problem.loss.convex:
+            return None  # a block may stop at negative curvature
+        rows = problem.n_rows / (problem.blocks.n_blocks * problem.shape[0])
+        iterations = 3 + 6 / -math.log(min(0.9, 1.5 / math.sqrt(rows)))
+        # Full steps are for large blocks. Else the line search takes a pass more, and so does the gradient.
+        passes = 1 + iterations * (2 if rows >= 10 else 4)
+        local = 0.8 * self.cg_max_iter * (1 if problem.nonsmooth is None else 2)
+        return Work(
+            iterations, passes, 1 + iterations * (2 + local), 2 * iterations * problem.size,
+            2 * iterations * problem.size,
+        )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
         """Linearise at the start."""

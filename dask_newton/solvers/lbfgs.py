@@ -18,6 +18,7 @@ import numpy as np
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_smooth
 from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.work import Work
 
 __all__ = ["LBFGS", "LBFGSState", "Pair", "curved", "two_loops"]
 
@@ -69,6 +70,11 @@ class LBFGS(Solver[LBFGSState]):
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth."""
         require_smooth(problem, self.name)
+
+    def work(self, problem: Objective) -> Work | None:
+        """Assume badly conditioned features, as those of most data are."""
+        passes = 1.1 * (iterations := 120.0)
+        return Work(iterations, passes, passes, passes * problem.size, passes * problem.size)
 
     def init(self, problem: Objective, start: np.ndarray) -> LBFGSState:
         """Linearise at the start."""

@@ -33,6 +33,7 @@ from dask_newton.solvers.consensus import BlockState, Summary, update_block
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.support_newton import SupportNewton
+from dask_newton.solvers.work import Work
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
@@ -126,6 +127,20 @@ class NewtonADMM(Solver[NewtonADMMState]):
             raise UnsupportedError(f"rho={self.rho} must be a positive number.")
         if not 1 <= self.relaxation <= 1.8:
             raise UnsupportedError(f"relaxation={self.relaxation} must lie in [1, 1.8].")
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume that ADMM has done its part after ``polish_after`` iterations, and count those of what finishes."""
+        if not problem.loss.convex:
+            return None
+        if not isinstance(problem.nonsmooth, NormPenalty | None):
+            iterations, rest = 300.0, 0.0
+        else:
+            iterations, rest = self.polish_after, 40.0
+        passes = 1 + iterations + rest
+        return Work(
+            iterations + 3, passes, iterations * (1 + self.newton_steps * self.cg_max_iter) + rest,
+            passes * problem.size, passes * problem.size,
+        )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> NewtonADMMState:
         """Set x_i = z = start and y_i = 0, and evaluate the start."""

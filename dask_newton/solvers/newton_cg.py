@@ -24,6 +24,7 @@ from dask_newton.objectives.linear import LinearObjective
 from dask_newton.objectives.points import Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.work import Work
 
 __all__ = ["NewtonCG", "NewtonCGState"]
 
@@ -77,6 +78,7 @@ class NewtonCG(Solver[NewtonCGState]):
     seed: int = 0
     line_search: LineSearch = field(default=LineSearch())
     name = "newton-cg"
+    patience = 8
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""
@@ -90,6 +92,12 @@ class NewtonCG(Solver[NewtonCGState]):
             require_linear(problem, f"newton-cg(preconditioner={self.preconditioner!r})")
         if self.hessian_sample is not None and not 0 < self.hessian_sample <= 1:
             raise UnsupportedError(f"hessian_sample={self.hessian_sample} is no fraction; give a number in (0, 1].")
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume some tens of conjugate gradient iterations for each step."""
+        iterations, products = (3.0, 40.0) if problem.loss.quadratic else (7.0, 100.0)
+        passes = 1 + iterations * (2 if self.preconditioner == "jacobi" else 1) + products
+        return Work(iterations, passes, passes, passes * problem.size, passes * problem.size)
 
     def init(self, problem: Objective, start: np.ndarray) -> NewtonCGState:
         """Linearise at the start."""

@@ -25,6 +25,7 @@ from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.work import Work, gram_flops
 
 __all__ = ["NewtonCholesky"]
 
@@ -58,6 +59,19 @@ class NewtonCholesky(Solver[PointState]):
                 f"solver 'newton-cholesky' would form a Hessian of {problem.size} rows, more than max_dim="
                 f"{self.max_dim}; use solver={other!r}, or raise max_dim in solver_options."
             )
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume quadratic convergence; a quadratic loss takes one Hessian and one step."""
+        q, K = problem.shape
+        pairs = 1 if problem.loss.quadratic else K * (K + 1) / 2
+        iterations, hessians = (1.0, 1) if problem.loss.quadratic else (6.0, 7)
+        sent = (1 + iterations) * problem.size
+        # With norms the driver looks for the support first.
+        solved = problem.size**3 / 3 * (1 if problem.nonsmooth is None else 3)
+        return Work(
+            iterations, 1 + iterations, 1 + iterations, sent + hessians * pairs * q * (q + 1) / 2, sent,
+            grams=hessians * pairs * gram_flops(problem), driver=iterations * solved,
+        )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
         """Linearise at the start, with the Hessian."""

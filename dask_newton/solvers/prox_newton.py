@@ -24,6 +24,7 @@ from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.support_newton import SupportNewton
+from dask_newton.solvers.work import Work, gram_flops
 
 __all__ = ["ProxNewton", "ProxNewtonState"]
 
@@ -85,6 +86,17 @@ class ProxNewton(Solver[ProxNewtonState]):
                 f"solver 'prox-newton' would hold matrices of {problem.shape[0]} rows, more than max_features="
                 f"{self.max_features}; use solver='newton-admm', or raise max_features in solver_options."
             )
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume some twenty proximal steps, and as many products for the steps on the support that follow."""
+        q, K = problem.shape
+        iterations, passes, metrics = 25.0, 60.0, 3
+        share = min(1.0, max(self.hessian_rows * q, 4000) / problem.n_rows)
+        # Products on the driver with matrices that are larger than its cache run some ten times slower than factors.
+        return Work(
+            iterations, passes, passes, passes * problem.size + metrics * K * q * q, passes * problem.size,
+            grams=metrics * K * share * gram_flops(problem), driver=iterations * 10 * 400 * K * q * q,
+        )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> ProxNewtonState:
         """Linearise at the start and compute the metric there."""

@@ -36,6 +36,7 @@ from dask_newton.solvers.base import Info, PointState, Solver, Status, Unsupport
 from dask_newton.solvers.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.sampled_products import SampledProducts
+from dask_newton.solvers.work import Work, gram_flops
 
 __all__ = ["SampledNewton", "SampledNewtonState"]
 
@@ -102,6 +103,35 @@ class SampledNewton(Solver[SampledNewtonState]):
         require_smooth(problem, self.name)
         if not 0 < self.hessian_sample <= 1:
             raise UnsupportedError(f"hessian_sample={self.hessian_sample} is no fraction; give a number in (0, 1].")
+
+    def work(self, problem: LinearObjective) -> Work | None:
+        """Assume about the iterations that each kind of M was seen to need; M is not made better."""
+        if not problem.loss.convex:
+            return None
+        q, K = problem.shape
+        if not self._factors_pay(problem):
+            share = min(self.hessian_sample, _DRIVER_ENTRIES / max(1, problem.n_stored))
+            # A sample with fewer rows than half the features knows too little.
+            iterations = min(120.0, 12.0 * max(1.0, q / (2 * share * problem.n_rows)))
+            sampled = 1.5 * share * problem.n_stored / problem.blocks.n_blocks
+            # Products with the sample are done by the driver alone; they count as if the blocks shared them.
+            products, sent = 1 + iterations * (1 + 20 * share), iterations * problem.size
+            return Work(iterations, 2 + iterations, products, sent + sampled, sent)
+        if problem.n_rows >= 1000 * problem.size:
+            iterations, steps, pairs = 6.0, 8, K * (K + 1) / 2
+            passes = 3 + steps + iterations
+            return Work(
+                iterations, passes, 2 + iterations, passes * problem.size + steps * pairs * q * q / 2,
+                passes * problem.size, grams=0.3 * pairs * gram_flops(problem), driver=steps * problem.size**3 / 3,
+                sampled=steps,
+            )
+        iterations, rows = 20.0, max(self.gram_rows * q, 4000)
+        return Work(
+            iterations, 2 + iterations, 1 + iterations, iterations * problem.size + q * q, iterations * problem.size,
+            grams=min(1.0, rows / problem.n_rows) * gram_flops(problem),
+            # Triangular solves with a matrix that is larger than the cache run some ten times slower than factors.
+            driver=q**3 / 3 + iterations * 10 * 2 * q * q * K,
+        )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> SampledNewtonState:
         """Find a first metric, and with many rows a better start, from samples."""

@@ -14,6 +14,7 @@ from dask_newton import ElasticNet, LogisticRegression, PoissonRegressor, Ridge,
 from dask_newton.cli import main
 from dask_newton.data import dataset_info, open_dataset, save_dataset, save_splits
 from dask_newton.models import load_model
+from dask_newton.solvers import SOLVERS
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -100,6 +101,21 @@ def test_options_of_another_model_are_refused(counts):
 def test_auto_says_what_it_chose_and_why(data):
     output = run("fit", data / "train")
     assert "solver newton-cholesky, as the Hessian has 15 rows" in " ".join(output.split())
+
+
+@pytest.mark.parametrize("options", [[], ["--l1-ratio", 0.5, "--C", 0.1, "--class-weight", "balanced"]])
+def test_explain_shows_the_table_and_fits_nothing(data, options):
+    output = run("explain", data / "train", *options)
+    shown = " ".join(output.split())
+    l1 = bool(options)
+    assert f"Softmax(n_classes=3, parametrization='symmetric') + {'ElasticNet' if l1 else 'L2'}" in shown
+    assert "data 120 rows, coefficients 5 x 3" in shown and "blocks 4 blocks in 1 process" in shown
+    assert "an empty pass" in shown and "solver iterations passes rounds MB seconds remark" in shown
+    assert "solver='auto' chooses 'newton-cholesky': the Hessian has 15 rows" in shown
+    for name in SOLVERS:
+        assert f"\n{name} " in output
+    assert ("'lbfgs' needs a differentiable penalty" in shown) == l1
+    assert "--power" in run("explain", data / "train", "--power", 1, status=1)
 
 
 def test_no_intercept_and_no_penalty(tmp_path, data):

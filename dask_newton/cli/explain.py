@@ -1,0 +1,45 @@
+"""``dask-newton explain``: which solver ``auto`` chooses for a data set, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dask_newton.cli.common import compute_on, computing_options, echo_warnings, example, new_table, print_table
+from dask_newton.cli.model_options import check_data, make_model, model_options
+
+__all__ = ["explain"]
+
+
+@click.command(
+    epilog=example(
+        "dask-newton explain mnist.zarr/train --C 0.1",
+        "dask-newton explain data.zarr --l1-ratio 1 --scheduler tcp://10.0.0.1:8786",
+    )
+)
+@click.argument("data")
+@model_options
+@computing_options
+def explain(data: str, scheduler: str | None, workers: int | None, **settings: Any) -> None:
+    """Say which solver fits a data set best here, and why.
+
+    DATA is a Zarr group such as mnist.zarr/train. It is looked at once, and a few short passes measure latency and
+    arithmetic. The table has what every solver is expected to cost; nothing is fitted.
+    """
+    from dask_newton.estimators.explanation import COLUMNS
+
+    model = make_model("explain", **settings)
+    with echo_warnings():
+        check_data(data)
+        with compute_on(scheduler, workers):
+            explanation = model.explain(data)
+    facts, costs = new_table(), new_table(None, *COLUMNS)
+    for name, value in explanation.facts().items():
+        facts.add_row(name, value)
+    for row in explanation.rows():
+        costs.add_row(*row)
+    print_table(facts)
+    click.echo()
+    print_table(costs)
+    click.echo(f"\n{explanation.conclusion()}")

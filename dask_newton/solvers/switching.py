@@ -1,0 +1,158 @@
+"""A plan of several solvers: the first runs, and the next goes on from where it failed or came to a halt.
+
+    W_{k+1} = step of solver s at W_k;     s <- s + 1, and W stays, where the step failed or s is stalled
+
+A solver has failed where its status says so: no step decreases F, negative curvature, NaN, divergence. With a rate
+
+    r = (residual_k / residual_{k-p})^{1/p},    p = the solver's ``patience``,
+
+it is stalled where r > 1/2 and the iterations still needed at this rate, log(tol / residual_k) / log(r), would take
+``margin`` times the passes that the next solver is expected to take from the beginning. Of GIANT p is 2: two
+iterations that do not halve the gradient show blocks that are too small, or too different. The first condition is that
+of a recommendation for GIANT, the second is ours: a slow solver is kept while it is still the faster one. As the
+gradients of some methods go up and down, the smallest one of each half of the p iterations counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dask_newton.objectives.base import Objective
+from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+
+__all__ = ["Stage", "Switching", "SwitchingState"]
+
+_REASONS = {
+    Status.LINE_SEARCH_FAILED: "found no step that decreases the objective",
+    Status.NEGATIVE_CURVATURE: "met negative curvature",
+    Status.DIVERGED: "diverged",
+    Status.NAN: "met NaN",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A solver of a plan.
+
+    Attributes
+    ----------
+    solver : Solver
+    passes : float
+        Passes that it is expected to take in all.
+    per_iteration : float
+        Passes that an iteration is expected to take.
+    """
+
+    solver: Solver[Any]
+    passes: float = 100.0
+    per_iteration: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class SwitchingState(State):
+    """The state of the solver that runs, and what is known of its progress.
+
+    Attributes
+    ----------
+    inner : State
+    stage : int
+        Which solver of the plan runs.
+    first : float
+        Residual at the start of the run.
+    residuals : tuple of float
+        Those of the last iterations of this solver.
+    """
+
+    inner: State
+    stage: int
+    first: float
+    residuals: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Switching(Solver[SwitchingState]):
+    """Solvers one after the other, each from where the one before came to a halt.
+
+    Parameters
+    ----------
+    stages : tuple of Stage
+        The plan.
+    tol : float
+        The certificate that is wanted.
+    slow : float
+        Mean ratio of successive residuals above which a solver may be called stalled.
+    margin : float
+        How many times the passes of the next solver those that are left must be.
+    name : str
+        What histories and messages call it.
+    """
+
+    stages: tuple[Stage, ...]
+    tol: float = 1e-6
+    slow: float = 0.5
+    margin: float = 2.0
+    name: str = "auto"  # type: ignore[misc]
+
+    def check(self, problem: Objective) -> None:
+        """Refuse what one of the solvers refuses, and an empty plan."""
+        if not self.stages:
+            raise UnsupportedError("a plan needs at least one stage; give one, or use solver='auto'.")
+        for stage in self.stages:
+            stage.solver.check(problem)
+
+    def init(self, problem: Objective, start: np.ndarray) -> SwitchingState:
+        """Begin with the first solver."""
+        inner = self.stages[0].solver.init(problem, start)
+        return self._state(inner, 0, inner.residual, (inner.residual,))
+
+    def step(self, problem: Objective, state: SwitchingState) -> tuple[SwitchingState, Info]:
+        """Do a step of the solver that runs, and go over to the next if that was its last."""
+        stage = self.stages[state.stage]
+        inner, info = stage.solver.step(problem, state.inner)
+        residuals = state.residuals
+        if math.isfinite(inner.residual):  # consensus methods evaluate it now and then only
+            residuals = (*residuals, inner.residual)[-1 - stage.solver.patience :]
+        new = self._state(inner, state.stage, state.first, residuals)
+        reason = self._reason(problem, new)
+        if reason is None:
+            return new, info
+        following = self.stages[state.stage + 1].solver
+        sound = math.isfinite(inner.value) and not inner.value > state.value
+        inner = following.init(problem, inner.W if sound else state.W)
+        note = f"{stage.solver.name} {reason}; {following.name} goes on"
+        info = replace(info, note="; ".join(filter(None, (info.note, note))))
+        return self._state(inner, state.stage + 1, state.first, (inner.residual,)), info
+
+    def running(self, state: SwitchingState) -> Solver[Any]:
+        """Return the solver that runs."""
+        return self.stages[state.stage].solver
+
+    @staticmethod
+    def _state(inner: State, stage: int, first: float, residuals: tuple[float, ...]) -> SwitchingState:
+        return SwitchingState(inner.W, inner.value, inner.residual, inner.status, inner, stage, first, residuals)
+
+    def _reason(self, problem: Objective, state: SwitchingState) -> str | None:
+        """Say why the next solver should go on; None if this one should, or must."""
+        if state.stage + 1 == len(self.stages) or state.residual <= self.tol:
+            return None
+        # Values of F cannot be told apart any more where the gradient has become this small: that is the end of the
+        # arithmetic, for all solvers. Where F decreases for ever, none will find an optimum.
+        if state.residuals[-1] <= math.sqrt(problem.precision) * state.first or problem.has_no_optimum(state.value):
+            return None
+        if state.status is not Status.RUNNING:
+            return _REASONS.get(state.status, f"ended with {state.status.value}")
+        stage, following, seen = self.stages[state.stage], self.stages[state.stage + 1], len(state.residuals)
+        if seen <= stage.solver.patience:
+            return None
+        half = seen // 2
+        rate = (min(state.residuals[half:]) / min(state.residuals[:half])) ** (1 / (seen - half))
+        if not rate > self.slow:
+            return None
+        left = math.log(self.tol / state.residuals[-1]) / math.log(rate) if rate < 1 and self.tol > 0 else math.inf
+        if left * stage.per_iteration <= self.margin * following.passes:
+            return None
+        return f"stalled at a gradient of {state.residuals[-1]:.1e}"

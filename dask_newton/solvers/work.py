@@ -1,0 +1,60 @@
+"""What a solver is expected to do until it has converged: the currency in which solvers are compared beforehand.
+
+How many iterations a problem needs depends on its conditioning, which nobody knows before. The numbers are typical
+ones, counted on the problems of asv_bench/benchmarks/problems.py to a certificate of 1e-6; asv_bench/calibrate.py
+compares estimates with fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dask_newton.objectives.linear import LinearObjective
+
+__all__ = ["Work", "gram_flops"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Expected work of a fit.
+
+    Attributes
+    ----------
+    iterations : float
+    passes : float
+        Passes in all; a pass is two rounds.
+    products : float
+        Products with X and X', in pairs: value and gradient are one pair, a product with a Hessian is one.
+    up, down : float
+        Numbers that each block sends and receives.
+    grams : float
+        Floating point operations for Gram matrices, all blocks together.
+    driver : float
+        Floating point operations on the driver.
+    sampled : float
+        How many of the passes see a sample of the rows only, which streamed blocks do not read again.
+    """
+
+    iterations: float
+    passes: float
+    products: float
+    up: float
+    down: float
+    grams: float = 0.0
+    driver: float = 0.0
+    sampled: float = 0.0
+
+    @property
+    def rounds(self) -> float:
+        """Rounds of communication."""
+        return 2 * self.passes
+
+    @property
+    def reads(self) -> float:
+        """Passes that read all rows."""
+        return self.passes - self.sampled
+
+
+def gram_flops(problem: LinearObjective) -> float:
+    """Return the floating point operations of one weighted Gram matrix of X: two for each pair of entries of a row."""
+    return 2.0 * problem.n_stored**2 / problem.n_rows
