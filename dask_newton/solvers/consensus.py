@@ -12,19 +12,21 @@ the dual yh = y + rho (z_old - x), which is the gradient of phi_i at x where the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dask_newton.arrays import namespace, to_host
+from dask_newton.local import NewtonResult
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
 
 if TYPE_CHECKING:
     from dask_newton.solvers.newton_admm import NewtonADMM
 
-__all__ = ["BlockState", "Summary", "spectral_penalty", "update_block"]
+__all__ = ["BlockState", "Summary", "attempt", "dot", "spectral_penalty", "update_block"]
 
 Array = Any
 _SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
@@ -78,9 +80,10 @@ class Summary:
     consensus: np.ndarray
     gradient: Any
     numbers: np.ndarray
+    matrix: Any = None
 
     _NAMES = (
-        "rho", "rho_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan",
+        "rho", "dual_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan",
     )
 
     @classmethod
@@ -107,29 +110,54 @@ def update_block(
         ``rho xr - y``; the gradient of the loss at z if ``certify``; and the numbers named in :class:`Summary`.
     """
     local = LocalObjective(block, total_weight)
-    z = local.device(z)
+    z, dual_squared = local.device(z), 0.0
     if k == 1:
         state = replace(state, x=z, y=local.device(state.y), z=z)
     else:
+        dual_squared = state.rho**2 * dot(z - state.z, z - state.z)
         state = _finish(state, z, k - 1, scaling, options)
     at_z = block.ray(z, gradient=certify)
     local = replace(local, rho=state.rho, center=z + state.y / state.rho)
-    found = options.local_newton.minimize(local, state.x)
-    x, failed, n_nan = found.x, found.status == "ls_fail", found.status == "nan"
-    if not math.isfinite(_dot(x, x)):
-        n_nan = True
-    if n_nan:
-        x = state.x  # keep the last good x; the driver counts
+    x, found, numbers = attempt(options, local, state.x, lambda x: x, state.x)
     floor = state.floor
     if found.curvature < 0:
         floor = max(floor, 2 * (state.rho - found.curvature))  # twice the negative curvature of phi_i
     relaxed = options.relaxation * x + (1 - options.relaxation) * z
-    numbers = np.array([
-        state.rho, state.rho**2, _dot(state.x, state.x), _dot(state.y, state.y), _dot(state.x - z, state.x - z),
-        float(at_z.values[0]), found.n_products, failed or n_nan, n_nan,
-    ], dtype=np.float64)
+    first = [
+        state.rho, dual_squared, dot(state.x, state.x), dot(state.y, state.y), dot(state.x - z, state.x - z),
+        float(at_z.values[0]),
+    ]
     consensus, gradient = to_host((state.rho * relaxed - state.y, at_z.gradient))
-    return replace(state, x=x, z=z, floor=floor), (consensus, gradient, numbers)
+    return replace(state, x=x, z=z, floor=floor), (consensus, gradient, np.array([*first, *numbers], dtype=np.float64))
+
+
+def attempt(
+    options: NewtonADMM, local: Any, start: Array, to_x: Callable[[Array], Array], x: Array
+) -> tuple[Array, NewtonResult, list[float]]:
+    """Minimise a local objective, and keep the last good x where that comes to nothing.
+
+    Parameters
+    ----------
+    options : NewtonADMM
+    local : local objective
+    start : Array
+        Where to start, in the variables of the objective.
+    to_x : callable
+        From those variables to x.
+    x : Array
+        The last good x.
+
+    Returns
+    -------
+    x : Array
+    found : NewtonResult
+    numbers : list of float
+        Hessian products, whether x was kept, and whether that was for numbers that are not finite; the driver counts.
+    """
+    found = options.local_newton.minimize(local, start)
+    new = to_x(found.x)
+    n_nan = found.status == "nan" or not math.isfinite(dot(new, new))
+    return x if n_nan else new, found, [found.n_products, found.status == "ls_fail" or n_nan, n_nan]
 
 
 def _finish(state: BlockState, z: Array, k: int, scaling: float, options: NewtonADMM) -> BlockState:
@@ -164,13 +192,14 @@ def spectral_penalty(old: Snapshot, new: Snapshot, rho: float, k: int, correlati
 
 
 def _estimate(d: Array, e: Array, correlation: float) -> tuple[float, bool]:
-    de, dd, ee = _dot(d, e), _dot(d, d), _dot(e, e)
+    de, dd, ee = dot(d, e), dot(d, d), dot(e, e)
     if not (de > 0 and math.isfinite(dd * ee)):
         return math.nan, False
     steepest, gradient = ee / de, de / dd
     return gradient if 2 * gradient > steepest else steepest - gradient / 2, de > correlation * math.sqrt(dd * ee)
 
 
-def _dot(u: Array, v: Array) -> float:
+def dot(u: Array, v: Array) -> float:
+    """Return the inner product, in double precision."""
     xp = namespace(u)
     return float(xp.sum(u * v, dtype=xp.float64))

@@ -30,6 +30,7 @@ from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError, require_linear
 from dask_newton.solvers.consensus import BlockState, Summary, update_block
+from dask_newton.solvers.matrix_penalty import MatrixState, check_matrix_penalty, consensus, update_matrix_block
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.support_newton import SupportNewton
@@ -37,7 +38,7 @@ from dask_newton.solvers.work import Work
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
-_PENALTIES = ("spectral", "residual_balancing", "fixed")
+_PENALTIES = ("spectral", "residual_balancing", "fixed", "hessian")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,27 +51,27 @@ class NewtonADMMState(State):
         Newest consensus.
     iteration : int
         ADMM iterations done.
-    blocks : PerBlock of BlockState
+    blocks : PerBlock of BlockState or MatrixState
         x_i, y_i and rho_i.
-    dual_residual : float
-        s, of the newest z.
     first_primal : float
         r of the first iteration, against divergence.
     scaling : float
         Factor by which every rho_i is multiplied next (residual balancing).
     failures : int
         Iterations in a row in which every block failed.
+    matrix : ndarray of shape (K, q, q), or None
+        The sum of matrix-valued rho_i.
     polish : State or None
         State of the method that took over.
     """
 
     z: np.ndarray
     iteration: int
-    blocks: PerBlock[BlockState]
-    dual_residual: float = math.inf
+    blocks: PerBlock[Any]
     first_primal: float = math.inf
     scaling: float = 1.0
     failures: int = 0
+    matrix: np.ndarray | None = None
     polish: State | None = None
 
 
@@ -80,11 +81,14 @@ class NewtonADMM(Solver[NewtonADMMState]):
 
     Parameters
     ----------
-    penalty : {'spectral', 'residual_balancing', 'fixed'}
+    penalty : {'spectral', 'residual_balancing', 'fixed', 'hessian'}
         How rho_i changes: by spectral estimates of the curvature of each block (Xu et al. 2017), by balancing
-        normalised primal and dual residuals (Wohlberg 2017), or not at all.
+        normalised primal and dual residuals (Wohlberg 2017), or not at all. With 'hessian' it is a matrix, the Hessian
+        of the block for each output, see :mod:`dask_newton.solvers.matrix_penalty`: for blocks that have little in
+        common, such as rows sorted by label.
     rho : float
-        First rho_i, for the objective as a sum over samples (it is divided by S here).
+        First rho_i, for the objective as a sum over samples (it is divided by S here). With 'hessian', what the Hessian
+        is multiplied with.
     relaxation : float
         a, in [1, 1.8]; 1.6 often saves iterations.
     newton_steps, cg_max_iter, cg_rtol
@@ -127,6 +131,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
             raise UnsupportedError(f"rho={self.rho} must be a positive number.")
         if not 1 <= self.relaxation <= 1.8:
             raise UnsupportedError(f"relaxation={self.relaxation} must lie in [1, 1.8].")
+        if self.penalty == "hessian":
+            check_matrix_penalty(problem, self)
 
     def work(self, problem: LinearObjective) -> Work | None:
         """Assume that ADMM has done its part after ``polish_after`` iterations, and count those of what finishes."""
@@ -147,8 +153,10 @@ class NewtonADMM(Solver[NewtonADMMState]):
         point = problem.at(start)
         residual = problem.residual(start, point.gradient)
         status = Status.RUNNING if math.isfinite(point.value) and math.isfinite(residual) else Status.NAN
-        rho = self.rho / problem.total_weight
-        blocks = problem.blocks.place([BlockState.start(start, rho) for _ in range(problem.blocks.n_blocks)])
+        block: Any = BlockState.start(start, self.rho / problem.total_weight)
+        if self.penalty == "hessian":
+            block = MatrixState(start, np.zeros_like(start), start)
+        blocks = problem.blocks.place([block] * problem.blocks.n_blocks)
         return NewtonADMMState(start, point.value, residual, status, start, 0, blocks)
 
     def step(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
@@ -157,16 +165,24 @@ class NewtonADMM(Solver[NewtonADMMState]):
             return self._polish(problem, state)
         k = state.iteration + 1
         certify = k > 1 and (k - 1) % self.certify_every == 0
-        blocks, total = problem.blocks.map_reduce(
-            update_block, problem.data, state.blocks, keep=1, z=state.z, k=k, scaling=state.scaling, certify=certify,
-            options=self, total_weight=problem.total_weight,
-        )
-        summary = Summary.of(total)
+        shared = {
+            "z": state.z, "k": k, "certify": certify, "options": self, "total_weight": problem.total_weight,
+        }
+        matrix = None
+        if self.penalty == "hessian":
+            blocks, total = problem.blocks.map_reduce(update_matrix_block, problem.data, state.blocks, keep=1, **shared)
+            summary = Summary.of(total)
+            z, matrix = consensus(problem, summary.consensus, summary.matrix, state.z, state.matrix)
+        else:
+            blocks, total = problem.blocks.map_reduce(
+                update_block, problem.data, state.blocks, keep=1, scaling=state.scaling, **shared
+            )
+            summary = Summary.of(total)
+            z = summary.consensus / summary.rho
+            problem.penalised(z)[...] = problem.penalty.prox(problem.penalised(z), 1 / summary.rho)
         m = problem.blocks.n_blocks
-        z = summary.consensus / summary.rho
-        problem.penalised(z)[...] = problem.penalty.prox(problem.penalised(z), 1 / summary.rho)
         state = self._judge(problem, state, summary, z, certify)
-        primal, dual = math.sqrt(summary.primal_squared), state.dual_residual
+        primal, dual = math.sqrt(summary.primal_squared), math.sqrt(summary.dual_squared)
         scale_x = max(math.sqrt(summary.x_squared), math.sqrt(m) * float(np.linalg.norm(state.z)))
         scale_y = math.sqrt(summary.y_squared)
         known = k > 1
@@ -184,10 +200,9 @@ class NewtonADMM(Solver[NewtonADMMState]):
                 "rho": summary.rho / m,
             },
         )
-        change = math.sqrt(summary.rho_squared) * float(np.linalg.norm(z - state.z))
         first = primal if k == 2 else state.first_primal
         state = replace(
-            state, z=z, iteration=k, blocks=blocks, dual_residual=change, first_primal=first, scaling=scaling
+            state, z=z, iteration=k, blocks=blocks, first_primal=first, scaling=scaling, matrix=matrix
         )
         can_polish = self.polish and isinstance(problem.nonsmooth, NormPenalty | None)
         if state.status is Status.RUNNING and can_polish and (small or k >= self.polish_after):
