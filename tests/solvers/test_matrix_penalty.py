@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import make_problem, minimize
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.penalties import L1, Penalty
+from dask_newton.penalties import L1, L2, Penalty
 from dask_newton.solvers import NewtonADMM, ProxNewton, UnsupportedError
 
 MATRIX = NewtonADMM(penalty="hessian", polish=False)
@@ -148,6 +148,9 @@ class Opaque(Penalty):
 
     def prox(self, w, step):
         return L1(0.1).prox(w, step)
+
+    def split(self):
+        return L2(0.0), self
 
 
 @pytest.mark.parametrize(
