@@ -9,6 +9,7 @@ import dask.array as da
 import duck
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression
 from dask_newton.blocks import Blocks
@@ -104,6 +105,16 @@ def test_blocks_on_devices_give_the_same(solver, penalty, n_classes):
     here = model(solver, penalty).fit(da.from_array(X, chunks=((120, 0, 180), -1)), y)
     np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=1e-12)
     assert type(there.coef_) is type(there.intercept_) is np.ndarray
+
+
+@pytest.mark.parametrize("solver", [name for name, case in catalogue.SOLVERS.items() if not case.exact])
+@pytest.mark.parametrize("y", [BINARY, Y], ids=["binary", "softmax"])
+def test_solvers_that_may_not_arrive_take_the_same_steps(solver, y):
+    def fit(X):
+        with pytest.warns(ConvergenceWarning):
+            return LogisticRegression(solver=catalogue.SOLVERS[solver].solver, tol=0, max_iter=3).fit(X, y)
+
+    np.testing.assert_allclose(fit(duck.asduck(X)).coef_, fit(X).coef_, rtol=0, atol=1e-12)
 
 
 def test_predictions_stay_on_the_device():

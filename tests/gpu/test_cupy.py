@@ -5,6 +5,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression, PoissonRegressor, Ridge
 from dask_newton.data import open_dataset, save_dataset
@@ -44,6 +45,16 @@ def chunks(convert):
 def model(solver, penalty, **options):
     l1_ratio = 0.5 if penalty == "elastic_net" else 0.0
     return LogisticRegression(solver=solver, l1_ratio=l1_ratio, C=0.2, tol=1e-8, **options)
+
+
+@pytest.mark.parametrize("convert", [to_device, sparse_to_device])
+@pytest.mark.parametrize("solver", [name for name, case in catalogue.SOLVERS.items() if not case.exact])
+def test_solvers_that_may_not_arrive_take_the_same_steps(solver, convert):
+    def fit(X):
+        with pytest.warns(ConvergenceWarning):
+            return LogisticRegression(solver=catalogue.SOLVERS[solver].solver, tol=0, max_iter=3).fit(X, Y)
+
+    np.testing.assert_allclose(fit(convert(X)).coef_, fit(X).coef_, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("container", ["memory", "chunks", "CSR in memory", "CSR in chunks"])
