@@ -14,7 +14,7 @@ from dask_newton.estimators import (
     Ridge,
     TweedieRegressor,
 )
-from dask_newton.estimators.problem import make_problem
+from dask_newton.estimators.problem import make_network, make_problem
 from dask_newton.minimize import Result, minimize
 from dask_newton.models import load_model, save_model
 
@@ -22,8 +22,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
-    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model", "make_problem",
-    "minimize", "save_model",
+    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model",
+    "make_network", "make_problem", "minimize", "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

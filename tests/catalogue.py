@@ -22,9 +22,12 @@ from dask_newton.solvers import (
     AIDE,
     DANE,
     GIANT,
+    GNCG,
+    HFCG,
     LBFGS,
     SGD,
     DiSCO,
+    HybridCG,
     InexactDANE,
     NewtonADMM,
     NewtonCG,
@@ -206,6 +209,11 @@ SOLVERS: dict[str, SolverCase] = {
     "support-newton": SolverCase(SupportNewton(), SPARSE, registered=False),
     "prox-newton": SolverCase(ProxNewton(), SPARSE),
 }
+
+
+# With its defaults, for networks alone. Those of SOLVERS that ask nothing of an objective but its contract do both.
+NETWORK_SOLVERS: dict[str, Solver[Any]] = {"gn-cg": GNCG(), "hf-cg": HFCG(), "hybrid-cg": HybridCG()}
+FOR_ANY_OBJECTIVE = ("lbfgs", "newton-cg")
 
 
 def serial_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:

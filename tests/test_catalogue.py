@@ -38,8 +38,11 @@ def test_every_local_solver_is_listed():
 def test_every_solver_is_listed_under_its_name():
     registered = {name: type(case.solver) for name, case in catalogue.SOLVERS.items() if case.registered}
     assert registered == dask_newton.solvers.SOLVERS
-    assert set(registered.values()) == members(dask_newton.solvers, Solver)
+    networks = {name: type(solver) for name, solver in catalogue.NETWORK_SOLVERS.items()}
+    assert networks == dask_newton.solvers.NETWORK_SOLVERS
+    assert {*registered.values(), *networks.values()} == members(dask_newton.solvers, Solver)
     assert all(case.solver.name == name for name, case in catalogue.SOLVERS.items())
+    assert all(solver.name == name for name, solver in catalogue.NETWORK_SOLVERS.items())
 
 
 def test_every_engine_is_listed():

@@ -17,13 +17,13 @@ import dask_newton
 from dask_newton.estimators.auto import usual_solver
 from dask_newton.losses import Logistic, Squared, SquaredSoftplus
 from dask_newton.penalties import L1, L2
-from dask_newton.solvers import SOLVERS
+from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PUBLIC = ("solvers", "losses", "penalties", "local", "blocks", "data", "estimators", "testing")
 # In the __all__ of a package for the sake of the library itself; no part of what is promised to users.
-INTERNAL = {"SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
+INTERNAL = {"NETWORK_SOLVERS", "SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
 
 
 def text(*parts: str) -> str:
@@ -76,7 +76,7 @@ def test_the_readme_holds_the_two_commands_each_on_a_line_of_its_own():
 
 def test_the_readme_lists_exactly_the_solvers_that_there_are():
     listed = re.findall(r"^\| `([\w-]+)` \|", text("README.md"), flags=re.M)
-    assert sorted(listed) == sorted(SOLVERS)
+    assert sorted(listed) == sorted([*SOLVERS, *NETWORK_SOLVERS])
 
 
 def test_links_of_the_readme_lead_somewhere():
@@ -84,7 +84,7 @@ def test_links_of_the_readme_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-PAGES = ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst", "compare.rst"]
+PAGES = ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst", "compare.rst", "networks.rst"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -107,7 +107,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
 
 
 def test_every_solver_has_a_section():
-    assert set(SOLVERS) <= set(re.findall(r"^([\w-]+)\n-+$", text("docs", "solvers.rst"), flags=re.M))
+    for page, solvers in (("solvers.rst", SOLVERS), ("networks.rst", NETWORK_SOLVERS)):
+        assert set(solvers) <= set(re.findall(r"^([\w-]+)\n-+$", text("docs", page), flags=re.M))
 
 
 def test_auto_chooses_as_the_page_of_solvers_says():

@@ -51,8 +51,8 @@ class NetworkObjective(Objective):
         l and R.
     penalize_bias : bool
         Whether R sees the biases.
-    n_rows : int
-        Number of rows in all.
+    n_rows : tuple of int
+        Number of rows of each block.
     precision : float
         Rounding unit of the arithmetic on the blocks.
     scale : ndarray, shape (P, 1)
@@ -72,7 +72,7 @@ class NetworkObjective(Objective):
     loss: Loss
     penalty: Penalty
     penalize_bias: bool
-    n_rows: int
+    n_rows: tuple[int, ...]
     precision: float
     scale: np.ndarray
     null: np.ndarray
@@ -115,12 +115,12 @@ class NetworkObjective(Objective):
                 f"The network has {layers.sizes[0]} inputs and {layers.sizes[-1]} outputs, but there are {ends[0]} "
                 f"features, and {loss} has {ends[1]} outputs."
             )
-        total, n_rows = math.fsum(rows.weights), sum(fact.n_rows for fact in rows.facts)
+        total, n_rows = math.fsum(rows.weights), tuple(fact.n_rows for fact in rows.facts)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
         scale = loss.gradient_scale(rows.targets()[2]) if loss.numeric else 1.0
         # Activations and deltas, and what the loss remembers, which is no wider than the outputs.
-        size = n_rows * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
+        size = sum(n_rows) * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
         shape = (layers.n_parameters, 1)
         return cls(
             rows.blocks, rows.data, rows.index, rows.weights, layers, loss, penalty, penalize_bias, n_rows,
@@ -192,6 +192,8 @@ class NetworkObjective(Objective):
     def sampled_curvature(self, point: Point, fraction: float, seed: int, at_least: int = 1) -> Curvature:
         """Return the curvature at a point over a random sample of the rows of every block.
 
+        Where that is all rows there is no pass.
+
         Parameters
         ----------
         point : Point
@@ -201,6 +203,8 @@ class NetworkObjective(Objective):
         at_least : int
             So many rows of a block, if it has them.
         """
+        if fraction >= 1 or at_least >= max(self.n_rows):
+            return self.curvature(point)
         data, kept, weight = self.blocks.map_reduce(
             passes.sample_at, self.data, self.index, keep=2, layers=self.layers, W=point.W, fraction=fraction,
             seed=seed, at_least=at_least, remember=self.keep,
@@ -214,8 +218,8 @@ class NetworkObjective(Objective):
         )
         if not any(weights.values()):
             return self
-        rows = math.ceil(fraction * self.n_rows)
-        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
+        n_rows = tuple(max(1, math.ceil(fraction * n)) for n in self.n_rows)
+        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=n_rows)
 
     def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
         sums = self.blocks.map_reduce(

@@ -8,6 +8,9 @@ from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedErr
 from dask_newton.solvers.dane import DANE
 from dask_newton.solvers.disco import DiSCO
 from dask_newton.solvers.giant import GIANT
+from dask_newton.solvers.gn_cg import GNCG
+from dask_newton.solvers.hf_cg import HFCG
+from dask_newton.solvers.hybrid_cg import HybridCG
 from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.newton_admm import NewtonADMM
@@ -24,7 +27,11 @@ SOLVERS: dict[str, type[Solver]] = {
     )
 }
 
+# Those for networks alone; lbfgs and newton-cg are for networks too.
+NETWORK_SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GNCG, HFCG, HybridCG)}
+
 __all__ = [
-    "AIDE", "DANE", "GIANT", "LBFGS", "SGD", "SOLVERS", "DiSCO", "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
+    "AIDE", "DANE", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO", "HybridCG",
+    "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
     "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -17,12 +17,14 @@ import numpy as np
 
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.network import NetworkObjective
 from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
 from dask_newton.solvers.work import Work
 
 __all__ = [
-    "Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_option", "require_smooth",
+    "Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_network", "require_option",
+    "require_smooth",
 ]
 
 S = TypeVar("S", bound="State")
@@ -145,6 +147,15 @@ def require_linear(problem: Objective, name: str) -> None:
         raise UnsupportedError(
             f"solver {name!r} is for linear models and got a {type(problem).__name__}; use solver='lbfgs'."
         )
+
+
+def require_network(problem: Objective, name: str) -> NetworkObjective:
+    """Refuse objectives that are not those of networks."""
+    if not isinstance(problem, NetworkObjective):
+        raise UnsupportedError(
+            f"solver {name!r} is for networks and got a {type(problem).__name__}; use solver='newton-admm'."
+        )
+    return problem
 
 
 def require_option(solver: Solver[Any], option: str, allowed: bool, what: str) -> None:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from dask_newton.solvers import SOLVERS
+from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS
 from dask_newton.solvers.base import Solver
 
 __all__ = ["named_solver", "with_options"]
@@ -29,9 +29,10 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = ()) -> Solver[
     """
     if isinstance(solver, Solver):
         return solver
-    if solver not in SOLVERS:
-        raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(SOLVERS)])}")
-    return SOLVERS[solver]()
+    every = {**SOLVERS, **NETWORK_SOLVERS}
+    if solver not in every:
+        raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(every)])}")
+    return every[solver]()
 
 
 def with_options(solver: Any, options: dict[str, Any]) -> Solver[Any]:

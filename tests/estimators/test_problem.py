@@ -7,9 +7,13 @@ import pytest
 import scipy.sparse
 from problems import dense, objective, parts, rows
 
-from dask_newton import make_problem, minimize
+from dask_newton import make_network, make_problem, minimize
+from dask_newton.blocks import SerialBlocks
 from dask_newton.data import save_dataset
 from dask_newton.losses import Logistic, Softmax, Squared, SquaredSoftplus
+from dask_newton.objectives.activations import Tanh
+from dask_newton.objectives.layers import Layers
+from dask_newton.objectives.network import NetworkObjective
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonCholesky
 
@@ -102,7 +106,7 @@ def test_nonlinear_least_squares_find_the_coefficients_that_made_exact_targets()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda X, y: make_problem(X, loss=Squared()), "make_problem needs y"),
+        (lambda X, y: make_problem(X, loss=Squared()), "y is missing"),
         (lambda X, y: make_problem(X, y + 3, loss=Softmax(3)), "y must be whole numbers from 0 to n_classes - 1"),
         (lambda X, y: make_problem(X, 2 * y - 1, loss=Logistic()), "targets that Logistic does not allow"),
         (lambda X, y: make_problem(X, np.column_stack([y, y, y]), loss=Squared(2)), "y has 3 columns .* 2 outputs"),
@@ -115,3 +119,25 @@ def test_nonlinear_least_squares_find_the_coefficients_that_made_exact_targets()
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(MODEL.X, MODEL.y)
+
+
+def test_any_container_gives_the_same_network():
+    options = {"loss": MODEL.loss, "hidden_layer_sizes": (4, 3), "activation": "tanh", "penalty": L2(0.1), **COLUMNS}
+    X, y = MODEL.X, MODEL.y
+    blocks = SerialBlocks(1)
+    layers = Layers((5, 4, 3, 3), Tanh())
+    by_hand = NetworkObjective.from_blocks(blocks, blocks.place(parts(MODEL, 1)), layers, L2(0.1))
+    point = by_hand.at(by_hand.null)
+    made = [
+        make_network(X, y, **options), make_network(scipy.sparse.csr_array(X), y, **options, n_blocks=3),
+        make_network(chunked(X), chunked(y), **options),
+    ]
+    for F in made:
+        np.testing.assert_array_equal(F.null, by_hand.null)
+        here = F.at(F.null)
+        assert here.value == pytest.approx(point.value, rel=1e-13)
+        np.testing.assert_allclose(here.gradient, point.gradient, rtol=1e-11, atol=1e-15)
+    assert made[2].blocks.n_blocks == 4
+    assert not np.array_equal(make_network(X, y, **options, seed=1).null, by_hand.null)
+    with pytest.raises(ValueError, match="activation='swish' is not known; choose one of identity, leaky_relu"):
+        make_network(X, y, **options | {"activation": "swish"})

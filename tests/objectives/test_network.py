@@ -329,12 +329,15 @@ def test_sampled_curvature_is_that_of_the_sample(fraction, at_least, drawn):
     theta, v = point_and_direction(F)
     point = F.at(theta)
     model = F.sampled_curvature(point, fraction, 9, at_least)
+    if fraction == 1:
+        assert model.data is F.data
     parts = list(model.data.parts)
     assert max(part.n_rows for part in parts) == drawn
     assert model.weight == pytest.approx(sum(part.total_weight for part in parts))
     blocks = SerialBlocks(3)
     sampled = NetworkObjective.from_blocks(blocks, blocks.place(parts), F.layers, F.penalty)
     close(model.hess_mul(v), sampled.hess_mul(sampled.at(theta), v))
+    assert F.sampled_curvature(point, 0.0, 0, at_least=14).data is F.data
     close(model.gauss_newton_mul(v), sampled.gauss_newton_mul(sampled.at(theta), v))
     again = F.sampled_curvature(point, fraction, 9, at_least)
     np.testing.assert_array_equal(model.hess_mul(v), again.hess_mul(v))
@@ -358,7 +361,7 @@ def test_sample_without_weight_is_all_rows():
 def test_sample_is_an_objective_over_fewer_rows():
     F = objective(rows(LOSSES["softmax"]), layers(), 3)
     part = F.sample(0.5, 1)
-    assert [block.n_rows for block in part.data.parts] == [7, 7, 7]
+    assert [block.n_rows for block in part.data.parts] == list(part.n_rows) == [7, 7, 7]
     assert part.total_weight == pytest.approx(sum(block.total_weight for block in part.data.parts))
     theta, _ = point_and_direction(F)
     assert part.value(theta) != F.value(theta)

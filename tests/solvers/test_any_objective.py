@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from catalogue import SOLVERS
+from catalogue import FOR_ANY_OBJECTIVE, NETWORK_SOLVERS, SOLVERS
 
 from dask_newton import minimize
 from dask_newton.blocks import PerBlock, SerialBlocks
@@ -14,7 +14,6 @@ from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import LBFGS, NewtonCG, Status, UnsupportedError
 
 NOTHING = PerBlock(())
-GENERAL = {"lbfgs", "newton-cg"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +73,18 @@ def test_newton_cg_passes_through_negative_curvature():
     np.testing.assert_allclose(result.W, 1.0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(set(SOLVERS) - GENERAL))
+@pytest.mark.parametrize("name", sorted(set(SOLVERS) - set(FOR_ANY_OBJECTIVE)))
 def test_solvers_for_linear_models_say_so(name):
     message = f"'{name}' is for linear models and got a Rosenbrock; use solver='lbfgs'"
     with pytest.raises(UnsupportedError, match=message):
         minimize(Rosenbrock(), SOLVERS[name].solver)
+
+
+@pytest.mark.parametrize("solver", NETWORK_SOLVERS.values(), ids=NETWORK_SOLVERS)
+def test_solvers_for_networks_say_so(solver):
+    message = f"'{solver.name}' is for networks and got a Rosenbrock; use solver='newton-admm'"
+    with pytest.raises(UnsupportedError, match=message):
+        minimize(Rosenbrock(), solver)
 
 
 @pytest.mark.parametrize("preconditioner", ["gram", "jacobi"])
