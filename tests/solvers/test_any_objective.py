@@ -75,7 +75,8 @@ def test_newton_cg_passes_through_negative_curvature():
 
 @pytest.mark.parametrize("name", sorted(set(SOLVERS) - set(FOR_ANY_OBJECTIVE)))
 def test_solvers_for_linear_models_say_so(name):
-    message = f"'{name}' is for linear models and got a Rosenbrock; use solver='lbfgs'"
+    refused = SOLVERS[name].solver.name if name != "auto" else "newton-cholesky"  # which it would begin with
+    message = f"'{refused}' is for linear models and got a Rosenbrock; use solver='lbfgs'"
     with pytest.raises(UnsupportedError, match=message):
         minimize(Rosenbrock(), SOLVERS[name].solver)
 
