@@ -35,7 +35,7 @@ _ENTRIES = 2**22  # of X, in all blocks together: larger than caches, and read i
 _GRAM_FLOPS = 2**28
 _GRAM_COLUMNS = 512
 _PAYLOAD = np.zeros(2**16)  # half a megabyte
-_BLOCKS = {True: 8, False: 256}  # at most so many are looked at: few where each of them has to be read
+_BLOCKS = {True: 4, False: 256}  # at most so many are looked at: few where each of them has to be read
 _QUICK = 0.05  # seconds of a pass below which it is run three times, against what else the machine does
 
 
@@ -93,7 +93,8 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
     rows = max(1, _ENTRIES * problem.n_rows // (n * problem.n_stored + 1))
     columns = min(problem.shape[0], _GRAM_COLUMNS)
     gram_rows = max(16, _GRAM_FLOPS // (2 * n * columns**2))
-    _, timed = _fastest(lambda: blocks.map_reduce(_time_block, data, index, rows=rows, gram_rows=gram_rows))
+    run = _seconds if blocks.streamed else _fastest
+    _, timed = run(lambda: blocks.map_reduce(_time_block, data, index, rows=rows, gram_rows=gram_rows))
     latency, here = _fastest(lambda: problem.blocks.map_reduce(_whereabouts, problem.index))
     sent, _ = _seconds(lambda: problem.blocks.map_reduce(_echo, problem.index, numbers=_PAYLOAD))
     processes = len(set(here.values()))
