@@ -205,13 +205,16 @@ def new_table(title: str | None = None, *columns: str) -> Table:
     return table
 
 
-def print_table(table: Table) -> None:
-    """Print on standard output; a file or a pipe gets plain text that is wide enough."""
+def print_table(table: Table, *, shorten: bool = True) -> None:
+    """Print on standard output; a file or a pipe gets plain text that is wide enough.
+
+    A narrow terminal gets shortened cells, or else breaks the lines.
+    """
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    if not console.is_terminal or not shorten:
+        console = Console(width=max(console.width, 120))
     console.print(table)
 
 

@@ -124,7 +124,7 @@ def compare(
         table = new_table(f"{found.title}, {n_blocks} blocks", *head)
         for row in rows:
             table.add_row(*row)
-        print_table(table)
+        print_table(table, shorten=False)
         for remark in found.remarks():
             click.echo(remark)
     if not found.certified:
