@@ -64,12 +64,14 @@ table = pd.concat({f"gap {gap:g}": found.reaching(gap)[["rounds", "seconds"]] fo
 print(table.to_string(na_rep="-", float_format="{:.3g}".format))
 
 # %%
-# In the paper, by seconds: Newton-ADMM before GIANT, and both long before InexactDANE and AIDE. That InexactDANE
-# and AIDE come last holds here by any measure: many steps on small batches, and then an average. ADMM comes first
-# to a tenth by rounds. From there on GIANT is ahead, and the better the optimum has to be, the more so, because
-# ADMM is slow beyond a few digits; the paper compares the first ones. This is why by default ADMM hands over to
-# Newton-CG, which ``polish=False`` forbids. Seconds of data as small as the digits say little: they are mostly what
-# a pass costs at least, and messages are free here.
+# In the paper, by seconds: Newton-ADMM before GIANT, and both long before InexactDANE and AIDE. MNIST, with two
+# busy cores for the eight blocks, agrees as far as the paper goes: Newton-ADMM comes within twice the optimum in 8
+# seconds, GIANT in 32, InexactDANE in 29 and AIDE in 33, and within a tenth of it in 39 and 61 seconds, the other
+# two not in a minute. An iteration of ADMM costs ten products and one pass, one of GIANT fifty and three.
+#
+# The digits above go farther, and there GIANT overtakes ADMM beyond a tenth: ADMM is slow to the later digits,
+# which the paper does not ask for. This is why by default ADMM hands over to Newton-CG, which ``polish=False``
+# forbids. Seconds of data as small as these say little: they are mostly what a pass costs at least.
 
 found.plot()
 plt.show()
