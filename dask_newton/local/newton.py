@@ -1,9 +1,10 @@
 """Inexact Newton with line search on one block.
 
-repeat  stop if norm(g) <= gtol
-p = CG(H, -g), truncated;   p = -g if that is no direction of descent
-a = largest of 1, 1/2, 1/4, ... with f(x + a p) <= f(x) + c a <p, g>
-x += a p
+    repeat  stop if norm(g) <= gtol
+            p = CG(H, -g) or MINRES(H, -g), truncated;   p = -g if that is no direction of descent
+            a = largest of 1, 1/2, 1/4, ... with f(x + a p) <= f(x) + c a <p, g>
+                (where p is a direction of non-positive curvature, by forward and backward tracking)
+            x += a p
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dask_newton.arrays import namespace
-from dask_newton.local.base import Array
+from dask_newton.local.base import Array, LocalSolver
 from dask_newton.local.cg import CG
+from dask_newton.local.tracking import track
 
 __all__ = ["LocalNewton", "NewtonResult"]
 
@@ -59,8 +61,8 @@ class LocalNewton:
     ----------
     max_iter : int
         Newton steps.
-    cg : CG
-        For the Newton direction.
+    inner : LocalSolver
+        For the Newton direction: :class:`CG` or :class:`MINRES`.
     gtol : float
         Stop at ``norm(gradient) <= gtol``.
     armijo : float
@@ -70,7 +72,7 @@ class LocalNewton:
     """
 
     max_iter: int = 1
-    cg: CG = CG(rtol=1e-4, max_iter=10)
+    inner: LocalSolver = CG(rtol=1e-4, max_iter=10)
     gtol: float = 0.0
     armijo: float = 1e-4
     max_halvings: int = 30
@@ -82,7 +84,7 @@ class LocalNewton:
         def dot(u: Array, v: Array) -> float:
             return float(xp.sum(u * v, dtype=xp.float64))
 
-        n_products, smallest = 0, math.inf
+        n_products, smallest, long = 0, math.inf, 1.0
         for _ in range(self.max_iter):
             point = objective.at(x)
             gg = dot(point.gradient, point.gradient)
@@ -90,17 +92,32 @@ class LocalNewton:
                 return NewtonResult(x, n_products, "nan", smallest)
             if math.sqrt(gg) <= self.gtol:
                 return NewtonResult(x, n_products, "ok", smallest)
-            found = self.cg.solve(functools.partial(objective.hess_mul, point.curvature), -point.gradient)
-            n_products, smallest = n_products + found.n_iter, min(smallest, found.curvature)
-            p = found.x
+            found = self.inner.solve(functools.partial(objective.hess_mul, point.curvature), -point.gradient)
+            n_products, smallest = n_products + found.n_products, min(smallest, found.curvature)
+            p, tracking = found.x, found.npc_direction
             slope = dot(p, point.gradient)
             if not (math.isfinite(slope) and slope < 0):
-                p, slope = -point.gradient, -gg
-            step = self._search(objective, point, p, slope)
+                p, slope, tracking = -point.gradient, -gg, False
+            if tracking:
+                step = long = self._track(objective, point, p, slope, long)
+            else:
+                step = self._search(objective, point, p, slope)
             if step == 0:
                 return NewtonResult(x, n_products, "ls_fail", smallest)
             x = x + step * p
         return NewtonResult(x, n_products, "max_iter", smallest)
+
+    def _track(self, objective: _Objective, point: Any, p: Array, slope: float, start: float) -> float:
+        slopes: Any = ()
+
+        def evaluate(steps: list[float]) -> Any:
+            nonlocal slopes
+            values, slopes = objective.along(point, p, steps, slopes)
+            return values
+
+        return track(
+            evaluate, point.value, slope, start, armijo=self.armijo, max_halvings=self.max_halvings
+        )
 
     def _search(self, objective: _Objective, point: Any, p: Array, slope: float) -> float:
         # Where the differences of values are only rounding, a step that does no visible harm is as good as any.

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.local.tracking import track
 from dask_newton.objectives.base import Objective
-from dask_newton.objectives.points import Point
+from dask_newton.objectives.points import Along, Point
 
 __all__ = ["LineSearch"]
 
@@ -81,6 +82,27 @@ class LineSearch:
             if self._at_noise(problem, point, along.first, D, slope):
                 return along.first, 1.0
         return None, 0.0
+
+    def track(self, problem: Objective, point: Point, D: np.ndarray, start: float) -> tuple[Point | None, float]:
+        """Return the point and the step size of forward and backward tracking from ``start``, or None and 0.
+
+        One pass evaluates the first step sizes and brings the margins of D, one brings the gradient; further passes
+        for further step sizes do not read X.
+        """
+        along: Along | None = None
+
+        def evaluate(steps: list[float]) -> np.ndarray:
+            nonlocal along
+            if along is None:
+                along = problem.along(point, D, steps, linearize=False)
+            else:
+                along = problem.more(point, along, steps)
+            return along.values
+
+        size = track(
+            evaluate, point.value, problem.slope(point, D), start, armijo=self.armijo, max_halvings=self.max_halvings
+        )
+        return (problem.step(point, along, size), size) if along is not None and size else (None, 0.0)
 
     @staticmethod
     def _at_noise(problem: Objective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:

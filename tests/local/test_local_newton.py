@@ -55,7 +55,7 @@ def logistic(ridge=1e-3):
 
 def test_one_step_solves_a_quadratic():
     function, solution = quadratic()
-    found = LocalNewton(max_iter=1, cg=CG(1e-14, 50)).minimize(function, np.ones(8))
+    found = LocalNewton(max_iter=1, inner=CG(1e-14, 50)).minimize(function, np.ones(8))
     np.testing.assert_allclose(found.x, solution, rtol=1e-10)
     assert function.trials == [1.0]
     assert found.status == "max_iter"
@@ -64,7 +64,7 @@ def test_one_step_solves_a_quadratic():
 
 def test_it_stops_where_the_gradient_is_small():
     function, solution = quadratic()
-    found = LocalNewton(max_iter=10, cg=CG(1e-14, 50), gtol=1e-9).minimize(function, np.zeros(8))
+    found = LocalNewton(max_iter=10, inner=CG(1e-14, 50), gtol=1e-9).minimize(function, np.zeros(8))
     assert found.status == "ok"
     assert found.n_products <= 9
     assert LocalNewton(gtol=1e-9).minimize(function, solution).n_products == 0
@@ -72,7 +72,7 @@ def test_it_stops_where_the_gradient_is_small():
 
 @pytest.mark.parametrize("start", [0.0, 3.0, -10.0])
 def test_values_fall_with_every_step(start):
-    objective, method = logistic(), LocalNewton(max_iter=1, cg=CG(1e-4, 10))
+    objective, method = logistic(), LocalNewton(max_iter=1, inner=CG(1e-4, 10))
     x = np.full(objective.block.shape, start)
     for _ in range(15):
         new = method.minimize(objective, x).x
@@ -95,7 +95,7 @@ def test_many_steps_in_one_call_are_many_calls():
 
 def test_it_reaches_the_optimum_of_a_block():
     objective = logistic()
-    found = LocalNewton(max_iter=50, cg=CG(1e-6, 200), gtol=1e-10).minimize(objective, np.zeros((31, 1)))
+    found = LocalNewton(max_iter=50, inner=CG(1e-6, 200), gtol=1e-10).minimize(objective, np.zeros((31, 1)))
     assert found.status == "ok"
     assert np.linalg.norm(objective.at(found.x).gradient) <= 1e-10
 
