@@ -1,5 +1,7 @@
 """Inexact Newton with line search on one block.
 
+The gradient is g and the Hessian H at x.
+
     repeat  stop if norm(g) <= gtol
             p = CG(H, -g) or MINRES(H, -g), truncated;   p = -g if that is no direction of descent
             a = largest of 1, 1/2, 1/4, ... with f(x + a p) <= f(x) + c a <p, g>
@@ -115,9 +117,7 @@ class LocalNewton:
             values, slopes = objective.along(point, p, steps, slopes)
             return values
 
-        return track(
-            evaluate, point.value, slope, start, armijo=self.armijo, max_halvings=self.max_halvings
-        )
+        return track(evaluate, point.value, slope, start, armijo=self.armijo, max_halvings=self.max_halvings)
 
     def _search(self, objective: _Objective, point: Any, p: Array, slope: float) -> float:
         # Where the differences of values are only rounding, a step that does no visible harm is as good as any.

@@ -16,13 +16,14 @@ from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
+from dask_newton.solvers.newton_mr import NewtonMR
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
 from dask_newton.solvers.sgd import SGD
 
 SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
-        AIDE, DANE, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, ProxNewton,
+        AIDE, DANE, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, NewtonMR, ProxNewton,
         SampledNewton,
     )
 }
@@ -32,6 +33,6 @@ NETWORK_SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GNCG, HFCG
 
 __all__ = [
     "AIDE", "DANE", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO", "HybridCG",
-    "InexactDANE", "Info", "NewtonADMM", "NewtonCG",
-    "NewtonCholesky", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
+    "InexactDANE", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton",
+    "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.blocks import PerBlock
-from dask_newton.local import CG, LocalNewton
+from dask_newton.local import CG, MINRES, LocalNewton
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError, require_linear
@@ -38,6 +38,7 @@ from dask_newton.solvers.work import Work
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
+_LOCAL_SOLVERS = {"newton-cg": CG, "newton-mr": MINRES}
 _PENALTIES = ("spectral", "residual_balancing", "fixed", "hessian")
 
 
@@ -58,7 +59,7 @@ class NewtonADMMState(State):
     scaling : float
         Factor by which every rho_i is multiplied next (residual balancing).
     failures : int
-        Iterations in a row in which every block failed.
+        Iterations in a row in which every block failed, or some block met NaN; either ends the run at the third.
     matrix : ndarray of shape (K, q, q), or None
         The sum of matrix-valued rho_i.
     polish : State or None
@@ -91,8 +92,12 @@ class NewtonADMM(Solver[NewtonADMMState]):
         is multiplied with.
     relaxation : float
         a, in [1, 1.8]; 1.6 often saves iterations.
+    local_solver : {'newton-cg', 'newton-mr'}
+        How blocks find Newton directions: by conjugate gradients, or by MINRES, which is for losses that are not
+        convex (with rho_i large enough every local problem is).
     newton_steps, cg_max_iter, cg_rtol
-        Work of a block per iteration. More is rarely worth it.
+        Work of a block per iteration: Newton steps, iterations of CG or MINRES, and where these stop. More is rarely
+        worth it.
     spectral_every, correlation : int, float
         Iterations between spectral estimates, and the correlation below which one is not trusted.
     eps_rel : float
@@ -107,6 +112,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
     penalty: str = "spectral"
     rho: float = 1.0
     relaxation: float = 1.0
+    local_solver: str = "newton-cg"
     newton_steps: int = 1
     cg_max_iter: int = 10
     cg_rtol: float = 1e-4
@@ -126,6 +132,11 @@ class NewtonADMM(Solver[NewtonADMMState]):
         if self.penalty not in _PENALTIES:
             raise UnsupportedError(
                 f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {_PENALTIES}."
+            )
+        if self.local_solver not in _LOCAL_SOLVERS:
+            raise UnsupportedError(
+                f"local_solver={self.local_solver!r} is not known to solver 'newton-admm'; choose one of "
+                f"{tuple(_LOCAL_SOLVERS)}."
             )
         if not (self.rho > 0 and math.isfinite(self.rho)):
             raise UnsupportedError(f"rho={self.rho} must be a positive number.")
@@ -221,7 +232,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
             residual = problem.residual(state.z, gradient)
         # With one block and no penalty z is x, and all residuals are rounding.
         noise = 1e-8 * math.sqrt(summary.x_squared)
-        failures = state.failures + 1 if summary.n_failed == problem.blocks.n_blocks else 0
+        failures = state.failures + 1 if summary.n_nan or summary.n_failed == problem.blocks.n_blocks else 0
         if not (np.all(np.isfinite(z)) and math.isfinite(value)) or (failures >= 3 and summary.n_nan):
             status = Status.NAN
         elif failures >= 3 or math.sqrt(summary.primal_squared) > 1e6 * max(state.first_primal, noise):
@@ -249,4 +260,4 @@ class NewtonADMM(Solver[NewtonADMMState]):
     @property
     def local_newton(self) -> LocalNewton:
         """The method that the blocks run."""
-        return LocalNewton(self.newton_steps, CG(self.cg_rtol, self.cg_max_iter))
+        return LocalNewton(self.newton_steps, _LOCAL_SOLVERS[self.local_solver](self.cg_rtol, self.cg_max_iter))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import dense, parts
 
-from dask_newton.local import CG, LocalNewton
+from dask_newton.local import CG, MINRES, LocalNewton
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
@@ -53,13 +53,14 @@ def logistic(ridge=1e-3):
     return LocalObjective(block, block.total_weight, ridge)
 
 
-def test_one_step_solves_a_quadratic():
+@pytest.mark.parametrize("inner", [CG(1e-14, 50), MINRES(1e-14, 50)], ids=lambda s: type(s).__name__)
+def test_one_step_solves_a_quadratic(inner):
     function, solution = quadratic()
-    found = LocalNewton(max_iter=1, inner=CG(1e-14, 50)).minimize(function, np.ones(8))
+    found = LocalNewton(max_iter=1, inner=inner).minimize(function, np.ones(8))
     np.testing.assert_allclose(found.x, solution, rtol=1e-10)
     assert function.trials == [1.0]
     assert found.status == "max_iter"
-    assert found.n_products <= 9  # d, and one for rounding
+    assert found.n_products <= 10  # d, one for rounding, and one for the test of MINRES
 
 
 def test_it_stops_where_the_gradient_is_small():
@@ -149,11 +150,33 @@ def test_nan_in_the_curvature_gives_steepest_descent():
     np.testing.assert_allclose(found.x, 0.0)  # 1 - 2 goes too far, half of it is exact
 
 
-def test_negative_curvature_is_told_and_still_descends():
+@pytest.mark.parametrize("inner", [CG(), MINRES()], ids=lambda s: type(s).__name__)
+def test_negative_curvature_is_told_and_still_descends(inner):
     rng = np.random.default_rng(0)
     X, y = rng.random((80, 6)), rng.integers(0, 10, 80).astype(float)
     block = LinearBlock(X, y, None, None, SquaredSoftplus(), False)
     objective, x = LocalObjective(block, 80.0), np.zeros((6, 1))
-    found = LocalNewton().minimize(objective, x)
+    found = LocalNewton(inner=inner).minimize(objective, x)
     assert found.curvature < 0
     assert objective.at(found.x).value < objective.at(x).value
+
+
+def test_steps_along_negative_curvature_are_tracked():
+    """From a hill with the gradient of 1e-3: the full step is far too short, and so is any that MINRES could know."""
+    function = Smooth(
+        lambda x: float(-x @ x / 2 + x @ x * (x @ x) / 4e4), lambda x: -x + x * (x @ x) / 1e4,
+        lambda x: -np.eye(2),
+    )
+    found = LocalNewton(inner=MINRES()).minimize(function, np.array([1e-3, 0.0]))
+    assert found.curvature == pytest.approx(-1.0)
+    # The valley is a circle of radius 100; steps are powers of 2 times the gradient.
+    assert 50 < np.linalg.norm(found.x) <= 142
+    twice = LocalNewton(max_iter=2, inner=MINRES()).minimize(function, np.array([1e-3, 0.0]))
+    assert function.value(twice.x) <= function.value(found.x)
+
+
+def test_a_direction_that_minres_cannot_give_is_replaced_by_steepest_descent():
+    """NaN at the first product leaves x = 0."""
+    function = Smooth(lambda x: float(x @ x), lambda x: 2 * x, lambda x: np.full((2, 2), np.nan))
+    found = LocalNewton(inner=MINRES()).minimize(function, np.ones(2))
+    np.testing.assert_allclose(found.x, 0.0)

@@ -169,6 +169,7 @@ BAD_OPTIONS = [
     ("newton-cg", {"hessian_sample": 0.0}, "hessian_sample=0.0"),
     ("newton-cg", {"hessian_sample": 1.5}, "hessian_sample=1.5"),
     ("newton-cholesky", {"max_dim": 30}, "31 rows.*max_dim=30.*solver='newton-cg'"),
+    ("newton-admm", {"local_solver": "cg"}, "local_solver='cg'.*'newton-cg', 'newton-mr'"),
     ("newton-admm", {"penalty": "none"}, "penalty='none'"), ("newton-admm", {"rho": 0.0}, "rho=0.0"),
     ("newton-admm", {"rho": np.inf}, "rho=inf"), ("newton-admm", {"relaxation": 2.0}, "relaxation=2.0"),
     ("newton-admm", {"relaxation": 0.9}, "relaxation=0.9"),

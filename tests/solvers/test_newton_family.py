@@ -12,13 +12,14 @@ from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
-from dask_newton.solvers import GIANT, LBFGS, NewtonCG, NewtonCholesky, Status
+from dask_newton.solvers import GIANT, LBFGS, NewtonCG, NewtonCholesky, NewtonMR, Status
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.newton_cholesky import newton_direction
 
 NEWTON = {
     "giant": GIANT(), "newton-cg": NewtonCG(), "newton-cg-jacobi": NewtonCG(preconditioner="jacobi"),
     "newton-cg-gram": NewtonCG(preconditioner="gram"), "newton-cholesky": NewtonCholesky(),
+    "newton-mr": NewtonMR(),
 }
 PROBLEMS = ["digits", "breast_cancer"]
 
@@ -101,11 +102,13 @@ def test_objective_never_rises(name, solver, far):
     assert result.converged
 
 
-@pytest.mark.parametrize("solver", [GIANT(), NewtonCG(), NewtonCholesky()], ids=lambda s: s.name)
+@pytest.mark.parametrize("solver", [GIANT(), NewtonCG(), NewtonCholesky(), NewtonMR()], ids=lambda s: s.name)
 def test_one_step_solves_a_quadratic(solver):
     """Near the optimum and with little curvature left to change, F is one: the second step is all rounding."""
     problem = known("noisy", "l2", m=1)
-    exact = {"giant": {"cg_rtol": 1e-13, "cg_max_iter": 200}, "newton-cg": {"rtol": 1e-13}}.get(solver.name, {})
+    exact = {
+        "giant": {"cg_rtol": 1e-13, "cg_max_iter": 200}, "newton-cg": {"rtol": 1e-13}, "newton-mr": {"rtol": 1e-12},
+    }.get(solver.name, {})
     start = problem.W + 1e-6
     result = minimize(problem.objective, dataclasses.replace(solver, **exact), start, tol=1e-11)
     assert result.n_iter == 1
@@ -114,7 +117,7 @@ def test_one_step_solves_a_quadratic(solver):
 # Blocks
 
 
-@pytest.mark.parametrize("solver", [NewtonCG(), NewtonCholesky(), NewtonCG(preconditioner="gram")], ids=str)
+@pytest.mark.parametrize("solver", [NewtonCG(), NewtonCholesky(), NewtonMR(), NewtonCG(preconditioner="gram")], ids=str)
 def test_iterates_do_not_depend_on_blocks_or_order(solver):
     n = len(known().dense.y)
     one = minimize(known(m=1).objective, solver, tol=1e-11)
@@ -320,7 +323,7 @@ def test_newton_direction_is_invariant_to_units():
     np.testing.assert_allclose(scaled * units[:, None], P, rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", [GIANT(), NewtonCG(), NewtonCholesky()], ids=lambda s: s.name)
+@pytest.mark.parametrize("solver", [GIANT(), NewtonCG(), NewtonCholesky(), NewtonMR()], ids=lambda s: s.name)
 def test_a_failed_line_search_is_told_and_leaves_the_last_point(solver):
     """Poisoned from the first step on: every step size is rejected."""
     model = known().dense
