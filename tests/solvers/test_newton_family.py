@@ -117,7 +117,7 @@ def test_one_step_solves_a_quadratic(solver):
 # Blocks
 
 
-@pytest.mark.parametrize("solver", [NewtonCG(), NewtonCholesky(), NewtonMR(), NewtonCG(preconditioner="gram")], ids=str)
+@pytest.mark.parametrize("solver", [NewtonCG(), NewtonCholesky(), NewtonMR(1e-10), NewtonCG(preconditioner="gram")], ids=str)
 def test_iterates_do_not_depend_on_blocks_or_order(solver):
     n = len(known().dense.y)
     one = minimize(known(m=1).objective, solver, tol=1e-11)
@@ -129,7 +129,7 @@ def test_iterates_do_not_depend_on_blocks_or_order(solver):
         assert abs(other.n_iter - one.n_iter) <= 1
         common = min(other.n_iter, one.n_iter) + 1
         values = [[r["objective"] for r in run.history.records[:common]] for run in (one, other)]
-        np.testing.assert_allclose(*values, rtol=1e-9)
+        np.testing.assert_allclose(*values, rtol=1e-8)
         # Each is at most 1e-11 over the smallest curvature, 1 / 569, from the optimum, in every direction.
         np.testing.assert_allclose(other.W, one.W, rtol=0, atol=2 * 1e-11 * 569 * np.sqrt(31))
 
