@@ -26,6 +26,7 @@ from dask_newton.solvers import (
     NewtonADMM,
     NewtonCG,
     NewtonCholesky,
+    NewtonMR,
     ProxNewton,
     SampledNewton,
     Solver,
@@ -54,8 +55,7 @@ def usual_solver(problem: LinearObjective) -> tuple[Solver, str]:
     exact, sampled = NewtonCholesky(), SampledNewton()
     norms = isinstance(problem.nonsmooth, NormPenalty)
     if not problem.loss.convex and problem.nonsmooth is None:
-        name = "newton-mr" if "newton-mr" in SOLVERS else "newton-cg"
-        return SOLVERS[name](), "the loss is not convex, and this solver makes use of negative curvature"
+        return NewtonMR(), "the loss is not convex, and this solver makes use of negative curvature"
     cheap = problem.n_rows * K * (K + 1) * q * q <= _CHEAP_HESSIAN
     # The Hessian of a quadratic loss is the same for all outputs and added up once, for one step to the optimum.
     cheap = problem.size <= exact.max_dim and (cheap or (problem.loss.quadratic and q <= _GRAM_WIDTH * K))

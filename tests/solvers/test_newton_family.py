@@ -117,7 +117,9 @@ def test_one_step_solves_a_quadratic(solver):
 # Blocks
 
 
-@pytest.mark.parametrize("solver", [NewtonCG(), NewtonCholesky(), NewtonMR(1e-10), NewtonCG(preconditioner="gram")], ids=str)
+@pytest.mark.parametrize(
+    "solver", [NewtonCG(), NewtonCholesky(), NewtonMR(1e-10), NewtonCG(preconditioner="gram")], ids=str
+)
 def test_iterates_do_not_depend_on_blocks_or_order(solver):
     n = len(known().dense.y)
     one = minimize(known(m=1).objective, solver, tol=1e-11)
