@@ -34,7 +34,7 @@ best = minimize(make_problem(X, y, loss=Softmax(10), penalty=L2(1 / n)), "newton
 full = "--full" in sys.argv
 names = ["newton-cg", "giant"]
 if full:  # all but those for other penalties, and those without a guarantee
-    others = ("prox-newton", "newton-admm", "inexact-dane", "aide", "sgd")
+    others = ("prox-newton", "newton-admm", "dane", "inexact-dane", "aide", "sgd")
     names = [name for name in SOLVERS if name not in others]
 solvers = {name: name for name in names} | {
     "ADMM, spectral": NewtonADMM(polish=False),
