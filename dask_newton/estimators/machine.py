@@ -3,7 +3,7 @@
     latency     a pass whose blocks have nothing to do
     products    value and gradient of the first rows of every block, in floating point operations per second
     grams       a weighted Gram matrix of fewer rows, of at most 512 columns
-    bandwidth   a pass that broadcasts and adds up half a megabyte
+    bandwidth   a pass that sends half a megabyte to every process and back
 
 Blocks are timed inside the tasks, so that the latency of a busy scheduler does not count as arithmetic. Rates hold for
 all the blocks together: floating point operations by the seconds from the first begin to the last end of a process,
@@ -31,12 +31,12 @@ from dask_newton.solvers.work import Work
 
 __all__ = ["Machine", "measure"]
 
-_ENTRIES = 2**22  # of X, in all blocks together: larger than caches, and read in hundredths of a second
-_GRAM_FLOPS = 2**28
+_ENTRIES = 2**20  # of X, in all blocks together: larger than the caches of cores, and read in milliseconds
+_GRAM_FLOPS = 2**26
 _GRAM_COLUMNS = 512
 _PAYLOAD = np.zeros(2**16)  # half a megabyte
 _BLOCKS = {True: 4, False: 256}  # at most so many are looked at: few where each of them has to be read
-_QUICK = 0.05  # seconds of a pass below which it is run three times, against what else the machine does
+_QUICK = 0.005  # seconds of a pass below which it is run again, against what else the machine does
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,11 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
     run = _seconds if blocks.streamed else _fastest
     _, timed = run(lambda: blocks.map_reduce(_time_block, data, index, rows=rows, gram_rows=gram_rows))
     latency, here = _fastest(lambda: problem.blocks.map_reduce(_whereabouts, problem.index))
-    sent, _ = _seconds(lambda: problem.blocks.map_reduce(_echo, problem.index, numbers=_PAYLOAD))
-    processes = len(set(here.values()))
+    first = {process: index for index, process in sorted(here.items(), reverse=True)}
+    sent, _ = _seconds(
+        lambda: problem.blocks.map_reduce(_echo, problem.index, senders=tuple(first.values()), numbers=_PAYLOAD)
+    )
+    processes = len(first)
     products, grams = _rates(timed, processes)
     squares = 2 * problem.n_stored / products
     return Machine(
@@ -135,8 +138,8 @@ def _whereabouts(index: int) -> dict[int, str]:
     return {index: _process()}
 
 
-def _echo(index: int, *, numbers: np.ndarray) -> np.ndarray:
-    return numbers
+def _echo(index: int, *, senders: tuple[int, ...], numbers: np.ndarray) -> np.ndarray | None:
+    return numbers if index in senders else None
 
 
 def _time_block(block: LinearBlock, index: int, *, rows: int, gram_rows: int) -> dict[int, _Timed]:
@@ -206,10 +209,10 @@ def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _fastest(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds of a run and its result; of the fastest of three, if they are quick."""
+    """Return the seconds of a run and its result; of the faster of two, if they are quick."""
     runs = [_seconds(run)]
     if runs[0][0] < _QUICK:
-        runs += [_seconds(run) for _ in range(2)]
+        runs.append(_seconds(run))
     return min(runs, key=lambda run: run[0])
 
 

@@ -97,9 +97,9 @@ class GIANT(Solver[PointState]):
         if not problem.loss.convex:
             return None  # a block may stop at negative curvature
         rows = problem.n_rows / (problem.blocks.n_blocks * problem.shape[0])
-        iterations = 3 + 6 / -math.log(min(0.9, 1.5 / math.sqrt(rows)))
+        iterations = 3 + 6 / -math.log(min(0.85, 1.2 / math.sqrt(rows)))
         # Full steps are for large blocks. Else the line search takes a pass more, and so does the gradient.
-        passes = 1 + iterations * (2 if rows >= 10 else 4)
+        passes = 1 + iterations * (2 if rows >= 6 else 4)
         local = 0.8 * self.cg_max_iter * (1 if problem.nonsmooth is None else 2)
         return Work(
             iterations, passes, 1 + iterations * (2 + local), 2 * iterations * problem.size,

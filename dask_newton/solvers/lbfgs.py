@@ -73,7 +73,7 @@ class LBFGS(Solver[LBFGSState]):
 
     def work(self, problem: Objective) -> Work | None:
         """Assume badly conditioned features, as those of most data are."""
-        passes = 1.1 * (iterations := 120.0)
+        passes = 1.1 * (iterations := 80.0)
         return Work(iterations, passes, passes, passes * problem.size, passes * problem.size)
 
     def init(self, problem: Objective, start: np.ndarray) -> LBFGSState:

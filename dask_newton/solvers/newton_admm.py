@@ -152,7 +152,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
         if not isinstance(problem.nonsmooth, NormPenalty | None):
             iterations, rest = 300.0, 0.0
         else:
-            iterations, rest = self.polish_after, 40.0
+            iterations, rest = self.polish_after, 15.0
         passes = 1 + iterations + rest
         return Work(
             iterations + 3, passes, iterations * (1 + self.newton_steps * self.cg_max_iter) + rest,

@@ -95,7 +95,7 @@ class NewtonCG(Solver[NewtonCGState]):
 
     def work(self, problem: LinearObjective) -> Work | None:
         """Assume some tens of conjugate gradient iterations for each step."""
-        iterations, products = (3.0, 40.0) if problem.loss.quadratic else (7.0, 100.0)
+        iterations, products = (3.0, 40.0) if problem.loss.quadratic else (7.0, 60.0)
         passes = 1 + iterations * (2 if self.preconditioner == "jacobi" else 1) + products
         return Work(iterations, passes, passes, passes * problem.size, passes * problem.size)
 

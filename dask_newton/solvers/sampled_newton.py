@@ -125,7 +125,7 @@ class SampledNewton(Solver[SampledNewtonState]):
                 passes * problem.size, grams=0.3 * pairs * gram_flops(problem), driver=steps * problem.size**3 / 3,
                 sampled=steps,
             )
-        iterations, rows = 20.0, max(self.gram_rows * q, 4000)
+        iterations, rows = 15.0, max(self.gram_rows * q, 4000)
         return Work(
             iterations, 2 + iterations, 1 + iterations, iterations * problem.size + q * q, iterations * problem.size,
             grams=min(1.0, rows / problem.n_rows) * gram_flops(problem),

@@ -174,7 +174,7 @@ def test_measuring_takes_a_few_passes_and_little_traffic(m):
     before = problem.blocks.meter.snapshot()
     machine = measure(problem, 1.0)
     after = problem.blocks.meter.snapshot()
-    assert after["passes"] - before["passes"] <= 7
+    assert after["passes"] - before["passes"] <= 5
     assert after["bytes_up"] + after["bytes_down"] - before["bytes_up"] - before["bytes_down"] <= m * 2**20 + 1000 * m
     assert all(value > 0 for value in dataclasses.astuple(machine)[:-1])
     assert machine.processes == 1 and machine.reading == 0  # nothing is read, however long the first pass was
