@@ -48,7 +48,7 @@ def computing(workers: int) -> Iterator[None]:
 def calibrate(problem: problems.Problem, solvers: list[str], blocks: int) -> None:
     """Print the explanation, and estimates beside fits."""
     explanation = common.fit(problem, "auto", blocks=blocks, max_iter=0).explanation_
-    print(f"\n{problem.name}: {problem.X.shape[0]} x {problem.X.shape[1]}, {problem.n_outputs} outputs\n\n{explanation}\n")
+    print(f"\n{problem.name}: {problem.X.shape}, {problem.n_outputs} outputs\n\n{explanation}\n")
     head = ("iterations", "expected", "passes", "expected", "seconds", "expected")
     print("solver".ljust(16) + "".join(word.rjust(11) for word in head))
     for estimate in explanation.estimates:

@@ -153,10 +153,13 @@ class NewtonADMM(Solver[NewtonADMMState]):
             iterations, rest = 300.0, 0.0
         else:
             iterations, rest = self.polish_after, 15.0
-        passes = 1 + iterations + rest
+        passes, grams, driver = 1 + iterations + rest, 0.0, 0.0
+        if isinstance(problem.nonsmooth, NormPenalty) and problem.shape[0] <= self.sparse_polish.max_features:
+            finish = self.sparse_polish.work(problem)
+            grams, driver = finish.grams / 2, finish.driver / 2
         return Work(
             iterations + 3, passes, iterations * (1 + self.newton_steps * self.cg_max_iter) + rest,
-            passes * problem.size, passes * problem.size,
+            passes * problem.size, passes * problem.size, grams=grams, driver=driver,
         )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> NewtonADMMState:

@@ -72,6 +72,7 @@ class ProxNewton(Solver[ProxNewtonState]):
     line_search: LineSearch = field(default=LineSearch(max_halvings=30))
     seed: int = 0
     name = "prox-newton"
+    patience = 60  # the gradient hardly shrinks before the support is found
 
     def check(self, problem: LinearObjective) -> None:
         """Accept penalties whose non-smooth part is a sum of norms, of not too many features."""
@@ -87,7 +88,7 @@ class ProxNewton(Solver[ProxNewtonState]):
                 f"{self.max_features}; use solver='newton-admm', or raise max_features in solver_options."
             )
 
-    def work(self, problem: LinearObjective) -> Work | None:
+    def work(self, problem: LinearObjective) -> Work:
         """Assume some twenty proximal steps, and as many products for the steps on the support that follow."""
         q, K = problem.shape
         iterations, passes, metrics = 25.0, 60.0, 3

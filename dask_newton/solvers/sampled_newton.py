@@ -96,6 +96,7 @@ class SampledNewton(Solver[SampledNewtonState]):
     target: float = 1e-8
     seed: int = 0
     name = "sampled-newton"
+    patience = 40  # M is made better in between
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""
@@ -111,8 +112,9 @@ class SampledNewton(Solver[SampledNewtonState]):
         q, K = problem.shape
         if not self._factors_pay(problem):
             share = min(self.hessian_sample, _DRIVER_ENTRIES / max(1, problem.n_stored))
-            # A sample with fewer rows than half the features knows too little.
-            iterations = min(120.0, 12.0 * max(1.0, q / (2 * share * problem.n_rows)))
+            # Where X is dense, a sample with fewer rows than half the features knows too little.
+            sparse = problem.n_stored <= 0.1 * problem.n_rows * q
+            iterations = 12.0 if sparse else min(120.0, 12.0 * max(1.0, q / (2 * share * problem.n_rows)))
             sampled = 1.5 * share * problem.n_stored / problem.blocks.n_blocks
             # Products with the sample are done by the driver alone; they count as if the blocks shared them.
             products, sent = 1 + iterations * (1 + 20 * share), iterations * problem.size
