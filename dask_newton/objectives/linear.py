@@ -164,15 +164,22 @@ class LinearObjective(Penalised):
         self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True, hessian: bool = False
     ) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
-        fresh = point.age >= self.MAX_AGE  # then the margins of W are computed in the same read of X as those of D
-        columns = (self.data,) if fresh else (self.data, point.margins)
+        columns, W, age = self._margins(point)
         slopes, *kept, sums = self.blocks.map_reduce(
-            passes.along, *columns, keep=3, W=point.W if fresh else None, D=D, steps=tuple(steps),
-            linearize=linearize, hessian=hessian,
+            passes.along, *columns, keep=3, W=W, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian,
         )
-        age = 1 if fresh else point.age + 1
         first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
         return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
+
+    def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Along, list[np.ndarray]]:
+        """As :meth:`along`, with the gradients at all step sizes."""
+        columns, W, age = self._margins(point)
+        slopes, *kept, (values, sums) = self.blocks.map_reduce(
+            passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps)
+        )
+        gradients = [self._gradient(point.W + a * D, total) for a, total in zip(steps, sums, strict=True)]
+        first = self._point(point.W + steps[0] * D, (values, sums[0], None), kept, age)
+        return Along(D, tuple(steps), self._values(point.W, D, steps, values), slopes, first), gradients
 
     def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
         """Evaluate F at further step sizes; X is not read."""
@@ -195,21 +202,30 @@ class LinearObjective(Penalised):
         self.penalised(product)[...] += self.smooth.hess_mul(self.penalised(V))
         return product
 
-    def fill_null_space(self, hessian: np.ndarray) -> np.ndarray:
-        """Give a Hessian curvature along directions that F does not see and the gradient has no part in.
+    def average(
+        self, point: Point, method: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **vectors: np.ndarray
+    ) -> Any:
+        """Average what blocks find by products with their own Hessians, those of their mean objectives.
 
-        For a shift-invariant loss these are equal coefficients for all outputs, in rows of W without an l2 penalty.
-        Solutions of ``H x = g`` stay the same, and H can be factorised.
+        Parameters
+        ----------
+        point : Point
+        method : callable
+            ``method(H, *values, **vectors)`` with ``H(v)`` the product, a value of each column, and the vectors, which
+            are broadcast, on the device of the block. It returns ``(means, counts)``, two tuples, after ``keep`` values
+            to leave beside the block.
+
+        Returns
+        -------
+        (column, ..., means, counts)
+            The means over blocks, in proportion to their weights, and the sums of the counts.
         """
-        if not self.loss.shift_invariant:
-            return hessian
-        q, K = self.shape
-        filled = hessian.reshape(q, K, q, K).copy()
-        for row in np.flatnonzero(~self.ridge().any(axis=1)):
-            block = filled[row, :, row, :]  # a view
-            # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
-            block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
-        return filled.reshape(hessian.shape)
+        result = self.blocks.map_reduce(
+            passes.average, self.data, point.curvature, *columns, keep=keep, method=method,
+            ridge=self.smooth.hess_diag, **vectors,
+        )
+        *kept, (means, counts) = result if keep else (result,)
+        return (*kept, tuple(mean / self.total_weight for mean in means), counts)
 
     def hess_diag(self, point: Point) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part, shape (q, K)."""
@@ -271,6 +287,17 @@ class LinearObjective(Penalised):
         )
         return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
 
+    def _margins(self, point: Point) -> tuple[tuple[PerBlock[Any], ...], np.ndarray | None, int]:
+        """Return the columns of a pass along a ray, W if its margins are to be computed anew, and their age then."""
+        if point.age >= self.MAX_AGE:  # in the same read of X as the margins of the direction
+            return (self.data,), point.W, 1
+        return (self.data, point.margins), None, point.age + 1
+
+    def _gradient(self, W: np.ndarray, total: np.ndarray) -> np.ndarray:
+        gradient = total / self.total_weight
+        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
+        return gradient
+
     def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:
         w, d = self.penalised(W), self.penalised(D)
         values = sums / self.total_weight + np.array([self.penalty.value(w + step * d) for step in steps])
@@ -278,12 +305,10 @@ class LinearObjective(Penalised):
 
     def _point(self, W: np.ndarray, sums: tuple[Any, ...], kept: Sequence[PerBlock[Any]], age: int) -> Point:
         values, gradient, packed = sums
-        gradient = gradient / self.total_weight
-        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
         value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
         hessian = None
         if packed is not None:
             hessian = passes.unpack_hessian(packed / self.total_weight, self.shape, self.loss)
             hessian[np.diag_indices(self.size)] += self.ridge().ravel()
         margins, curvature = kept
-        return Point(W, value, gradient, margins, curvature, age, hessian)
+        return Point(W, value, self._gradient(W, gradient), margins, curvature, age, hessian)

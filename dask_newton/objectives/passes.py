@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,9 @@ import numpy as np
 from dask_newton.arrays import from_host, host_dtype, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock, Ray
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
+from dask_newton.penalties.strengths import Strength
 
 
 def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
@@ -30,6 +34,19 @@ def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 
+def average(
+    block: LinearBlock, curvature: Any, *values: Any, method: Callable[..., Any], ridge: Strength, **vectors: np.ndarray
+) -> Any:
+    """Keep and send what a method finds by products with the Hessian of the block's mean objective."""
+    weight = block.total_weight
+    local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X))
+    *kept, means, counts = method(
+        functools.partial(local.hess_mul, curvature), *values, **{name: local.device(v) for name, v in vectors.items()}
+    )
+    total = tuple(weight * mean for mean in to_host(means)), counts
+    return (*kept, total) if kept else total
+
+
 def along(
     block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...],
     linearize: bool, hessian: bool,
@@ -41,6 +58,20 @@ def along(
     ray = block.ray(W, D, steps, margins=margins, gradient=linearize)
     kept = (ray.margins, ray.curvature) if linearize else ((), ())
     return ray.slopes, *kept, _sums(block, ray, hessian)
+
+
+def gradients(
+    block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...]
+) -> Any:
+    """As :func:`along`, and send the gradients at all steps."""
+    *kept, (values, gradient, _) = along(
+        block, margins, W=W, D=D, steps=steps, linearize=True, hessian=False
+    )
+    slopes, first, _ = kept
+    others = tuple(
+        to_host(block.ray(steps=(step - steps[0],), margins=first, slopes=slopes).gradient) for step in steps[1:]
+    )
+    return *kept, (values, (gradient, *others))
 
 
 def more(block: LinearBlock, margins: Any, slopes: Any, *, steps: tuple[float, ...]) -> Any:

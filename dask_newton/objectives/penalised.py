@@ -49,3 +49,19 @@ class Penalised(Objective):
         if not self.loss.shift_invariant or norms.labels is not None:
             return W
         return W - best_shift(W, norms.strength.reshape(self.shape), self.ridge())
+
+    def fill_null_space(self, hessian: np.ndarray) -> np.ndarray:
+        """Give a Hessian curvature along directions that F does not see and the gradient has no part in.
+
+        For a shift-invariant loss these are equal coefficients for all outputs, in rows of W without an l2 penalty.
+        Solutions of ``H x = g`` stay the same, and H can be factorised.
+        """
+        if not self.loss.shift_invariant:
+            return hessian
+        q, K = self.shape
+        filled = hessian.reshape(q, K, q, K).copy()
+        for row in np.flatnonzero(~self.ridge().any(axis=1)):
+            block = filled[row, :, row, :]  # a view
+            # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
+            block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
+        return filled.reshape(hessian.shape)

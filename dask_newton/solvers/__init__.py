@@ -6,6 +6,8 @@ A new solver is a file here, a line below and an entry in tests/catalogue.py.
 from dask_newton.solvers.aide import AIDE
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.dane import DANE
+from dask_newton.solvers.dingo import DINGO
+from dask_newton.solvers.dino import DINO
 from dask_newton.solvers.disco import DiSCO
 from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.gn_cg import GNCG
@@ -23,8 +25,8 @@ from dask_newton.solvers.sgd import SGD
 
 SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
-        AIDE, DANE, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky, NewtonMR, ProxNewton,
-        SampledNewton,
+        AIDE, DANE, DINGO, DINO, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky,
+        NewtonMR, ProxNewton, SampledNewton,
     )
 }
 
@@ -32,7 +34,8 @@ SOLVERS: dict[str, type[Solver]] = {
 NETWORK_SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GNCG, HFCG, HybridCG)}
 
 __all__ = [
-    "AIDE", "DANE", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO", "HybridCG",
-    "InexactDANE", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton",
+    "AIDE", "DANE", "DINGO", "DINO", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO",
+    "HybridCG", "InexactDANE", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton",
+    "SampledNewton",
     "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -46,6 +46,7 @@ class Status(StrEnum):
     STOPPED = "stopped"
     LINE_SEARCH_FAILED = "ls_fail"
     NEGATIVE_CURVATURE = "npc"
+    STATIONARY = "stationary_of_surrogate"
     DIVERGED = "diverged"
     NAN = "nan"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -132,12 +132,9 @@ class AveragingSolver(Solver[DANEState]):
             if new is None:
                 return DANEState.at(problem, point, Status.DIVERGED, iteration=iteration), move.info
             return DANEState.at(problem, new, iteration=iteration), move.info
-        P, info = move.P, move.info
-        if not np.vdot(P, point.gradient) < 0:
-            P, info = -point.gradient, replace(info, note="steepest descent")
-        found, size = LineSearch().search(problem, point, P)
+        found, info = LineSearch().descend(problem, point, move.P, move.info)
         status = Status.LINE_SEARCH_FAILED if found is None else Status.RUNNING
-        return DANEState.at(problem, found or point, status, iteration=iteration), replace(info, step_size=size)
+        return DANEState.at(problem, found or point, status, iteration=iteration), info
 
 
 @dataclass(frozen=True)

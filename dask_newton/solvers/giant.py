@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, to_host
+from dask_newton.arrays import to_host
 from dask_newton.local import CG
+from dask_newton.local.base import Array, Operator
 from dask_newton.local.penalised_model import minimize_by_products, minimize_model
 from dask_newton.objectives import passes
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
 from dask_newton.penalties import NormPenalty, Norms
-from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.work import Work
@@ -115,39 +115,28 @@ class GIANT(Solver[PointState]):
         if problem.nonsmooth is not None:
             return self._proximal_step(problem, state)
         point = state.point
-        P, weight, inner, failed = problem.blocks.map_reduce(
-            _local_direction, problem.data, point.curvature, gradient=point.gradient,
-            ridge=problem.smooth.hess_diag, cg=CG(self.cg_rtol, self.cg_max_iter), npc=self.npc,
-        )
-        inner /= problem.blocks.n_blocks
-        note = f"npc on {failed} blocks" if failed else ""
-        if (failed and self.npc == "abort") or weight == 0:
-            return PointState.at(problem, point, Status.NEGATIVE_CURVATURE), Info(0.0, inner, note)
-        P = P / weight
-        if not np.vdot(P, point.gradient) < 0:
-            P, note = -point.gradient, "steepest descent"
-        new, size = self.line_search.search(problem, point, P)
+        method = _NewtonDirection(CG(self.cg_rtol, self.cg_max_iter), self.npc, problem.loss.convex)
+        (P, share), (inner, failed) = problem.average(point, method, gradient=point.gradient)
+        info = Info(0.0, inner / problem.blocks.n_blocks, f"npc on {failed} blocks" if failed else "")
+        if (failed and self.npc == "abort") or share == 0:
+            return PointState.at(problem, point, Status.NEGATIVE_CURVATURE), info
+        new, info = self.line_search.descend(problem, point, P / share, info)
         if new is None:
-            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, inner, note or "ls_fail")
-        return PointState.at(problem, new), Info(size, inner, note)
+            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), info
+        return PointState.at(problem, new), info
 
     def _proximal_step(self, problem: LinearObjective, state: PointState) -> tuple[PointState, Info]:
-        point, norms, note = state.point, problem.norms(), ""
+        point, norms = state.point, problem.norms()
         total, diagonal, inner = problem.blocks.map_reduce(
             _local_minimiser, problem.data, point.curvature, W=point.W, gradient=point.gradient,
             ridge=problem.ridge().ravel(), norms=norms, rtol=self.cg_rtol, max_iter=2 * self.cg_max_iter,
             damping=self.damping, explicit=problem.size <= self.max_dim,
         )
-        inner /= problem.blocks.n_blocks
-        P = total / problem.total_weight - point.W
-        if not problem.slope(point, P) < 0:
-            P, note = problem.proximal_point(point.W, point.gradient) - point.W, "steepest descent"
-        new, size = self.line_search.search(problem, point, P)
+        info = Info(inner_iterations=inner / problem.blocks.n_blocks)
+        new, info = self.line_search.descend(problem, point, total / problem.total_weight - point.W, info)
         if new is None:
-            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), Info(0.0, inner, note or "ls_fail")
-        return PointState.at(problem, _clean(problem, new, norms, diagonal / problem.total_weight)), Info(
-            size, inner, note
-        )
+            return PointState.at(problem, point, Status.LINE_SEARCH_FAILED), info
+        return PointState.at(problem, _clean(problem, new, norms, diagonal / problem.total_weight)), info
 
 
 def _clean(problem: LinearObjective, point: Point, norms: Norms, diagonal: np.ndarray) -> Point:
@@ -162,18 +151,20 @@ def _clean(problem: LinearObjective, point: Point, norms: Norms, diagonal: np.nd
     return cleaned if cleaned.value <= point.value + 4 * problem.precision * abs(point.value) else point
 
 
-def _local_direction(
-    block: LinearBlock, curvature: Any, *, gradient: np.ndarray, ridge: Strength, cg: CG, npc: str
-) -> tuple[np.ndarray, float, int, int]:
-    """Return one block's weighted direction, its weight, CG iterations and whether CG failed."""
-    weight = block.total_weight
-    local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X))
-    found = cg.solve(lambda v: local.hess_mul(curvature, v), -local.device(gradient))
-    failed = int(found.status == "nan" or (found.status == "npc" and not block.loss.convex))
-    direction = to_host(found.x)
-    if failed:
-        direction, weight = (-gradient, weight) if npc == "steepest" else (np.zeros_like(gradient), 0.0)
-    return weight * direction, weight, found.n_iter, failed
+@dataclass(frozen=True)
+class _NewtonDirection:
+    """One block's direction, whether it takes part in the mean, CG iterations and whether CG failed."""
+
+    cg: CG
+    npc: str
+    convex: bool
+
+    def __call__(self, H: Operator, *, gradient: Array) -> tuple[tuple[Array, float], tuple[int, int]]:
+        found = self.cg.solve(H, -gradient)
+        if found.status == "nan" or (found.status == "npc" and not self.convex):
+            part = (-gradient, 1.0) if self.npc == "steepest" else (0 * gradient, 0.0)
+            return part, (found.n_iter, 1)
+        return (found.x, 1.0), (found.n_iter, 0)
 
 
 def _local_minimiser(

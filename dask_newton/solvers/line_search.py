@@ -8,7 +8,7 @@ its gradient known. Only otherwise do further passes, which do not read X, look 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from dask_newton.local.tracking import track
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.points import Along, Point
+from dask_newton.solvers.base import Info
 
 __all__ = ["LineSearch"]
 
@@ -40,6 +41,21 @@ class LineSearch:
     max_halvings: int = 50
     speculative: bool = True
     batch: int = 1
+
+    def descend(self, problem: Objective, point: Point, D: np.ndarray, info: Info) -> tuple[Point | None, Info]:
+        """Search along D, or along steepest descent where D is no direction of descent.
+
+        Returns
+        -------
+        Point or None
+            The accepted point, if there is one.
+        Info
+            ``info`` with the step size, and a note if either the direction or the search failed.
+        """
+        if not problem.slope(point, D) < 0:
+            D, info = problem.proximal_point(point.W, point.gradient) - point.W, replace(info, note="steepest descent")
+        new, size = self.search(problem, point, D)
+        return new, replace(info, step_size=size, note=info.note or ("" if new else "ls_fail"))
 
     def search(
         self, problem: Objective, point: Point, D: np.ndarray, *, hessian: bool = False
