@@ -28,6 +28,8 @@ _ADVICE = {
     Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
+    Status.STATIONARY: "norm(grad F), which the solver decreases, has a stationary point here, and F has none; use a "
+    "solver that decreases F, such as 'dino', or start elsewhere",
     Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty), "
     "or the steps may be too long (lower the learning rate or raise mu, where the solver has one)",
     Status.NAN: "NaN or infinity arose; scale the features",
@@ -116,7 +118,8 @@ def minimize(
     Warns
     -----
     ConvergenceWarning
-        If the certificate did not reach ``tol``; it says how far it is and what to do.
+        If the certificate did not reach ``tol``; it says how far it is and what to do. Also if F is not convex and ends
+        above its value at the start: what is small there is the gradient of a saddle, a maximum or a plateau.
 
     Raises
     ------
@@ -180,6 +183,14 @@ def minimize(
         status = Status.CONVERGED if residual <= tol else status
     if status is Status.CONVERGED and problem.has_no_optimum(value):
         status = Status.DIVERGED
+    if not problem.convex and value > history.records[0]["objective"]:
+        warnings.warn(
+            f"{solver.name} ended at a larger objective than it began with, {value:.6g} instead of "
+            f"{history.records[0]['objective']:.6g}. Advice: use a solver that decreases the objective, such as 'dino' "
+            "or 'newton-cg', or start elsewhere.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     if status is Status.STOPPED:
         logger.info("%s was stopped by a callback after %d iterations.", solver.name, iteration)
     elif status is not Status.CONVERGED:

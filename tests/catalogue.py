@@ -21,6 +21,8 @@ from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Pen
 from dask_newton.solvers import (
     AIDE,
     DANE,
+    DINGO,
+    DINO,
     GIANT,
     GNCG,
     HFCG,
@@ -198,6 +200,8 @@ SOLVERS: dict[str, SolverCase] = {
         tol=1e-11,
     ),
     "dane": SolverCase(DANE(newton_steps=2, cg_max_iter=10), SMOOTH, exact=False),
+    "dingo": SolverCase(DINGO(), SMOOTH, exact=False),
+    "dino": SolverCase(DINO(), SMOOTH, exact=False),
     "disco": SolverCase(DiSCO(), SMOOTH, error=1e-8, tol=1e-11),
     "giant": SolverCase(GIANT(), SMOOTH + SPARSE),
     "inexact-dane": SolverCase(InexactDANE(steps=5), SMOOTH, exact=False),
