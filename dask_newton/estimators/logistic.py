@@ -55,9 +55,10 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         to the mean loss as it is.
     solver : str or Solver, default='auto'
         For any penalty ``'newton-cholesky'``, ``'giant'``, ``'newton-admm'``; without l1 ``'sampled-newton'``,
-        ``'newton-cg'``, ``'newton-mr'``, ``'disco'``, ``'lbfgs'``; with l1 ``'prox-newton'``; or ``'auto'``, which
-        chooses by the sizes, the penalty and what the machine can do (:meth:`explain`). To compare with, and without
-        l1: ``'dane'``, ``'inexact-dane'``, ``'aide'``, ``'sgd'``, which are not sure to reach the optimum.
+        ``'newton-cg'``, ``'newton-mr'``, ``'disco'``, ``'lbfgs'``, ``'dino'``, ``'dingo'``; with l1 ``'prox-newton'``;
+        or ``'auto'``, which chooses by the sizes, the penalty and what the machine can do (:meth:`explain`). To compare
+        with, and without l1: ``'dane'``, ``'inexact-dane'``, ``'aide'``, ``'sgd'``, which are not sure to reach the
+        optimum.
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class.
     tol : float, default=1e-6

@@ -19,11 +19,11 @@ brings the next gradient along. That makes 4, 6 and 8 rounds, and 2 more where a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from dask_newton.arrays import namespace
 from dask_newton.local import MINRES
 from dask_newton.local.base import Array, Operator
 from dask_newton.objectives.linear import LinearObjective, Point
@@ -64,24 +64,20 @@ class GradientSearch:
         return None, 0.0
 
 
-def _or_gradient(v: Array, gradient: Array, theta: float) -> tuple[Array, int]:
-    """Return v, or theta g if it is not finite; and whether it is not."""
-    xp = namespace(v)
-    return (v, 0) if bool(xp.all(xp.isfinite(v))) else (theta * gradient, 1)
-
-
 @dataclass(frozen=True)
 class _Newton:
-    """One block's ``H_i g``, its norm and ``a_i``; iterations, and whether one of the two was not finite."""
+    """One block's ``H_i g``, its norm and ``a_i``; iterations. If it has no finite products, 0, theta g, and 1."""
 
     minres: MINRES
     theta: float
 
     def __call__(self, H: Operator, *, gradient: Array) -> tuple[tuple[Array, float, Array], tuple[int, int]]:
-        product, bad = _or_gradient(H(gradient), gradient, 0.0)
+        product = H(gradient)
+        norm = inner(product, product) ** 0.5
         found = self.minres.solve(H, gradient)
-        a, worse = _or_gradient(found.x, gradient, self.theta)
-        return (product, inner(product, product) ** 0.5, a), (found.n_iter, max(bad, worse))
+        if found.status == "nan" or not math.isfinite(norm):
+            return (0 * gradient, 0.0, self.theta * gradient), (found.n_iter, 1)
+        return (product, norm, found.x), (found.n_iter, 0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class _Regularised:
 
     def __call__(self, H: Operator, *, gradient: Array) -> tuple[Array, tuple[Array], tuple[int]]:
         found = self.problems.lsmr.solve(H, gradient)
-        b, _ = _or_gradient(found.x, gradient, self.theta)
+        b = self.theta * gradient if found.status == "nan" else found.x
         return b, (b,), (found.n_iter,)
 
 

@@ -59,13 +59,13 @@ class LeastSquares:
         Returns
         -------
         Array or None
-            None if rounding leaves nothing to add.
+            None if rounding leaves nothing to add, or products are not finite.
         int
             Iterations.
         """
         found = self.squared.solve(H, target)
         missing, gain = least - inner(v, target), inner(found.x, target)
-        if not (gain > 0 and math.isfinite(missing / gain)):
+        if found.status == "nan" or not (gain > 0 and math.isfinite(missing / gain)):
             return None, found.n_iter
         return v + (missing / gain) * found.x, found.n_iter
 
@@ -80,15 +80,12 @@ class _Direction:
     def __call__(self, H: Operator, *, gradient: Array) -> tuple[tuple[Array], tuple[int, int, int]]:
         least = self.theta * inner(gradient, gradient)
         found = self.problems.lsmr.solve(H, gradient)
-        v, n_iter, slope = found.x, found.n_iter, inner(found.x, gradient)
-        if slope >= least:
-            return (-v,), (n_iter, 0, 0)
-        if math.isfinite(slope):
-            corrected, more = self.problems.correct(H, v, gradient, least)
-            n_iter += more
-            if corrected is not None:
-                return (-corrected,), (n_iter, 1, 0)
-        return (-self.theta * gradient,), (n_iter, 0, 1)
+        if found.status != "nan" and inner(found.x, gradient) >= least:
+            return (-found.x,), (found.n_iter, 0, 0)
+        corrected, more = self.problems.correct(H, found.x, gradient, least)
+        if found.status == "nan" or corrected is None:
+            return (-self.theta * gradient,), (found.n_iter + more, 0, 1)
+        return (-corrected,), (found.n_iter + more, 1, 0)
 
 
 @dataclass(frozen=True)

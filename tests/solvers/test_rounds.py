@@ -10,7 +10,7 @@ from problems import known
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.solvers import AIDE, DANE, GIANT, SGD, InexactDANE, NewtonADMM
+from dask_newton.solvers import AIDE, DANE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE, NewtonADMM
 from dask_newton.solvers.line_search import LineSearch
 
 PAPERS = LineSearch(speculative=False)
@@ -18,6 +18,9 @@ PAPERS = LineSearch(speculative=False)
 # What an iteration takes, as a number or as a function of its record.
 TABLE = {
     "GIANT": (GIANT(line_search=PAPERS), 6),
+    "DINO": (DINO(line_search=PAPERS), 6),
+    "DINGO": (DINGO(), lambda record: 2 + 2 * record["case"]),
+    "DiSCO": (DiSCO(preconditioner="none"), lambda record: 2 + 2 * record["inner_iterations"]),
     "ADMM": (NewtonADMM(polish=False), 2),
     "ADMM that certifies": (NewtonADMM(polish=False, certify_every=2), 2),
     "InexactDANE": (InexactDANE(steps=5), 4),
