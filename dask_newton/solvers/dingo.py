@@ -148,7 +148,8 @@ class DINGO(Solver[PointState]):
         """Find a direction by the first case that serves, and search along it."""
         point, g, note = state.point, state.point.gradient, ""
         least = self.theta * float(np.vdot(g, g))
-        newton = _Newton(MINRES(self.minres_rtol, self.max_iter, detect_npc=False, lift=True), self.theta)
+        # Not lifted: where H_i is regular that moves a solution that is not exact along whatever residual is left.
+        newton = _Newton(MINRES(self.minres_rtol, self.max_iter, detect_npc=False), self.theta)
         (product, size, V), (n_iter, bad) = problem.average(point, newton, gradient=g)
         if bad:
             note = f"nan on {bad} blocks"
