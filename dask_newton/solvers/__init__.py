@@ -36,6 +36,5 @@ NETWORK_SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GNCG, HFCG
 __all__ = [
     "AIDE", "DANE", "DINGO", "DINO", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO",
     "HybridCG", "InexactDANE", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton",
-    "SampledNewton",
-    "Solver", "State", "Status", "UnsupportedError",
+    "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]
