@@ -23,14 +23,20 @@ from dask_newton.solvers import (
     DANE,
     DINGO,
     DINO,
+    GD,
     GIANT,
     GNCG,
     HFCG,
     LBFGS,
     SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
     DiSCO,
+    HFBiCGSTAB,
     HybridCG,
     InexactDANE,
+    Momentum,
     NewtonADMM,
     NewtonCG,
     NewtonCholesky,
@@ -217,9 +223,12 @@ SOLVERS: dict[str, SolverCase] = {
 }
 
 
-# With its defaults, for networks alone. Those of SOLVERS that ask nothing of an objective but its contract do both.
-NETWORK_SOLVERS: dict[str, Solver[Any]] = {"gn-cg": GNCG(), "hf-cg": HFCG(), "hybrid-cg": HybridCG()}
-FOR_ANY_OBJECTIVE = ("lbfgs", "newton-cg")
+# Solvers for networks, with their defaults; and those of all solvers that ask nothing of an objective but its contract.
+NETWORK_SOLVERS: dict[str, Solver[Any]] = {
+    "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "gd": GD(), "gn-cg": GNCG(),
+    "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hybrid-cg": HybridCG(), "momentum": Momentum(),
+}
+FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg")
 
 
 def serial_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:

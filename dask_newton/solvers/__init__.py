@@ -3,18 +3,24 @@
 A new solver is a file here, a line below and an entry in tests/catalogue.py.
 """
 
+from dask_newton.solvers.adadelta import Adadelta
+from dask_newton.solvers.adagrad import Adagrad
+from dask_newton.solvers.adam import Adam
 from dask_newton.solvers.aide import AIDE
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.solvers.dane import DANE
 from dask_newton.solvers.dingo import DINGO
 from dask_newton.solvers.dino import DINO
 from dask_newton.solvers.disco import DiSCO
+from dask_newton.solvers.gd import GD
 from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.gn_cg import GNCG
+from dask_newton.solvers.hf_bicgstab import HFBiCGSTAB
 from dask_newton.solvers.hf_cg import HFCG
 from dask_newton.solvers.hybrid_cg import HybridCG
 from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
+from dask_newton.solvers.momentum import Momentum
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
@@ -30,11 +36,14 @@ SOLVERS: dict[str, type[Solver]] = {
     )
 }
 
-# Those for networks alone; lbfgs and newton-cg are for networks too.
-NETWORK_SOLVERS: dict[str, type[Solver]] = {cls.name: cls for cls in (GNCG, HFCG, HybridCG)}
+# Those for networks. The first-order methods, lbfgs and newton-cg are for any objective whose penalty is smooth.
+NETWORK_SOLVERS: dict[str, type[Solver]] = {
+    cls.name: cls for cls in (GD, GNCG, HFBiCGSTAB, HFCG, Adadelta, Adagrad, Adam, HybridCG, Momentum)
+}
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS", "DiSCO",
-    "HybridCG", "InexactDANE", "Info", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton",
-    "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
+    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS",
+    "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "Momentum", "NewtonADMM",
+    "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver", "State", "Status",
+    "UnsupportedError",
 ]
