@@ -228,7 +228,7 @@ NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hybrid-cg": HybridCG(), "momentum": Momentum(),
 }
-FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg")
+FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg", "newton-mr")
 
 
 def serial_blocks(parts: list[Any]) -> tuple[Blocks, PerBlock[Any]]:
