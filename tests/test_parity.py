@@ -80,7 +80,8 @@ def test_every_solver_finds_the_reference(name):
     for run in runs:
         assert run.converged and run.error <= bound_of(run.solver), run.solver
     sparse = np.any(problem.l1)
-    refusing = {"disco", "lbfgs", "newton-cg", "sampled-newton"} if sparse else {"prox-newton", LOOSE_SOLVER}
+    with_l2 = {"disco", "lbfgs", "newton-cg", "newton-mr", "sampled-newton"}
+    refusing = with_l2 if sparse else {"prox-newton", LOOSE_SOLVER}
     assert {run.solver for run in runs} == set(SOLVER_COLUMNS) - refusing
 
 
