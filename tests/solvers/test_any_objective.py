@@ -11,7 +11,7 @@ from dask_newton.blocks import PerBlock, SerialBlocks
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.points import Along, Point
 from dask_newton.penalties import NoPenalty
-from dask_newton.solvers import LBFGS, NewtonCG, Status, UnsupportedError
+from dask_newton.solvers import LBFGS, NewtonCG, NewtonMR, Status, UnsupportedError
 
 NOTHING = PerBlock(())
 
@@ -59,7 +59,7 @@ class Rosenbrock(Objective):
         return self
 
 
-@pytest.mark.parametrize("solver", [LBFGS(), NewtonCG(), NewtonCG(hessian_sample=0.5)], ids=str)
+@pytest.mark.parametrize("solver", [LBFGS(), NewtonCG(), NewtonMR(), NewtonCG(hessian_sample=0.5)], ids=str)
 def test_rosenbrock(solver):
     result = minimize(Rosenbrock(), solver, tol=1e-10, max_iter=200)
     assert result.status is Status.CONVERGED
