@@ -75,11 +75,12 @@ print(f"latency of the cities {1e3 * latency:.1f} ms")
 print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format="{:.4g}".format))
 
 # %%
-# It agrees with the paper where it matters: methods with much work on the blocks gain most from machines of their
-# own, DINO and GIANT three or four times, and SGD, which does next to nothing between two messages, loses. At 130
-# milliseconds the order is that of the rounds of an iteration. Two things differ. InexactDANE and AIDE gain more
-# than in the paper: their batches of 128 rows are more work than its single rows. And DiSCO loses here, because its
-# conjugate gradients converge before they have done much: many rounds with little work in each.
+# It agrees with the paper where it matters: methods with much work on the blocks, such as DINO, DINGO and GIANT, gain
+# far more from machines of their own than they lose to the network, and SGD, which does next to nothing between two
+# messages, loses. At 130 milliseconds the order is that of the rounds of an iteration. Two things differ. InexactDANE
+# and AIDE gain more than in the paper, probably because batches of 128 rows are more work than its single rows. And
+# DiSCO loses here: its conjugate gradients take many rounds with little work in each. How much each of them gains is
+# no better known than the times of single iterations: run it on a machine that does nothing else.
 #
 # An iteration is not worth the same for all of them; see figure 1 for what each is worth.
 

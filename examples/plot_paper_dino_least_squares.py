@@ -80,8 +80,8 @@ print(table.to_string(float_format="{:.4g}".format))
 # over the largest curvature is quicker by far. "Parameter free" is true of convergence, not of speed.
 #
 # It differs in DINGO. It minimises the norm of the gradient, and there are two ways for that to become zero: the
-# minimum, and the plateau at infinity, where all predictions are 0 and nothing changes any more. From zero DINGO
-# goes to the plateau, and the objective rises above where it began. The paper says that this can happen where the
+# minimum, and the plateau at infinity, where all predictions are 0 and nothing changes any more. From zero DINGO sets
+# out for the plateau, and the objective rises above where it began. The paper says that this can happen where the
 # objective is not invex; it does not show it. DiSCO, which needs convexity for its steps, runs in the paper, to
 # little effect; ours refuses.
 #

@@ -128,7 +128,7 @@ def _estimate(problem: LinearObjective, solver: Solver[Any], rates: Machine) -> 
         return Estimate(solver, None, None, False, str(error))
     work = solver.work(problem)
     if work is None:
-        return Estimate(solver, None, None, remark="no guarantee of the optimum")
+        return Estimate(solver, None, None, remark="its iterations cannot be foreseen")
     return Estimate(solver, work, rates.seconds(work, problem))
 
 

@@ -24,7 +24,7 @@ class Estimate:
     ----------
     solver : Solver
     work : Work or None
-        None where it cannot minimise the objective, or without a guarantee.
+        None where it cannot minimise the objective, or its iterations cannot be foreseen.
     seconds : float or None
         At the measured rates, rounded to powers of two.
     supported : bool

@@ -138,7 +138,7 @@ class Solver(ABC, Generic[S]):
         """Return the next state and what happened."""
 
     def work(self, problem: LinearObjective) -> Work | None:
-        """Return the work that is expected; None where convergence to the optimum is not guaranteed."""
+        """Return the work that is expected; None where nobody can tell, as without a guarantee of convergence."""
         return None
 
 
