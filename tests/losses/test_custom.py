@@ -106,6 +106,8 @@ def test_every_solver_finds_the_robust_line(name):
     penalty = L2(1e-3) if "l2" in case.penalties else L1(1e-3)
     if not (case.exact and {"l2", "l1"} & set(case.penalties)):
         pytest.skip("has no guarantee of the optimum")
+    if name == "disco":
+        pytest.skip("damped Newton steps are right for losses that are self-concordant, which this one is not")
     rng = np.random.default_rng(1)
     X, line = rng.normal(size=(160, 3)), np.array([1.0, -2.0, 0.5])
     y = X @ line + 3.0 + 30 * (np.arange(160) % 10 == 0)
