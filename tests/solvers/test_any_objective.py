@@ -88,7 +88,9 @@ def test_solvers_for_networks_say_so(name):
         minimize(Rosenbrock(), NETWORK_SOLVERS[name])
 
 
-@pytest.mark.parametrize("preconditioner", ["gram", "jacobi"])
-def test_preconditioners_for_linear_models_say_so(preconditioner):
-    with pytest.raises(UnsupportedError, match="is for linear models"):
-        minimize(Rosenbrock(), NewtonCG(preconditioner=preconditioner))
+@pytest.mark.parametrize(
+    "solver", [NewtonCG(preconditioner="gram"), NewtonCG(preconditioner="jacobi"), NewtonMR(merit="gradnorm")], ids=str
+)
+def test_options_for_linear_models_say_so(solver):
+    with pytest.raises(UnsupportedError, match=rf'"{solver.name}\(.*\)" is for linear models and got a Rosenbrock'):
+        minimize(Rosenbrock(), solver)

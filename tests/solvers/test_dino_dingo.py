@@ -13,10 +13,11 @@ from dask_newton import minimize
 from dask_newton.losses import Logistic
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import NoPenalty
-from dask_newton.solvers import DINGO, DINO, GIANT, DiSCO, NewtonCG, Status, UnsupportedError
-from dask_newton.solvers.dingo import GradientSearch
+from dask_newton.solvers import DINGO, DINO, GIANT, DiSCO, NewtonCG, NewtonMR, Status, UnsupportedError
 from dask_newton.solvers.dino import LeastSquares
+from dask_newton.solvers.gradient_search import GradientSearch
 
+ON_THE_NORM = pytest.mark.parametrize("solver", [DINGO(), NewtonMR(merit="gradnorm")], ids=lambda s: s.name)
 BOTH = pytest.mark.parametrize("solver", [DINO(), DINGO()], ids=lambda s: s.name)
 PLATEAU = 28.372843600037  # mean(t^2): all predictions are 0
 
@@ -260,15 +261,18 @@ class Straight(Logistic):
         return z[:, 0], 0 * z + 1, 0 * z
 
 
-def test_a_stationary_point_of_the_norm_of_the_gradient_is_told():
+@ON_THE_NORM
+def test_a_stationary_point_of_the_norm_of_the_gradient_is_told(solver):
     block = LinearBlock(np.arange(1.0, 9.0).reshape(4, 2), np.zeros(4), None, None, Straight(), False)
     with pytest.warns(ConvergenceWarning, match=r"\(stationary_of_surrogate\).*such as 'dino'"):
-        result = minimize(objective([block, block], NoPenalty()), DINGO())
+        result = minimize(objective([block, block], NoPenalty()), solver)
     assert result.status is Status.STATIONARY
     np.testing.assert_array_equal(result.W, 0)
 
 
-@pytest.mark.parametrize("solver", [DINO(), DINGO(), GIANT(), NewtonCG()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "solver", [DINO(), DINGO(), GIANT(), NewtonCG(), NewtonMR(merit="gradnorm")], ids=lambda s: s.name
+)
 def test_a_failed_line_search_is_told_and_leaves_the_last_point(solver):
     """Poisoned from the first step on: every step size is rejected."""
     model = known().dense

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from problems import Poisoned, known, objective, parts
+from problems import Poisoned, known, nonconvex, objective, parts
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
@@ -13,7 +13,8 @@ from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
-from dask_newton.solvers import NewtonMR, Status
+from dask_newton.solvers import NewtonMR, Status, UnsupportedError
+from dask_newton.solvers.gradient_search import GradientSearch
 from dask_newton.solvers.line_search import LineSearch
 
 
@@ -104,6 +105,90 @@ def test_no_step_depends_on_the_blocks():
     for a, b in zip(one, four, strict=True):
         assert (a["note"], a["step_size"], a["inner_iterations"]) == (b["note"], b["step_size"], b["inner_iterations"])
         assert a["objective"] == pytest.approx(b["objective"], rel=1e-6)
+
+
+# The norm of the gradient as merit
+
+ON_THE_NORM = NewtonMR(merit="gradnorm")
+
+
+def norms_of_steps(F, solver, start, n):
+    """Return norm(g) at the start and after each of n steps, and what the steps report."""
+    state, infos = solver.init(F, start), []
+    norms = [np.linalg.norm(state.point.gradient)]
+    for _ in range(n):
+        state, info = solver.step(F, state)
+        assert state.status is Status.RUNNING
+        norms.append(np.linalg.norm(state.point.gradient))
+        infos.append(info)
+    return np.array(norms), infos
+
+
+@pytest.mark.parametrize(("name", "penalty"), [("breast_cancer", "l2"), ("noisy", "none")])
+def test_the_norm_of_the_gradient_leads_to_the_optimum(name, penalty):
+    problem = known(name, penalty)
+    result = minimize(problem.objective, ON_THE_NORM, tol=1e-8)
+    assert result.converged
+    assert result.n_iter <= 12
+    assert problem.error(result.W) <= 1e-5
+    assert problem.gap(result.value) <= 1e-11
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1])
+def test_the_norm_of_the_gradient_falls_at_every_step(scale):
+    """From zero while F rises, along directions of negative curvature too."""
+    F = nonconvex()
+    norms, infos = norms_of_steps(F, ON_THE_NORM, np.full(F.shape, scale), 8)
+    assert np.all(np.diff(norms) < 0)
+    assert {info.note for info in infos} == {""}
+    assert min(info.step_size for info in infos) == (1.0 if scale == 0 else 0.5)
+
+
+def test_an_exact_solution_is_that_of_the_indefinite_system():
+    """And the step is the first power of 1/2 that decreases norm(g) by enough."""
+    F = saddle()
+    solver = NewtonMR(rtol=1e-12, merit="gradnorm")
+    state = solver.init(F, np.full(F.shape, 0.2))
+    g = state.point.gradient
+    H = np.hstack([F.hess_mul(state.point, e[:, None]) for e in np.eye(F.size)])
+    assert np.linalg.eigvalsh(H)[0] < -1e-3
+    new, info = solver.step(F, state)
+    np.testing.assert_allclose((new.W - state.W) / info.step_size, -np.linalg.solve(H, g), rtol=1e-6)
+
+    def enough(a):
+        moved = F.at(state.W - a * np.linalg.solve(H, g)).gradient
+        return np.vdot(moved, moved) <= (1 - 2e-4 * a) * np.vdot(g, g)
+
+    assert info.step_size == 0.25
+    assert enough(info.step_size)
+    assert not any(enough(2.0**-k) for k in range(2))
+
+
+def test_it_goes_to_the_plateau_as_dingo_does_and_says_so():
+    """The default descends from the same start to 3.3065734739."""
+    with pytest.warns(ConvergenceWarning, match=r"newton-mr ended at a larger objective .* 28\.37.* instead of 22\.62"):
+        result = minimize(nonconvex(), ON_THE_NORM, tol=1e-8)
+    assert result.status is Status.CONVERGED
+    assert not result.convex
+    assert result.value == pytest.approx(28.372843600037, rel=1e-9)
+
+
+def test_steepest_descent_of_the_norm_is_tried_where_newton_fails():
+    """Far out Newton's steps are far too long; without halving none of them will do."""
+    F = known().objective
+    solver = NewtonMR(merit="gradnorm", gradient_search=GradientSearch(max_halvings=0))
+    state = solver.init(F, np.full(F.shape, -1.0))
+    new, info = solver.step(F, state)
+    assert info.note == "steepest descent"
+    g = state.point.gradient
+    np.testing.assert_allclose(new.W, state.W - F.hess_mul(state.point, g), rtol=1e-14)
+    assert np.linalg.norm(new.point.gradient) < np.linalg.norm(g)
+
+
+def test_an_unknown_merit_is_refused():
+    message = "'newton-mr' got merit=value; it must be 'objective' or 'gradnorm'"
+    with pytest.raises(UnsupportedError, match=message):
+        minimize(known().objective, NewtonMR(merit="value"))
 
 
 # Cost

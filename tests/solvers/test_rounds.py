@@ -10,7 +10,7 @@ from problems import known
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.solvers import AIDE, DANE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE, NewtonADMM
+from dask_newton.solvers import AIDE, DANE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE, NewtonADMM, NewtonMR
 from dask_newton.solvers.line_search import LineSearch
 
 PAPERS = LineSearch(speculative=False)
@@ -21,6 +21,8 @@ TABLE = {
     "DINO": (DINO(line_search=PAPERS), 6),
     "DINGO": (DINGO(), lambda record: 2 + 2 * record["case"]),
     "DiSCO": (DiSCO(preconditioner="none"), lambda record: 2 + 2 * record["inner_iterations"]),
+    "Newton-MR": (NewtonMR(line_search=PAPERS), lambda record: 4 + 2 * record["inner_iterations"]),
+    "Newton-MR on norm(g)": (NewtonMR(merit="gradnorm"), lambda record: 4 + 2 * record["inner_iterations"]),
     "ADMM": (NewtonADMM(polish=False), 2),
     "ADMM that certifies": (NewtonADMM(polish=False, certify_every=2), 2),
     "InexactDANE": (InexactDANE(steps=5), 4),
