@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
 from dask_newton import LogisticRegression
-from dask_newton.solvers import SOLVERS
 
 from . import common, problems
 
@@ -22,7 +21,7 @@ HOUR = 3600
 class Fit:
     """A fit in eight blocks, in this process."""
 
-    params = (NAMES, ("auto", *SOLVERS))
+    params = (NAMES, common.COMPARED)
     param_names = ("problem", "solver")
     timeout = HOUR
     rounds = 1
@@ -72,7 +71,7 @@ class Fit:
 class FitOnCluster:
     """The same on two worker processes of this machine."""
 
-    params = (("digits", "tall"), ("auto", *SOLVERS))
+    params = (("digits", "tall"), common.COMPARED)
     param_names = ("problem", "solver")
     timeout = HOUR
     rounds = 1
