@@ -108,9 +108,13 @@ def test_indefinite_systems_are_solved_where_curvature_does_not_matter(seed):
 def test_lifting_gives_the_pseudo_inverse(seed):
     A, b, x = singular(seed)
     lifted = solve(A, b, rtol=1e-8, detect_npc=False, lift=True)
-    assert lifted.status == "ok"
     np.testing.assert_allclose(lifted.x, x, atol=1e-7 * np.linalg.norm(x))
     plain = solve(A, b, rtol=1e-8, detect_npc=False)
+    assert plain.status == lifted.status
+    if lifted.status == "singular":  # rounding grew before the residual was as small; then x is always lifted
+        np.testing.assert_array_equal(plain.x, lifted.x)
+        return
+    assert lifted.status == "ok"
     assert np.linalg.norm(plain.x - x) > 1e-2 * np.linalg.norm(x)  # it solves least squares, with a part in null(A)
     np.testing.assert_allclose(A @ plain.x, A @ x, atol=1e-6)
 
