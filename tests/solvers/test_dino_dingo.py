@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import array_api_strict as strict
 import numpy as np
 import pytest
+from catalogue import LOSSES
 from problems import Poisoned, known, nonconvex, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
-from dask_newton import minimize
+from dask_newton import make_problem, minimize
 from dask_newton.losses import Logistic
 from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.penalties import NoPenalty
+from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import DINGO, DINO, GIANT, DiSCO, NewtonCG, NewtonMR, Status, UnsupportedError
 from dask_newton.solvers.dino import LeastSquares
 from dask_newton.solvers.gradient_search import GradientSearch
@@ -44,6 +45,18 @@ def test_blocks_of_unequal_sizes_and_weights_reach_the_optimum(solver, rows, pen
     # The residual over the smallest curvature.
     assert problem.error(result.W) <= 1e-5
     assert problem.gap(result.value) <= 1e-9
+
+
+@pytest.mark.parametrize("loss", [name for name, case in LOSSES.items() if case.loss.convex])
+@BOTH
+def test_every_loss(solver, loss):
+    """The optimum is Newton's, with the whole Hessian."""
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(160, 3)), LOSSES[loss].targets(rng, 160)
+    problem = make_problem(X, y, loss=LOSSES[loss].loss, penalty=L2(0.1), n_blocks=2)
+    exact = minimize(problem, "newton-cholesky", tol=1e-10)
+    result = minimize(problem, solver, tol=1e-8, max_iter=20)
+    np.testing.assert_allclose(result.W, exact.W, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("solver", [DINO(max_iter=50), DINGO()], ids=lambda s: s.name)
