@@ -27,8 +27,8 @@ import numpy as np
 from dask_newton.local import MINRES
 from dask_newton.local.base import Array, Operator
 from dask_newton.objectives.linear import LinearObjective
-from dask_newton.solvers.base import Info, PointState, Solver, Status, require_linear, require_option, require_smooth
-from dask_newton.solvers.dino import LeastSquares, inner
+from dask_newton.solvers.base import Info, PointState, Solver, Status
+from dask_newton.solvers.dino import LeastSquares, inner, require_least_squares
 from dask_newton.solvers.gradient_search import GradientSearch
 
 __all__ = ["DINGO"]
@@ -105,10 +105,7 @@ class DINGO(Solver[PointState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""
-        require_linear(problem, self.name)
-        require_smooth(problem, self.name)
-        require_option(self, "theta", self.theta > 0, "positive")
-        require_option(self, "phi", self.phi > 0, "positive")
+        require_least_squares(self, problem)
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
         """Linearise at the start."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from dask_newton.objectives.linear import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_linear, require_option, require_smooth
 from dask_newton.solvers.line_search import LineSearch
 
-__all__ = ["DINO", "LeastSquares", "inner"]
+__all__ = ["DINO", "LeastSquares", "inner", "require_least_squares"]
 
 
 def inner(u: Array, v: Array) -> float:
@@ -68,6 +69,14 @@ class LeastSquares:
         if found.status == "nan" or not (gain > 0 and math.isfinite(missing / gain)):
             return None, found.n_iter
         return v + (missing / gain) * found.x, found.n_iter
+
+
+def require_least_squares(solver: Any, problem: Any) -> None:
+    """Refuse other models, penalties that are not smooth, and options of the local problems out of range."""
+    require_linear(problem, solver.name)
+    require_smooth(problem, solver.name)
+    require_option(solver, "theta", solver.theta > 0, "positive")
+    require_option(solver, "phi", solver.phi > 0, "positive")
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,7 @@ class DINO(Solver[PointState]):
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""
-        require_linear(problem, self.name)
-        require_smooth(problem, self.name)
-        require_option(self, "theta", self.theta > 0, "positive")
-        require_option(self, "phi", self.phi > 0, "positive")
+        require_least_squares(self, problem)
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
         """Linearise at the start."""
