@@ -10,10 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dask_newton.arrays import namespace
+
 Array = Any
 Operator = Callable[[Array], Array]
 
-__all__ = ["Array", "LocalResult", "LocalSolver", "Operator"]
+__all__ = ["Array", "LocalResult", "LocalSolver", "Operator", "dot"]
+
+
+def dot(u: Array, v: Array) -> float:
+    """Return ``<u, v>`` in double precision, on the host."""
+    return float(namespace(u).sum(u * v, dtype=namespace(u).float64))
 
 
 @dataclass(frozen=True)

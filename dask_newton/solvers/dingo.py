@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dask_newton.local import MINRES
-from dask_newton.local.base import Array, Operator
+from dask_newton.local.base import Array, Operator, dot
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status
-from dask_newton.solvers.dino import LeastSquares, inner, require_least_squares
+from dask_newton.solvers.dino import LeastSquares, require_least_squares
 from dask_newton.solvers.gradient_search import GradientSearch
 
 __all__ = ["DINGO"]
@@ -43,7 +43,7 @@ class _Newton:
 
     def __call__(self, H: Operator, *, gradient: Array) -> tuple[tuple[Array, float, Array], tuple[int, int]]:
         product = H(gradient)
-        norm = inner(product, product) ** 0.5
+        norm = dot(product, product) ** 0.5
         found = self.minres.solve(H, gradient)
         if found.status == "nan" or not math.isfinite(norm):
             return (0 * gradient, 0.0, self.theta * gradient), (found.n_iter, 1)
@@ -70,7 +70,7 @@ class _Corrected:
     problems: LeastSquares
 
     def __call__(self, H: Operator, b: Array, *, product: Array, least: Array) -> tuple[tuple[Array], tuple[int]]:
-        if inner(b, product) >= float(least):
+        if dot(b, product) >= float(least):
             return (b,), (0,)
         corrected, n_iter = self.problems.correct(H, b, product, float(least))
         return (b if corrected is None else corrected,), (n_iter,)

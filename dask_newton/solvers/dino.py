@@ -20,20 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import namespace
 from dask_newton.local import CG, LSMR, SquaredCG
-from dask_newton.local.base import Array, Operator
+from dask_newton.local.base import Array, Operator, dot
 from dask_newton.objectives.linear import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_linear, require_option, require_smooth
 from dask_newton.solvers.line_search import LineSearch
 
-__all__ = ["DINO", "LeastSquares", "inner", "require_least_squares"]
-
-
-def inner(u: Array, v: Array) -> float:
-    """Return ``<u, v>`` in double precision."""
-    xp = namespace(u)
-    return float(xp.sum(u * v, dtype=xp.float64))
+__all__ = ["DINO", "LeastSquares", "require_least_squares"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class LeastSquares:
             Iterations.
         """
         found = self.squared.solve(H, target)
-        missing, gain = least - inner(v, target), inner(found.x, target)
+        missing, gain = least - dot(v, target), dot(found.x, target)
         if found.status == "nan" or not (gain > 0 and math.isfinite(missing / gain)):
             return None, found.n_iter
         return v + (missing / gain) * found.x, found.n_iter
@@ -87,9 +80,9 @@ class _Direction:
     theta: float
 
     def __call__(self, H: Operator, *, gradient: Array) -> tuple[tuple[Array], tuple[int, int, int]]:
-        least = self.theta * inner(gradient, gradient)
+        least = self.theta * dot(gradient, gradient)
         found = self.problems.lsmr.solve(H, gradient)
-        if found.status != "nan" and inner(found.x, gradient) >= least:
+        if found.status != "nan" and dot(found.x, gradient) >= least:
             return (-found.x,), (found.n_iter, 0, 0)
         corrected, more = self.problems.correct(H, found.x, gradient, least)
         if found.status == "nan" or corrected is None:
