@@ -16,8 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dask_newton.arrays import namespace
-from dask_newton.local.base import Array, LocalSolver
+from dask_newton.local.base import Array, LocalSolver, dot
 from dask_newton.local.cg import CG
 from dask_newton.local.tracking import track
 
@@ -81,11 +80,6 @@ class LocalNewton:
 
     def minimize(self, objective: _Objective, x: Array) -> NewtonResult:
         """Minimise a local objective from x."""
-        xp = namespace(x)
-
-        def dot(u: Array, v: Array) -> float:
-            return float(xp.sum(u * v, dtype=xp.float64))
-
         n_products, smallest, long = 0, math.inf, 1.0
         for _ in range(self.max_iter):
             point = objective.at(x)

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dask_newton.arrays import namespace, to_host
+from dask_newton.arrays import to_host
 from dask_newton.local import NewtonResult
+from dask_newton.local.base import dot
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
 
 if TYPE_CHECKING:
     from dask_newton.solvers.newton_admm import NewtonADMM
 
-__all__ = ["BlockState", "Summary", "attempt", "dot", "spectral_penalty", "update_block"]
+__all__ = ["BlockState", "Summary", "attempt", "spectral_penalty", "update_block"]
 
 Array = Any
 _SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
@@ -197,9 +198,3 @@ def _estimate(d: Array, e: Array, correlation: float) -> tuple[float, bool]:
         return math.nan, False
     steepest, gradient = ee / de, de / dd
     return gradient if 2 * gradient > steepest else steepest - gradient / 2, de > correlation * math.sqrt(dd * ee)
-
-
-def dot(u: Array, v: Array) -> float:
-    """Return the inner product, in double precision."""
-    xp = namespace(u)
-    return float(xp.sum(u * v, dtype=xp.float64))

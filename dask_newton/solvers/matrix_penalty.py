@@ -27,6 +27,7 @@ import numpy as np
 import scipy.linalg
 
 from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.local.base import dot
 from dask_newton.local.penalised_model import minimize_model
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear import LinearObjective
@@ -34,7 +35,7 @@ from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective, LocalPoint
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import UnsupportedError
-from dask_newton.solvers.consensus import attempt, dot
+from dask_newton.solvers.consensus import attempt
 
 if TYPE_CHECKING:
     from dask_newton.solvers.newton_admm import NewtonADMM
