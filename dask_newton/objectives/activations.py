@@ -30,9 +30,12 @@ class Activation(ABC):
     ----------
     name : str
         The name under which networks find it, scikit-learn's where it has one.
+    leak : float or None
+        Slope where z < 0 of those that are linear there and of slope 1 where z > 0; None for others.
     """
 
     name: ClassVar[str]
+    leak: float | None = None
 
     @abstractmethod
     def value(self, z: Array) -> Array:
@@ -52,6 +55,7 @@ class ReLU(Activation):
     """``max(z, 0)``."""
 
     name = "relu"
+    leak = 0.0
 
     def value(self, z: Array) -> Array:
         """Return ``max(z, 0)``."""
@@ -127,6 +131,7 @@ class Identity(Activation):
     """``z``: the network is a factored linear model."""
 
     name = "identity"
+    leak = 1.0
 
     def value(self, z: Array) -> Array:
         """Return ``z``."""
