@@ -10,7 +10,7 @@ __all__ = ["History"]
 
 _AXES = {
     "iteration": "iteration", "rounds": "communication rounds", "passes": "passes over the data", "seconds": "seconds",
-    "bytes": "bytes sent",
+    "bytes": "bytes sent", "epochs": "epochs",
 }
 
 
@@ -19,8 +19,9 @@ class History:
     """One record per iteration; the record of iteration 0 is the start.
 
     Records have ``iteration``, ``objective``, ``gradient_norm`` (the certificate, nan where it was not evaluated),
-    ``step_size``, ``inner_iterations``, ``passes``, ``rounds``, ``bytes_up``, ``bytes_down``, ``seconds`` (all four
-    cumulative), ``note``, and what the solver adds.
+    ``step_size``, ``inner_iterations``, ``passes``, ``rounds``, ``bytes_up``, ``bytes_down``, ``epochs`` (passes, each
+    counted by the share of the rows that it looks at), ``seconds`` (all six cumulative), ``note``, and what the solver
+    adds.
     """
 
     solver: str = ""
@@ -52,7 +53,7 @@ class History:
 
         Parameters
         ----------
-        x : {'rounds', 'passes', 'seconds', 'bytes', 'iteration'}
+        x : {'rounds', 'passes', 'epochs', 'seconds', 'bytes', 'iteration'}
             Horizontal axis.
         optimum : float, optional
             The optimal value; then the relative gap to it is drawn, on a logarithmic axis.

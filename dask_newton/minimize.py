@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
+from dask_newton.objectives.network import NetworkObjective
 from dask_newton.solvers import Info, Solver, State, Status
 from dask_newton.solvers.named import named_solver
 
@@ -129,7 +130,7 @@ def minimize(
         If no solver has this name, ``start`` has another shape than the coefficients, or the objective is not finite
         there.
     """
-    solver = named_solver(solver)
+    solver = named_solver(solver, network=isinstance(problem, NetworkObjective))
     solver.check(problem)
     began, history = time.perf_counter(), History(solver.name)
     first = problem.blocks.meter.snapshot()

@@ -36,6 +36,7 @@ from dask_newton.solvers import (
     HFBiCGSTAB,
     HybridCG,
     InexactDANE,
+    MiniBatchSGD,
     Momentum,
     NewtonADMM,
     NewtonCG,
@@ -227,6 +228,7 @@ SOLVERS: dict[str, SolverCase] = {
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hybrid-cg": HybridCG(), "momentum": Momentum(),
+    "sgd": MiniBatchSGD(batch_size=25),
 }
 FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg", "newton-mr")
 

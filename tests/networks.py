@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,18 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 def network(
     rows: tuple[np.ndarray, np.ndarray], hidden: tuple[int, ...] = (5,), *, m: int = 2, activation: str = "tanh",
-    ridge: float = 1e-2, loss: Loss | None = None, **options: Any,
+    ridge: float = 1e-2, loss: Loss | None = None, weight: np.ndarray | None = None, cuts: tuple[int, ...] = (),
+    **options: Any,
 ) -> NetworkObjective:
-    """Return the objective of a classifier in this process, with a penalty of all parameters."""
+    """Return the objective of a classifier in this process, with a penalty of all parameters.
+
+    Blocks are m equal ones, or those between ``cuts``.
+    """
     X, y = rows
     loss = loss or Softmax(int(y.max()) + 1)
-    blocks = SerialBlocks(m)
-    parts = [RowBlock(X[i], y[i], None, None, loss) for i in np.array_split(np.arange(len(X)), m)]
+    rows_of = [slice(*ends) for ends in pairwise(cuts)] or np.array_split(np.arange(len(X)), m)
+    blocks = SerialBlocks(len(rows_of))
+    parts = [RowBlock(X[i], y[i], None if weight is None else weight[i], None, loss) for i in rows_of]
     layers = Layers((X.shape[1], *hidden, loss.n_outputs), ACTIVATIONS[activation]())
     return NetworkObjective.from_blocks(
         blocks, blocks.place(parts), layers, L2(ridge), penalize_bias=True, **options

@@ -61,14 +61,17 @@ class Meter:
         One broadcast or one reduction.
     bytes_up, bytes_down : int
         Bytes sent by, and to, all the blocks.
+    epochs : float
+        Passes, each counted by the share of the rows that it looks at; none for those that read remembered margins.
     """
 
     passes: int = 0
     rounds: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    epochs: float = 0.0
 
-    def snapshot(self) -> dict[str, int]:
+    def snapshot(self) -> dict[str, float]:
         """Return the counts as a dictionary."""
         return asdict(self)
 
@@ -177,7 +180,9 @@ class Blocks(ABC):
     meter: Meter = field(default_factory=Meter)
     streamed: bool = field(default=False, kw_only=True)
 
-    def map_reduce(self, fn: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **shared: Any) -> Any:
+    def map_reduce(
+        self, fn: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, share: float = 1.0, **shared: Any
+    ) -> Any:
         """Run one pass.
 
         Parameters
@@ -190,6 +195,8 @@ class Blocks(ABC):
             Arguments that lie beside the blocks.
         keep : int
             How many values of the result stay beside the block.
+        share : float
+            Of the rows, how many the pass looks at, for the meter.
         **shared
             Arguments broadcast to every block.
 
@@ -201,6 +208,7 @@ class Blocks(ABC):
         kept, total, bytes_up = self._run(fn, columns, keep, shared)
         bytes_down = self.n_blocks * payload(shared)
         self.meter.passes += 1
+        self.meter.epochs += share
         self.meter.rounds += (bytes_down > 0) + (bytes_up > 0)
         self.meter.bytes_down += bytes_down
         self.meter.bytes_up += bytes_up

@@ -8,13 +8,13 @@ W is one element of a Euclidean space, of shape (q, K). Every method that reads 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from dask_newton.blocks import Blocks
+from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.objectives.points import Along, Point
 from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty
 
@@ -38,6 +38,8 @@ class Objective(ABC):
         By what entries of the gradient are divided before they are compared with a tolerance.
     null : ndarray, shape (q, K)
         Where solvers start.
+    share : float
+        Which part of the rows it is over; 1 but for samples.
     """
 
     blocks: Blocks
@@ -46,6 +48,7 @@ class Objective(ABC):
     precision: float
     scale: np.ndarray
     null: np.ndarray
+    share: float = 1.0
 
     @property
     @abstractmethod
@@ -107,6 +110,10 @@ class Objective(ABC):
     def size(self) -> int:
         """Number of coefficients, q K."""
         return self.shape[0] * self.shape[1]
+
+    def _pass(self, fn: Callable[..., Any], *columns: PerBlock[Any], share: float = 1.0, **options: Any) -> Any:
+        """Run a pass that looks at a share of the rows of this objective."""
+        return self.blocks.map_reduce(fn, *columns, share=share * self.share, **options)
 
     def ridge(self) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part of R, shape (q, K); 0 where W is free."""

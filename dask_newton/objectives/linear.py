@@ -64,6 +64,8 @@ class LinearObjective(Penalised):
         so that units do not matter.
     null : ndarray, shape (q, K)
         Coefficients of the best model without features (without an intercept: zeros), where solvers start.
+    share : float
+        Which part of the rows it is over; 1 but for samples.
     """
 
     blocks: Blocks
@@ -81,6 +83,7 @@ class LinearObjective(Penalised):
     smallest_weight: float
     scale: np.ndarray
     null: np.ndarray
+    share: float = 1.0
 
     # Margins are added to at most so many times before they are computed from X again: against the drift of rounding
     # errors, and so that their recipe, of up to two passes a step, stays shorter than what is anchored.
@@ -152,12 +155,12 @@ class LinearObjective(Penalised):
 
     def value(self, W: np.ndarray) -> float:
         """Return F(W); half the work of :meth:`at`."""
-        values = self.blocks.map_reduce(passes.value, self.data, W=W)
+        values = self._pass(passes.value, self.data, W=W)
         return float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
 
     def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
         """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""
-        *kept, sums = self.blocks.map_reduce(passes.at, self.data, keep=2, W=W, hessian=hessian)
+        *kept, sums = self._pass(passes.at, self.data, keep=2, W=W, hessian=hessian)
         return self._point(W, sums, kept, 0)
 
     def along(
@@ -165,7 +168,7 @@ class LinearObjective(Penalised):
     ) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         columns, W, age = self._margins(point)
-        slopes, *kept, sums = self.blocks.map_reduce(
+        slopes, *kept, sums = self._pass(
             passes.along, *columns, keep=3, W=W, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian,
         )
         first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
@@ -174,7 +177,7 @@ class LinearObjective(Penalised):
     def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Along, list[np.ndarray]]:
         """As :meth:`along`, with the gradients at all step sizes."""
         columns, W, age = self._margins(point)
-        slopes, *kept, (values, sums) = self.blocks.map_reduce(
+        slopes, *kept, (values, sums) = self._pass(
             passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps)
         )
         gradients = [self._gradient(point.W + a * D, total) for a, total in zip(steps, sums, strict=True)]
@@ -183,7 +186,7 @@ class LinearObjective(Penalised):
 
     def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
         """Evaluate F at further step sizes; X is not read."""
-        values = self.blocks.map_reduce(passes.more, self.data, point.margins, along.slopes, steps=tuple(steps))
+        values = self._pass(passes.more, self.data, point.margins, along.slopes, share=0.0, steps=tuple(steps))
         return Along(along.D, tuple(steps), self._values(point.W, along.D, steps, values), along.slopes, None)
 
     def step(self, point: Point, along: Along, size: float, *, hessian: bool = False) -> Point:
@@ -191,14 +194,14 @@ class LinearObjective(Penalised):
         W = point.W + size * along.D
         if point.age >= self.MAX_AGE:
             return self.at(W, hessian=hessian)
-        *kept, sums = self.blocks.map_reduce(
+        *kept, sums = self._pass(
             passes.step, self.data, point.margins, along.slopes, keep=2, size=size, hessian=hessian
         )
         return self._point(W, sums, kept, point.age + 1)
 
     def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part at the point, times V of shape (q, K) or (q, K, b)."""
-        product = self.blocks.map_reduce(passes.hess_mul, self.data, point.curvature, V=V) / self.total_weight
+        product = self._pass(passes.hess_mul, self.data, point.curvature, V=V) / self.total_weight
         self.penalised(product)[...] += self.smooth.hess_mul(self.penalised(V))
         return product
 
@@ -220,8 +223,8 @@ class LinearObjective(Penalised):
         (column, ..., means, counts)
             The means over blocks, in proportion to their weights, and the sums of the counts.
         """
-        result = self.blocks.map_reduce(
-            passes.average, self.data, point.curvature, *columns, keep=keep, method=method,
+        result = self._pass(
+            passes.average, self.data, point.curvature, *columns, keep=keep, share=1.0, method=method,
             ridge=self.smooth.hess_diag, **vectors,
         )
         *kept, (means, counts) = result if keep else (result,)
@@ -229,25 +232,25 @@ class LinearObjective(Penalised):
 
     def hess_diag(self, point: Point) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part, shape (q, K)."""
-        return self.blocks.map_reduce(passes.hess_diag, self.data, point.curvature) / self.total_weight + self.ridge()
+        return self._pass(passes.hess_diag, self.data, point.curvature) / self.total_weight + self.ridge()
 
     def gram(self, point: Point) -> np.ndarray:
         """Return ``[X 1]' diag(s d) [X 1] / S`` with d the mean diagonal of each row's Hessian, plus the l2 term.
 
         With it, one q x q matrix stands for the Hessian blocks of all outputs.
         """
-        gram = self.blocks.map_reduce(passes.gram, self.data, point.curvature) / self.total_weight
+        gram = self._pass(passes.gram, self.data, point.curvature) / self.total_weight
         return gram + np.diag(self.ridge().mean(axis=1))
 
     def sample(self, fraction: float, seed: int) -> LinearObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
-        data, weights = self.blocks.map_reduce(
-            passes.sample, self.data, self.index, keep=1, fraction=fraction, seed=seed
+        data, weights = self._pass(
+            passes.sample, self.data, self.index, keep=1, share=fraction, fraction=fraction, seed=seed
         )
         if not any(weights.values()):
             return self
-        rows = math.ceil(fraction * self.n_rows)
-        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=rows)
+        rows, weight = math.ceil(fraction * self.n_rows), np.array([weights[i] for i in sorted(weights)])
+        return replace(self, data=data, weights=weight, n_rows=rows, share=fraction * self.share)
 
     def sample_here(self, fraction: float, seed: int, only: Sequence[int] | None = None) -> LinearObjective:
         """Return the objective over such a sample that has been brought to this process: one pass now, none later.
@@ -256,7 +259,8 @@ class LinearObjective(Penalised):
         """
         columns = (self.data, self.index)
         blocks, data, index = (self.blocks, *columns) if only is None else self.blocks.select(only, *columns)
-        rows = blocks.map_reduce(passes.sample_rows, data, index, fraction=fraction, seed=seed)
+        share = fraction * blocks.n_blocks / self.blocks.n_blocks
+        rows = blocks.map_reduce(passes.sample_rows, data, index, share=share, fraction=fraction, seed=seed)
         parts = [LinearBlock(**rows[i], loss=self.loss, fit_intercept=self.fit_intercept) for i in sorted(rows)]
         parts = [part for part in parts if part.total_weight > 0]
         if not parts:
@@ -270,7 +274,9 @@ class LinearObjective(Penalised):
 
     def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""
-        sums = self.blocks.map_reduce(passes.sample_gram, self.data, self.index, W=W, fraction=fraction, seed=seed)
+        sums = self._pass(
+            passes.sample_gram, self.data, self.index, share=fraction, W=W, fraction=fraction, seed=seed
+        )
         return sums / sums.dtype.type(self.total_weight)
 
     def sampled_output_hessians(self, point: Point, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +288,7 @@ class LinearObjective(Penalised):
             From ``fraction`` of the rows of every block, drawn for each output according to their weight in it.
         diagonal : ndarray, shape (q, K)
         """
-        hessians, diagonal = self.blocks.map_reduce(
+        hessians, diagonal = self._pass(
             passes.output_hessians, self.data, point.curvature, self.index, fraction=fraction, seed=seed
         )
         return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight

@@ -62,6 +62,8 @@ class NetworkObjective(Objective):
         Random parameters, where solvers start.
     keep : bool
         Whether the blocks remember activations from one pass to the next.
+    share : float
+        Which part of the rows it is over; 1 but for samples.
     """
 
     blocks: Blocks
@@ -77,6 +79,7 @@ class NetworkObjective(Objective):
     scale: np.ndarray
     null: np.ndarray
     keep: bool
+    share: float = 1.0
 
     @classmethod
     def from_blocks(
@@ -150,12 +153,12 @@ class NetworkObjective(Objective):
 
     def values(self, points: Sequence[np.ndarray]) -> np.ndarray:
         """Return F at several points; inf where it overflows."""
-        sums = self.blocks.map_reduce(passes.values, self.data, layers=self.layers, points=tuple(points))
+        sums = self._pass(passes.values, self.data, layers=self.layers, points=tuple(points))
         return self._with_penalty(sums, points)
 
     def at(self, W: np.ndarray) -> Point:
         """Linearise at W: value, gradient, and what products with the curvature remember."""
-        kept, sums = self.blocks.map_reduce(passes.at, self.data, keep=1, layers=self.layers, W=W, remember=self.keep)
+        kept, sums = self._pass(passes.at, self.data, keep=1, layers=self.layers, W=W, remember=self.keep)
         return self._point(W, kept, *sums)
 
     def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
@@ -163,7 +166,7 @@ class NetworkObjective(Objective):
         points = [point.W + step * D for step in steps]
         if not linearize:
             return Along(D, tuple(steps), self._along(point, D, steps), _NOTHING, None)
-        kept, (values, gradient) = self.blocks.map_reduce(
+        kept, (values, gradient) = self._pass(
             passes.along, self.data, keep=1, layers=self.layers, W=point.W, D=D, steps=tuple(steps), remember=self.keep
         )
         first = self._point(points[0], kept, values[:1], gradient)
@@ -205,24 +208,48 @@ class NetworkObjective(Objective):
         """
         if fraction >= 1 or at_least >= max(self.n_rows):
             return self.curvature(point)
-        data, kept, weight = self.blocks.map_reduce(
-            passes.sample_at, self.data, self.index, keep=2, layers=self.layers, W=point.W, fraction=fraction,
-            seed=seed, at_least=at_least, remember=self.keep,
+        share = sum(min(n, max(at_least, math.ceil(fraction * n))) for n in self.n_rows) / sum(self.n_rows)
+        data, kept, weight = self._pass(
+            passes.sample_at, self.data, self.index, keep=2, share=share, layers=self.layers, W=point.W,
+            fraction=fraction, seed=seed, at_least=at_least, remember=self.keep,
         )
-        return Curvature(self, data, kept, weight) if weight else self.curvature(point)
+        return Curvature(self, data, kept, weight, share) if weight else self.curvature(point)
 
     def sample(self, fraction: float, seed: int) -> NetworkObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
-        data, weights = self.blocks.map_reduce(
-            passes.sample, self.data, self.index, keep=1, fraction=fraction, seed=seed
+        n_rows = tuple(max(1, math.ceil(fraction * n)) for n in self.n_rows)
+        share = sum(n_rows) / sum(self.n_rows)
+        data, weights = self._pass(
+            passes.sample, self.data, self.index, keep=1, share=share, fraction=fraction, seed=seed
         )
         if not any(weights.values()):
             return self
-        n_rows = tuple(max(1, math.ceil(fraction * n)) for n in self.n_rows)
-        return replace(self, data=data, weights=np.array([weights[i] for i in sorted(weights)]), n_rows=n_rows)
+        weight = np.array([weights[i] for i in sorted(weights)])
+        return replace(self, data=data, weights=weight, n_rows=n_rows, share=share * self.share)
+
+    def batch_gradient(self, W: np.ndarray, batch: int, n_batches: int, seed: Sequence[int]) -> np.ndarray:
+        """Estimate the gradient of F from one of the batches into which the rows of every block are divided.
+
+        The mean of the estimates from all batches is the gradient.
+
+        Parameters
+        ----------
+        W : ndarray, shape (P, 1)
+        batch, n_batches : int
+            Which of how many.
+        seed : sequence of int
+            Of the division, the same for all batches.
+        """
+        total = self._pass(
+            passes.batch_gradient, self.data, self.index, share=1 / n_batches, layers=self.layers, W=W, batch=batch,
+            n_batches=n_batches, seed=tuple(seed),
+        )
+        gradient = np.zeros(self.shape) if total is None else n_batches / self.total_weight * total
+        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
+        return gradient
 
     def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
-        sums = self.blocks.map_reduce(
+        sums = self._pass(
             passes.values_along, self.data, layers=self.layers, W=point.W, D=D, steps=tuple(steps)
         )
         return self._with_penalty(sums, [point.W + step * D for step in steps])
@@ -250,12 +277,15 @@ class Curvature:
     remembered : PerBlock of Remembered
     weight : float
         Sum of the sample weights of these rows.
+    share : float
+        Which part of the rows of the objective they are.
     """
 
     problem: NetworkObjective
     data: PerBlock[RowBlock]
     remembered: PerBlock[Remembered]
     weight: float
+    share: float = 1.0
 
     def hess_mul(self, V: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part times V, of shape (P, 1)."""
@@ -267,7 +297,9 @@ class Curvature:
 
     def _product(self, V: np.ndarray, exact: bool) -> np.ndarray:
         F = self.problem
-        sums = F.blocks.map_reduce(passes.product, self.data, self.remembered, layers=F.layers, V=V, exact=exact)
+        sums = F._pass(
+            passes.product, self.data, self.remembered, share=self.share, layers=F.layers, V=V, exact=exact
+        )
         product = sums / self.weight
         F.penalised(product)[...] += F.smooth.hess_mul(F.penalised(V))
         return product

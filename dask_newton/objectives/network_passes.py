@@ -11,7 +11,7 @@ from dask_newton.arrays import to_host
 from dask_newton.objectives.layers import Layers
 from dask_newton.objectives.network_block import NetworkBlock, Remembered
 from dask_newton.objectives.rows import RowBlock
-from dask_newton.objectives.samples import stratified_rows
+from dask_newton.objectives.samples import batch_rows, stratified_rows
 
 
 def values(rows: RowBlock, *, layers: Layers, points: tuple[np.ndarray, ...]) -> Any:
@@ -42,6 +42,14 @@ def along(
 def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.ndarray, exact: bool) -> Any:
     """Send the product with the curvature."""
     return to_host(NetworkBlock(rows, layers).hess_mul(remembered, V, exact=exact))
+
+
+def batch_gradient(
+    rows: RowBlock, index: int, *, layers: Layers, W: np.ndarray, batch: int, n_batches: int, seed: tuple[int, ...]
+) -> Any:
+    """Send the gradient over a batch of the rows."""
+    part = batch_rows(rows.n_rows, batch, n_batches, np.random.default_rng([*seed, index]))
+    return to_host(NetworkBlock(rows.take(part), layers).linearize(W, keep=False)[1]) if len(part) else None
 
 
 def _drawn(rows: RowBlock, index: int, fraction: float, seed: int, at_least: int) -> RowBlock:

@@ -14,7 +14,7 @@ from dask_newton.objectives.grams import weighted_grams
 from dask_newton.objectives.linear_block import LinearBlock, Tiled
 from dask_newton.objectives.tiles import row_bytes, tiles
 
-__all__ = ["sampled_gram", "sampled_output_hessians", "stratified_rows"]
+__all__ = ["batch_rows", "sampled_gram", "sampled_output_hessians", "stratified_rows"]
 
 Array = Any
 
@@ -84,6 +84,17 @@ def stratified_rows(n_rows: int, size: int, rng: np.random.Generator) -> np.ndar
         return np.arange(n_rows)
     edges = n_rows * np.arange(size + 1) // size
     return edges[:-1] + (rng.random(size) * np.diff(edges)).astype(np.int64)
+
+
+def batch_rows(n_rows: int, batch: int, n_batches: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the rows of one of the batches into which a random stream divides all rows; the work is that of one batch.
+
+    Of every run of ``n_batches`` rows each batch has one: they are dealt in turn, beginning with a random one. So
+    batches are even over data in any order, and every row has the same chance to be in a batch.
+    """
+    runs = np.arange(0, n_rows, n_batches)
+    rows = runs + (rng.integers(n_batches, size=len(runs)) + batch) % n_batches
+    return rows[rows < n_rows]
 
 
 def _inclusion_factor(w: np.ndarray, size: int) -> float:

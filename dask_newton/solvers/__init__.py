@@ -20,6 +20,7 @@ from dask_newton.solvers.hf_cg import HFCG
 from dask_newton.solvers.hybrid_cg import HybridCG
 from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
+from dask_newton.solvers.minibatch_sgd import MiniBatchSGD
 from dask_newton.solvers.momentum import Momentum
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
@@ -36,14 +37,15 @@ SOLVERS: dict[str, type[Solver]] = {
     )
 }
 
-# Those for networks. The first-order methods, lbfgs and newton-cg are for any objective whose penalty is smooth.
+# Those for networks. The first-order methods, lbfgs and newton-cg are for any objective whose penalty is smooth. A name
+# may be in both tables.
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (GD, GNCG, HFBiCGSTAB, HFCG, Adadelta, Adagrad, Adam, HybridCG, Momentum)
+    cls.name: cls for cls in (GD, GNCG, HFBiCGSTAB, HFCG, Adadelta, Adagrad, Adam, HybridCG, MiniBatchSGD, Momentum)
 }
 
 __all__ = [
     "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS",
-    "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "Momentum", "NewtonADMM",
-    "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver", "State", "Status",
+    "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "MiniBatchSGD", "Momentum",
+    "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver", "State", "Status",
     "UnsupportedError",
 ]

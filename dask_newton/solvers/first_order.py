@@ -1,20 +1,26 @@
-"""What the synchronous first-order methods share: one pass per iteration, for the gradient over all rows.
+"""What the synchronous first-order methods share.
 
-    W <- W + d(g_0, ..., g_k),      g_k = grad F(W_k)
+    W <- W + d(g_0, ..., g_k),      g_k = grad F(W_k), over all rows or over a mini-batch of those of every block
 
 Every method is a rule for d with a memory of vectors. Nothing is searched, so that F may rise and, where the learning
 rate is too large, does for ever; the run ends where F is not finite. The gradient contains that of the penalty.
+
+With all rows an iteration is one step and one pass. With mini-batches it is an epoch: the rows of every block are dealt
+into T batches, anew for each epoch; T steps, each with a pass over its batch; and one pass over all rows, for F.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from dask_newton.objectives.base import Objective
-from dask_newton.solvers.base import Info, PointState, Solver, Status, require_option, require_smooth
+from dask_newton.solvers.base import Info, PointState, Solver, Status, require_network, require_option, require_smooth
 
 __all__ = ["FirstOrder", "FirstOrderState", "Memory"]
 
@@ -23,7 +29,7 @@ Memory = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class FirstOrderState(PointState):
-    """W, the steps done, and the vectors that the method remembers."""
+    """W, the iterations done, and the vectors that the method remembers."""
 
     iteration: int
     memory: Memory
@@ -37,28 +43,51 @@ class FirstOrder(Solver[FirstOrderState]):
     ----------
     learning_rate : float
         How long the steps are.
+    batch_size : int or None
+        Rows of a mini-batch, of all blocks together; for networks. Batches have about that size, as every block gives
+        the same part of its rows. None is all rows.
+    seed : int
+        Of the mini-batches.
     """
 
     learning_rate: float
+    batch_size: int | None = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
 
     def check(self, problem: Objective) -> None:
-        """Refuse penalties that are not smooth, and a learning rate that is not positive."""
+        """Refuse penalties that are not smooth, options out of range, and mini-batches of other models."""
         require_smooth(problem, self.name)
         require_option(self, "learning_rate", 0 < self.learning_rate < np.inf, "positive")
+        if self.batch_size is not None:
+            require_option(self, "batch_size", self.batch_size >= 1, "at least 1, or None")
+            require_network(problem, f"{self.name}(batch_size={self.batch_size})")
 
     def init(self, problem: Objective, start: np.ndarray) -> FirstOrderState:
         """Linearise at the start."""
         return FirstOrderState.at(problem, problem.at(start), iteration=0, memory=())
 
     def step(self, problem: Objective, state: FirstOrderState) -> tuple[FirstOrderState, Info]:
-        """Move, and linearise where that leads."""
-        point, k = state.point, state.iteration + 1
-        move, memory = self._move(point.gradient, state.memory or self._memory(point.gradient), k)
-        info = Info(step_size=self.learning_rate)
-        new = problem.at(point.W + move)
+        """Move, once or through an epoch, and linearise where that leads."""
+        point, W, k = state.point, state.W, state.iteration
+        memory = state.memory or self._memory(W)
+        gradients = self._gradients(problem, k) or [lambda W: point.gradient]
+        n_steps = len(gradients)
+        for i, gradient in enumerate(gradients, 1):
+            move, memory = self._move(gradient(W), memory, k * n_steps + i)
+            W = W + move
+        info, new = Info(step_size=self.learning_rate, inner_iterations=n_steps), problem.at(W)
         if not (np.isfinite(new.value) and np.all(np.isfinite(new.gradient))):
-            return FirstOrderState.at(problem, point, Status.DIVERGED, iteration=k, memory=memory), info
-        return FirstOrderState.at(problem, new, iteration=k, memory=memory), info
+            return FirstOrderState.at(problem, point, Status.DIVERGED, iteration=k + 1, memory=memory), info
+        return FirstOrderState.at(problem, new, iteration=k + 1, memory=memory), info
+
+    def _gradients(self, problem: Objective, epoch: int) -> list[Callable[[np.ndarray], np.ndarray]]:
+        """Return the gradients over the mini-batches of an epoch, as functions of W; nothing if one has all rows."""
+        if self.batch_size is None:
+            return []
+        network = require_network(problem, self.name)
+        n = math.ceil(sum(network.n_rows) / self.batch_size)
+        batch = functools.partial(network.batch_gradient, n_batches=n, seed=(self.seed, epoch))
+        return [functools.partial(batch, batch=i) for i in range(n)] if n > 1 else []
 
     def _memory(self, g: np.ndarray) -> Memory:
         """Return what is remembered before the first step."""
@@ -66,4 +95,4 @@ class FirstOrder(Solver[FirstOrderState]):
 
     @abstractmethod
     def _move(self, g: np.ndarray, memory: Memory, k: int) -> tuple[np.ndarray, Memory]:
-        """Return d and the new memory from the gradient and the memory, in iteration k = 1, 2, ..."""
+        """Return d and the new memory from the gradient and the memory, in step k = 1, 2, ..."""

@@ -13,7 +13,7 @@ from dask_newton.solvers.base import Solver
 __all__ = ["named_solver", "with_options"]
 
 
-def named_solver(solver: str | Solver[Any], also: Iterable[str] = ()) -> Solver[Any]:
+def named_solver(solver: str | Solver[Any], also: Iterable[str] = (), *, network: bool = False) -> Solver[Any]:
     """Return the solver of a name, with its defaults; a solver itself is returned as it is.
 
     Parameters
@@ -21,6 +21,8 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = ()) -> Solver[
     solver : str or Solver
     also : iterable of str
         Names that the caller knows besides, for the message.
+    network : bool
+        Whether it is for a network, where that makes a difference.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = ()) -> Solver[
     """
     if isinstance(solver, Solver):
         return solver
-    every = {**SOLVERS, **NETWORK_SOLVERS}
+    every = {**SOLVERS, **NETWORK_SOLVERS} if network else {**NETWORK_SOLVERS, **SOLVERS}
     if solver not in every:
         raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(every)])}")
     return every[solver]()

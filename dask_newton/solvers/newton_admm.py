@@ -179,7 +179,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
             return self._polish(problem, state)
         k = state.iteration + 1
         certify = k > 1 and (k - 1) % self.certify_every == 0
-        shared = {
+        shared: dict[str, Any] = {
             "z": state.z, "k": k, "certify": certify, "options": self, "total_weight": problem.total_weight,
         }
         matrix = None

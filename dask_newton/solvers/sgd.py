@@ -90,7 +90,7 @@ class SGD(Solver[SGDState]):
         certify = k > 0 and k % self.certify_every == 0
         gradient, curvature, whole = problem.blocks.map_reduce(
             _batch_gradient, problem.data, problem.index, W=W, iteration=k, certify=certify, options=self,
-            trace=self.learning_rate is None and problem.curvature_bound is None,
+            trace=self.learning_rate is None and problem.curvature_bound is None, share=self.fraction + certify,
         )
         rate, slope = self.learning_rate, problem.smooth.grad(problem.penalised(W))
         if rate is None:

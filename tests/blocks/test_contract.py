@@ -213,7 +213,7 @@ def test_rounds_and_bytes_are_counted_in_the_model_of_the_papers(engine):
     meter = blocks.meter
     assert (meter.passes, meter.rounds, meter.bytes_up, meter.bytes_down) == (0, 0, 0, 0)
     blocks.map_reduce(two_results, column, keep=1, v=v, flag=True, name="free")
-    assert meter.snapshot() == {"passes": 1, "rounds": 2, "bytes_up": 48 * n, "bytes_down": 40 * n}
+    assert meter.snapshot() == {"passes": 1, "rounds": 2, "bytes_up": 48 * n, "bytes_down": 40 * n, "epochs": 1.0}
     blocks.map_blocks(two_results, column, v=v)  # one broadcast, and nothing is sent
     assert (meter.passes, meter.rounds) == (2, 3)
     blocks.map_reduce(abs, column)  # one sum, and nothing is broadcast
@@ -222,6 +222,8 @@ def test_rounds_and_bytes_are_counted_in_the_model_of_the_papers(engine):
     assert (meter.passes, meter.rounds, meter.bytes_down) == (4, 4, 80 * n)
     blocks.gather(blocks.place([0] * n))
     assert meter.passes == 4
+    blocks.map_reduce(abs, column, share=0.25)
+    assert meter.epochs == 4.25
 
 
 @pytest.mark.parametrize(

@@ -124,4 +124,4 @@ def test_meter_snapshots_are_copies():
     meter = Meter()
     before = meter.snapshot()
     meter.passes += 1
-    assert before == {"passes": 0, "rounds": 0, "bytes_up": 0, "bytes_down": 0}
+    assert before == {"passes": 0, "rounds": 0, "bytes_up": 0, "bytes_down": 0, "epochs": 0.0}

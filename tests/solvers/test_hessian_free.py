@@ -204,8 +204,10 @@ def test_hf_cg_meets_negative_curvature_and_hybrid_answers():
 # Cost
 
 
-@pytest.mark.parametrize(("options", "extra"), [({"curvature_fraction": 1.0}, 0), ({"curvature_rows": 10}, 1)])
-def test_passes_of_a_step(options, extra):
+@pytest.mark.parametrize(
+    ("options", "extra", "share"), [({"curvature_fraction": 1.0}, 0, 1.0), ({"curvature_rows": 10}, 1, 0.5)]
+)
+def test_passes_of_a_step(options, extra, share):
     """Products, candidates, and the step of length one with the next gradient; besides a pass to draw the rows."""
     F, solver = network(blobs(), m=3), GNCG(**options)
     state = solver.init(F, F.null)
@@ -215,6 +217,7 @@ def test_passes_of_a_step(options, extra):
     assert info.step_size == 1.0
     assert spent["passes"] == extra + info.inner_iterations + 2
     assert spent["rounds"] == 2 * spent["passes"]
+    assert spent["epochs"] == pytest.approx(share * (extra + info.inner_iterations) + 2)
     P = 8 * F.size
     upwards = extra * 8 + info.inner_iterations * P + 8 + P
     assert 0 < spent["bytes_up"] - 3 * upwards < 3 * 8 * 24  # the values of the other candidates

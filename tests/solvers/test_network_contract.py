@@ -15,18 +15,20 @@ from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.network import NetworkObjective
 from dask_newton.penalties import L1
 from dask_newton.solvers import GNCG, Status, UnsupportedError
+from dask_newton.solvers.first_order import FirstOrder
 
 ANY = {name: NETWORK_SOLVERS[name] if name in NETWORK_SOLVERS else SOLVERS[name].solver for name in FOR_ANY_OBJECTIVE}
 EVERY = NETWORK_SOLVERS | ANY
 every_solver = pytest.mark.parametrize("solver", EVERY.values(), ids=EVERY)
 each_solver = pytest.mark.parametrize("solver", NETWORK_SOLVERS.values(), ids=NETWORK_SOLVERS)
+ROWS = {"curvature_rows": 10, "batch_size": 25}
 ADVISED = set(EVERY) | set(SOLVERS)
 
 
 def sampled(solver):
     """Return a solver that looks at a part of the rows, where it can."""
     fields = {field.name for field in dataclasses.fields(solver)}
-    return dataclasses.replace(solver, curvature_rows=10) if "curvature_rows" in fields else solver
+    return dataclasses.replace(solver, **{name: n for name, n in ROWS.items() if name in fields})
 
 
 def fifth(row, state):
@@ -69,7 +71,7 @@ def test_same_bits_and_cost_from_dask_threads(solver, threads):
         G = NetworkObjective.from_blocks(blocks, data, F.layers, F.penalty, penalize_bias=True)
         other = minimize(G, solver, tol=0.0, max_iter=100, callbacks=[fifth])
     np.testing.assert_array_equal(one.W, other.W)
-    for count in ("passes", "rounds", "bytes_up", "bytes_down"):
+    for count in ("passes", "rounds", "bytes_up", "bytes_down", "epochs"):
         assert one.history[-1][count] == other.history[-1][count]
 
 
@@ -92,7 +94,7 @@ def test_other_penalties_and_losses_are_refused_with_a_solver_that_can(solver):
     F = network(blobs())
     passes = F.blocks.meter.passes
     problems = [dataclasses.replace(F, penalty=L1(0.1))]
-    if solver.name not in FOR_ANY_OBJECTIVE:
+    if not isinstance(solver, FirstOrder):
         problems.append(network((blobs()[0], blobs()[1] / 2), loss=SquaredSoftplus()))
     for G in problems:
         with pytest.raises(UnsupportedError, match="use solver='") as refusal:

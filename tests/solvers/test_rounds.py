@@ -64,3 +64,29 @@ def test_numbers_sent_are_those_of_the_page_of_solvers(solver, up, down):
     for key, count in (("bytes_up", up), ("bytes_down", down)):
         sent = np.diff([record[key] for record in history]) / (8 * F.blocks.n_blocks)
         np.testing.assert_array_equal(sent, count(F.size))
+
+
+def test_epochs_are_passes_by_the_share_of_the_rows_that_they_look_at():
+    """A tenth of the rows of a sample; what is remembered counts nothing."""
+    F = known("noisy", "l2").objective
+    meter, epochs = F.blocks.meter, []
+
+    def spent(what):
+        before = meter.epochs
+        result = what()
+        epochs.append(meter.epochs - before)
+        return result
+
+    point = spent(lambda: F.at(F.null))
+    along = spent(lambda: F.along(point, point.gradient, (1.0,)))
+    spent(lambda: F.more(point, along, (0.5,)))
+    sample = spent(lambda: F.sample(0.1, 0))
+    at_sample = spent(lambda: sample.at(F.null))
+    spent(lambda: sample.hess_mul(at_sample, F.null))
+    spent(lambda: sample.sample(0.5, 0))
+    spent(lambda: F.sample_here(0.1, 0, only=[0]))
+    assert epochs == pytest.approx([1, 1, 0, 0.1, 0.1, 0.1, 0.05, 0.1 / F.blocks.n_blocks])
+    solver = SGD(fraction=0.25, certify_every=2)
+    with pytest.warns(ConvergenceWarning):
+        history = minimize(F, solver, max_iter=3, tol=0.0).history
+    assert np.diff([record["epochs"] for record in history]) == pytest.approx([0.25, 0.25, 1.25])
