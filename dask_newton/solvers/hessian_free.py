@@ -7,7 +7,8 @@
     W  += a d,  a in {1, 1/2, ..., 2^-9} by Armijo's rule              (one pass for a = 1, with the next g; two more
                                                                         where that is too long)
     rho = (F(W + a d) - F(W)) / (a <g, d> + a^2 <d, C_k d> / 2)
-    lam <- 3/2 lam if rho < 1/4, 2/3 lam if rho > 3/4                  (Levenberg and Marquardt)
+    lam <- max(1/3, 1 - (2 rho - 1)^3) lam, or 2 lam where rho <= 0    (Nielsen 1999)
+        or 3/2 lam if rho < 1/4, 2/3 lam if rho > 3/4                  (Martens 2010)
 
 If no step will do, W stays where it is, lam grows and the next solve starts at zero; after some failures the run ends.
 """
@@ -96,6 +97,8 @@ class HessianFree(Solver[HessianFreeState]):
         Products with the curvature per step at most.
     damping : float
         lam at the start.
+    damping_rule : {'nielsen', 'martens'}
+        How lam follows rho.
     decay : float
         How much of the last step the inner solver starts from; 0 for none.
     curvature_fraction, curvature_rows : float, int
@@ -112,6 +115,7 @@ class HessianFree(Solver[HessianFreeState]):
 
     max_products: int = 40
     damping: float = 1.0
+    damping_rule: str = "nielsen"
     decay: float = 0.95
     curvature_fraction: float = 0.1
     curvature_rows: int = 256
@@ -132,6 +136,7 @@ class HessianFree(Solver[HessianFreeState]):
             )
         require_option(self, "max_products", self.max_products >= 1, "at least 1")
         require_option(self, "damping", 0 < self.damping < np.inf, "positive")
+        require_option(self, "damping_rule", self.damping_rule in DAMPING_RULES, f"one of {', '.join(DAMPING_RULES)}")
         require_option(self, "decay", 0 <= self.decay <= 1, "in [0, 1]")
         require_option(self, "curvature_fraction", 0 <= self.curvature_fraction <= 1, "in [0, 1]")
         require_option(self, "curvature_rows", self.curvature_rows >= 1, "at least 1")
@@ -164,7 +169,7 @@ class HessianFree(Solver[HessianFreeState]):
         if new is not None:
             change = size * np.vdot(g, d) + 0.5 * size**2 * (curvature - lam * np.vdot(d, d))
             ratio = float((new.value - point.value) / change) if change < 0 else np.nan
-        damping = float(np.clip(lam * _factor(ratio), 1e-10, 1e10))
+        damping = float(np.clip(lam * DAMPING_RULES[self.damping_rule](ratio), 1e-10, 1e10))
         status = Status.LINE_SEARCH_FAILED if carried["failures"] >= self.max_failures else Status.RUNNING
         note = ("" if new else "no step") or ("npc" if found.negative else "")
         info = Info(
@@ -195,8 +200,16 @@ class HessianFree(Solver[HessianFreeState]):
         """Solve ``A x = b`` inexactly."""
 
 
-def _factor(ratio: float) -> float:
-    """Return by what the damping changes; a ratio of nan is a model that predicted no decrease, or no step."""
+def _martens(ratio: float) -> float:
     if ratio > 0.75:
         return 2 / 3
     return 1.0 if ratio >= 0.25 else 3 / 2
+
+
+def _nielsen(ratio: float) -> float:
+    return max(1 / 3, 1 - (2 * ratio - 1) ** 3) if ratio > 0 else 2.0
+
+
+#: Name -> function that says from rho by what the damping changes. A rho of nan is a model that predicted no decrease,
+#: or no step.
+DAMPING_RULES: dict[str, Callable[[float], float]] = {"martens": _martens, "nielsen": _nielsen}
