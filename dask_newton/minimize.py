@@ -31,6 +31,8 @@ _ADVICE = {
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
     Status.STATIONARY: "norm(grad F), which the solver decreases, has a stationary point here, and F has none; use a "
     "solver that decreases F, such as 'dino', or start elsewhere",
+    Status.SETTLED: "the split variables agree and the augmented Lagrangian no longer changes, which is all that the "
+    "solver looks for; lower its tolerances, or go on from here with another solver, such as 'gn-cg'",
     Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty), "
     "or the steps may be too long (lower the learning rate or raise mu, where the solver has one)",
     Status.NAN: "NaN or infinity arose; scale the features",

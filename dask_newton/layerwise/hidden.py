@@ -11,8 +11,8 @@ comparison; where that changes the choice, the objective may rise.)
 
 Smooth f: 8 steps of Newton's method from Z_k, with the Gauss-Newton curvature where the true one is small, each
 halved until it decreases the objective enough. The result is never above Z_k, which is all that the theory asks for;
-where q is near the range of f the objective is convex, and the result its minimiser. For tanh, where it need not be, two
-more starts are tried.
+where q is near the range of f the objective is convex, and the result its minimiser. For tanh, where it need not be,
+two more starts are tried.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from dask_newton.objectives.layers import Layers
 from dask_newton.objectives.rows import RowBlock
 from dask_newton.objectives.tiles import stripes
 
-__all__ = ["NetworkBlock", "Remembered", "TileState"]
+__all__ = ["NetworkBlock", "Remembered", "TileState", "adjoint"]
 
 Array = Any
 Model = list[tuple[Array, Array]]
@@ -91,7 +91,7 @@ class NetworkBlock:
             with np.errstate(over="ignore", invalid="ignore"):
                 return [sum((self._value(model, tile) for tile in tiles), self._zero()) for model in models]
 
-        parts = parallel(stripe, stripes(self._tiles(), 8 * len(models)))
+        parts = parallel(stripe, stripes(self.tiles(), 8 * len(models)))
         sums = [sum((part[j] for part in parts), self._zero()) for j in range(len(models))]
         return namespace(self.rows.X).stack(sums)
 
@@ -108,12 +108,12 @@ class NetworkBlock:
                     value = value + loss
                     inputs = (row_slice(self.rows.X, tile), *state.activations)
                     for i, (A, D) in enumerate(zip(inputs, state.deltas, strict=True)):
-                        self._add(gradient, i, _adjoint(A, D), D)
+                        self._add(gradient, i, adjoint(A, D), D)
                     if keep:
                         states.append(state)
             return value, gradient, states
 
-        parts = parallel(stripe, stripes(self._tiles(), self._sum_bytes()))
+        parts = parallel(stripe, stripes(self.tiles(), self._sum_bytes()))
         return (
             sum((part[0] for part in parts), self._zero()), _total([part[1] for part in parts]),
             Remembered(theta, tuple(state for part in parts for state in part[2])),
@@ -123,7 +123,7 @@ class NetworkBlock:
         """Return what :meth:`linearize` remembers, without the gradient."""
         theta = self.rows.cast(theta)
         model = self.layers.of(theta)
-        states = parallel(lambda tile: self._state(model, tile)[1], self._tiles()) if keep else []
+        states = parallel(lambda tile: self._state(model, tile)[1], self.tiles()) if keep else []
         return Remembered(theta, tuple(states))
 
     def hess_mul(self, remembered: Remembered, v: Array, *, exact: bool) -> Array:
@@ -137,7 +137,7 @@ class NetworkBlock:
             Whether it is the Hessian.
         """
         model, direction = self.layers.of(remembered.theta), self.layers.of(self.rows.cast(v))
-        tiles = self._tiles()
+        tiles = self.tiles()
 
         def stripe(indices: Sequence[int]) -> Array:
             total = self._zeros()
@@ -170,7 +170,7 @@ class NetworkBlock:
             RD, bend = back * f.slope(A), f.bend(A) if exact else None
             if bend is not None:
                 RD = RD + deltas[i - 1] * bend * RZ[i - 1]
-        self._add(total, 0, _adjoint(inputs[0], RD), RD)
+        self._add(total, 0, adjoint(inputs[0], RD), RD)
 
     def _forward(self, model: Model, tile: slice) -> tuple[list[Array], Array]:
         """Return A_1 to A_{L-1} and the margins of a tile."""
@@ -201,7 +201,8 @@ class NetworkBlock:
         total[weights, 0] += xp.reshape(product, (-1,))
         total[biases, 0] += xp.sum(D, axis=0, dtype=xp.float64)
 
-    def _tiles(self) -> list[slice]:
+    def tiles(self) -> list[slice]:
+        """Return the rows of each tile."""
         n, X = self.rows.n_rows, self.rows.X
         size = _HOST_ROWS if is_host(X) else max(_HOST_ROWS, _DEVICE_BYTES // (16 * sum(self.layers.sizes)))
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
@@ -216,7 +217,7 @@ class NetworkBlock:
         return from_host(np.zeros((self.layers.n_parameters, 1)), self.rows.X)
 
 
-def _adjoint(A: Array, D: Array) -> Array:
+def adjoint(A: Array, D: Array) -> Array:
     """Return ``A' D``, contiguous by rows."""
     return transposed_product(A, D).T if is_sparse(A) else A.T @ D
 

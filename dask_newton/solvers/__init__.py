@@ -26,6 +26,7 @@ from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.newton_mr import NewtonMR
+from dask_newton.solvers.pdadmm import PDADMM
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
 from dask_newton.solvers.sgd import SGD
@@ -40,12 +41,14 @@ SOLVERS: dict[str, type[Solver]] = {
 # Those for networks. The first-order methods, lbfgs and newton-cg are for any objective whose penalty is smooth. A name
 # may be in both tables.
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (GD, GNCG, HFBiCGSTAB, HFCG, Adadelta, Adagrad, Adam, HybridCG, MiniBatchSGD, Momentum)
+    cls.name: cls for cls in (
+        GD, GNCG, HFCG, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
+    )
 }
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "SGD", "SOLVERS",
-    "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "MiniBatchSGD", "Momentum",
-    "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver", "State", "Status",
-    "UnsupportedError",
+    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "PDADMM", "SGD",
+    "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "MiniBatchSGD",
+    "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver",
+    "State", "Status", "UnsupportedError",
 ]

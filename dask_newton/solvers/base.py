@@ -47,6 +47,7 @@ class Status(StrEnum):
     LINE_SEARCH_FAILED = "ls_fail"
     NEGATIVE_CURVATURE = "npc"
     STATIONARY = "stationary_of_surrogate"
+    SETTLED = "settled"
     DIVERGED = "diverged"
     NAN = "nan"
 
