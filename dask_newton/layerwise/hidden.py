@@ -79,6 +79,7 @@ def _value(f: Activation, z: Array, M: Array, Q: Array, Z: Array, c: float) -> A
 
 def _newton(f: Activation, M: Array, Q: Array, Z: Array, z: Array, c: float) -> Array:
     xp = namespace(M)
+    rounding = float(xp.finfo(M.dtype).eps)
     value = _value(f, z, M, Q, Z, c)
     for _ in range(_STEPS):
         a = f.value(z)
@@ -88,15 +89,19 @@ def _newton(f: Activation, M: Array, Q: Array, Z: Array, z: Array, c: float) -> 
         safe = 1 + c + slope**2
         curvature = safe if bend is None else safe - (Q - a) * bend * slope
         step = -g / xp.where(curvature >= (1 + c) / 2, curvature, safe)
+        # What is below the rounding of the value can neither be seen in it nor be searched for.
+        hidden = xp.abs(g * step) <= 8 * rounding * value
         trial = z + step
         new = _value(f, trial, M, Q, Z, c)
         for _ in range(_HALVINGS):
-            good = new <= value + 1e-4 * g * step
+            good = hidden | (new <= value + 1e-4 * g * step)
             if bool(xp.all(good)):
                 break
             step = xp.where(good, step, step / 2)
             trial = z + step
             new = _value(f, trial, M, Q, Z, c)
-        better = new <= value
+        better = hidden | (new <= value)
         z, value = xp.where(better, trial, z), xp.where(better, new, value)
+        if bool(xp.all(hidden)):
+            break
     return z

@@ -34,10 +34,8 @@ class Steps:
     nu, rho : float
     next_nu, next_rho : float
         Those of the next iteration, to which p belongs.
-    exact : bool
-        Whether p is the minimiser, or a gradient step.
     first : float or None
-        Where the doubling of the step's curvature begins, if it is doubled.
+        Where the doubling of the curvature of p's gradient step begins, if it is doubled.
     compare_all, accelerated : bool
         See :func:`~dask_newton.layerwise.hidden.hidden_margins` and
         :func:`~dask_newton.layerwise.outputs.proximal_margins`.
@@ -47,7 +45,6 @@ class Steps:
     rho: float
     next_nu: float
     next_rho: float
-    exact: bool = True
     first: float | None = None
     compare_all: bool = True
     accelerated: bool = False
@@ -149,11 +146,14 @@ def output_margins(rows: RowBlock, tile: slice, M: Array, Z: Array, nu: float, a
 
 
 def inputs_of(
-    P: Array, M: Array, Q: Array, U: Array, Z: Array, layer: tuple[Array, Array], B: Array, steps: Steps
+    P: Array, M: Array, Q: Array, U: Array, Z: Array, layer: tuple[Array, Array], B: Array | None, steps: Steps
 ) -> Array:
-    """Return the next p of a layer, from its own p, margins and z, and the q and u of the layer before."""
+    """Return the next p of a layer, from its own p, margins and z, and the q and u of the layer before.
+
+    With the gain B it is the minimiser, without a gradient step.
+    """
     (W, b), V = layer, Q - U / steps.next_rho
-    if steps.exact:
+    if B is not None:
         return exact_inputs(V, Z, W, b, B)
     return gradient_inputs(P, M, V, Z, W, steps.next_nu, steps.next_rho, steps.first)
 
@@ -165,7 +165,7 @@ def _forward(
     """Move p, and add up the moments of all layers."""
     P = []
     for j, old in enumerate(split.P, 1):
-        B = rows.cast(gains[j - 1]) if steps.exact else None
+        B = rows.cast(gains[j - 1]) if gains else None
         P.append(inputs_of(old, M[j], split.Q[j - 1], split.U[j - 1], split.Z[j], model[j], B, steps))
     sums.add(0, row_slice(rows.X, tile), split.Z[0], tile, square=square_first)
     for j, p in enumerate(P, 1):

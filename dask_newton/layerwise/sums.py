@@ -46,7 +46,7 @@ class LayerSums:
         C[:-1, :] += adjoint(P, weighted)
         C[-1, :] += namespace(C).sum(weighted, axis=0, dtype=C.dtype)
         if square:
-            self._add_square(self._of(self.squares, layer, len(C)), P, tile)
+            self._add_square(self._of(self.squares, layer, C.shape[0]), P, tile)
 
     def count(self, *numbers: Array) -> None:
         """Add numbers, which are arrays without axes."""

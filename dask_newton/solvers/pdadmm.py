@@ -117,7 +117,7 @@ class PDADMM(Layerwise[PDADMMState]):
 
     def _steps(self, nu: float, rho: float, next_nu: float, next_rho: float) -> Steps:
         return Steps(
-            nu, rho, next_nu, next_rho, self.steps == "fast", self._first, self.steps != "reference", self._accelerated
+            nu, rho, next_nu, next_rho, self._first, self.steps != "reference", self._accelerated
         )
 
     def _settled(self, problem: NetworkObjective, numbers: np.ndarray) -> bool:
