@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
-from dask_newton.arrays import host_dtype
-from dask_newton.estimators import prediction
-from dask_newton.estimators.base import LinearEstimator
-from dask_newton.estimators.inputs import Rows
-from dask_newton.estimators.labels import encode, find_classes, given_classes, reweighing
+from dask_newton.estimators.classification import Classifier
+from dask_newton.estimators.linear import LinearEstimator
 from dask_newton.estimators.options import elastic_net, make_solver
-from dask_newton.estimators.outputs import sum_rows
-from dask_newton.estimators.placement import BlockMaker
-from dask_newton.losses import Logistic, Loss, Softmax
 from dask_newton.penalties import NoPenalty, Penalty
 from dask_newton.solvers import Solver
 
 __all__ = ["LogisticRegression"]
 
 
-class LogisticRegression(ClassifierMixin, LinearEstimator):
+class LogisticRegression(Classifier, LinearEstimator):
     r"""Regularised logistic regression, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`w` and an intercept :math:`b` that is not penalised,
@@ -116,9 +109,9 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **LinearEstimator._parameter_constraints,
+        **Classifier._parameter_constraints,
         "C": [Interval(Real, 0, None, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -138,8 +131,6 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         self.C = C
         self.l1_ratio = l1_ratio
         self.class_weight = class_weight
-
-    classes_: np.ndarray
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -187,66 +178,6 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         return self
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, classes: Any = None
-    ) -> tuple[Rows, BlockMaker]:
-        rows = self._open(X, y, sample_weight, offset)
-        if classes is not None and self.class_weight != "balanced":
-            classes, counts = given_classes(classes), np.zeros(0)
-        else:
-            classes, counts = find_classes(rows, self.class_weight, classes)
-        self.classes_ = classes
-        dtype = host_dtype(rows.X.dtype)
-        codes = functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64))
-        reweigh = reweighing(self.class_weight, classes, counts, dtype)
-        return rows, BlockMaker(_loss(len(classes)), self.fit_intercept, codes, reweigh)
-
-    def decision_function(self, X: Any, *, offset: Any = None) -> Any:
-        """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).
-
-        Parameters
-        ----------
-        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-        offset : array-like or Dask array, optional
-            As in :meth:`fit`.
-
-        Returns
-        -------
-        array
-            Of the type and row chunks of X; lazy for a Dask array.
-        """
-        coef, binary = self._coefficients(), len(self.classes_) == 2
-        fn = functools.partial(prediction.decision, coef=coef, squeeze=binary)
-        return self._map_rows(fn, X, None if binary else self.classes_, offset=offset)
-
-    def predict(self, X: Any, *, offset: Any = None) -> Any:
-        """Return the most probable class of each sample; see :meth:`decision_function`."""
-        fn = functools.partial(prediction.predict, coef=self._coefficients(), classes=self.classes_)
-        return self._map_rows(fn, X, dtype=self.classes_.dtype, offset=offset)
-
-    def predict_proba(self, X: Any, *, offset: Any = None) -> Any:
-        """Return the probabilities, of shape (n_samples, n_classes); see :meth:`decision_function`."""
-        fn = functools.partial(prediction.probabilities, coef=self._coefficients(), loss=_loss(len(self.classes_)))
-        return self._map_rows(fn, X, self.classes_, offset=offset)
-
-    def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
-        """Return the logarithms of the probabilities; see :meth:`decision_function`."""
-        fn = functools.partial(prediction.log_probabilities, coef=self._coefficients(), loss=_loss(len(self.classes_)))
-        return self._map_rows(fn, X, self.classes_, offset=offset)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy on data with known labels.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in :meth:`fit`.
-        """
-        coef = self._coefficients()
-        rows = self._rows_with_targets(X, y, sample_weight)
-        hits, total = sum_rows(functools.partial(prediction.hits, coef=coef, classes=self.classes_), rows)
-        return float(hits / total)
-
     def _penalty(self, total_weight: float) -> Penalty:
         if np.isinf(self.C):
             return NoPenalty()
@@ -258,6 +189,3 @@ class LogisticRegression(ClassifierMixin, LinearEstimator):
             intercept -= intercept.mean()
         return {"coef_": np.ascontiguousarray(W[:-1].T), "intercept_": intercept}
 
-
-def _loss(n_classes: int) -> Loss:
-    return Logistic() if n_classes == 2 else Softmax(n_classes)

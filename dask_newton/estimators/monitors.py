@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from dask_newton.blocks import Blocks, PerBlock
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import State
 
 __all__ = ["ScikitLearnCallbacks", "Validation", "log_iteration", "shown_log"]
@@ -22,28 +18,41 @@ logger = logging.getLogger(__name__)
 
 
 class Validation:
-    """Records the mean loss on rows that are held out, and ends the fit once it no longer falls.
+    """Records how the model does on rows that are held out, and ends the fit once it no longer does better.
 
     Parameters
     ----------
-    blocks, data
-        The rows.
+    evaluate : callable
+        Returns what to record of W: ``validation_loss``, and ``validation_score`` where that is what counts.
     patience : int or None
-        End after so many iterations without a smaller loss; None never ends the fit.
+        End after so many iterations without a better model; None never ends the fit.
+    tol : float
+        By how much better it must be.
+
+    Attributes
+    ----------
+    best : float
+        The largest score, or the smallest loss with the sign turned.
+    best_W : ndarray or None
+        Where that was; None before the first look.
     """
 
-    def __init__(self, blocks: Blocks, data: PerBlock[LinearBlock], patience: int | None) -> None:
-        self.problem = LinearObjective.from_blocks(blocks, data, NoPenalty())
-        self.patience = patience
-        self.best, self.best_W, self.best_iteration = np.inf, np.zeros(self.problem.shape), 0
+    def __init__(
+        self, evaluate: Callable[[np.ndarray], dict[str, float]], patience: int | None, tol: float = 0.0
+    ) -> None:
+        self.evaluate, self.patience, self.tol = evaluate, patience, tol
+        self.best, self.waited = -np.inf, 0
+        self.best_W: Any = None
 
     def __call__(self, record: dict[str, Any], state: State) -> bool:
         """Look at an iteration; True ends the fit."""
-        loss = self.problem.value(state.W)
-        record["validation_loss"] = loss
-        if loss < self.best:
-            self.best, self.best_W, self.best_iteration = loss, state.W, record["iteration"]
-        return self.patience is not None and record["iteration"] - self.best_iteration >= self.patience
+        found = self.evaluate(state.W)
+        record.update(found)
+        merit = found.get("validation_score", -found["validation_loss"])
+        self.waited = 0 if merit > self.best + self.tol else self.waited + 1
+        if self.best_W is None or merit > self.best:
+            self.best, self.best_W = merit, state.W
+        return self.patience is not None and self.waited >= self.patience
 
 
 class ScikitLearnCallbacks:
@@ -51,7 +60,7 @@ class ScikitLearnCallbacks:
 
     Parameters
     ----------
-    estimator : LinearEstimator
+    estimator : Estimator
     X, y, metadata
         What the user gave to fit.
     """

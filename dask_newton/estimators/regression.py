@@ -1,24 +1,18 @@
-"""What all regressors share: targets that are numbers."""
+"""What all linear regressors share."""
 
 from __future__ import annotations
 
-import functools
-from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
 
-from dask_newton.arrays import host_dtype
-from dask_newton.estimators import prediction
-from dask_newton.estimators.base import LinearEstimator
 from dask_newton.estimators.inputs import Rows
+from dask_newton.estimators.linear import LinearEstimator
+from dask_newton.estimators.numeric import NumericEstimator
 from dask_newton.estimators.options import make_solver
-from dask_newton.estimators.outputs import sum_rows
 from dask_newton.estimators.placement import BlockMaker
-from dask_newton.estimators.targets import as_float, numeric_targets, require_outputs
-from dask_newton.losses import Loss
 
 __all__ = ["Regressor"]
 
@@ -82,19 +76,13 @@ _SHARED = {
 }
 
 
-class Regressor(RegressorMixin, LinearEstimator):
+class Regressor(NumericEstimator, LinearEstimator):
     """A linear model of targets that are numbers."""
-
-    _several_targets = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name, text in _SHARED.items():
             cls.__doc__ = (cls.__doc__ or "").replace(f"    <shared {name}>", text.strip("\n"))
-
-    @abstractmethod
-    def _loss(self, n_targets: int) -> Loss:
-        """Return l."""
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -143,55 +131,13 @@ class Regressor(RegressorMixin, LinearEstimator):
         )
 
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
-        several = self._several_targets
-        rows = numeric_targets(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
-        loss = require_outputs(rows, self._loss(1 if rows.y.ndim == 1 else rows.y.shape[1]))
-        self._one_target = rows.y.ndim == loss.n_outputs == 1
-        encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
-        return rows, BlockMaker(loss, self.fit_intercept, encode)
+        rows, make = super()._prepare(X, y, sample_weight, offset=offset)
+        self._one_target = rows.y.ndim == make.loss.n_outputs == 1
+        return rows, make
 
-    def predict(self, X: Any, *, offset: Any = None) -> Any:
-        """Return the expected targets, in the shape of y.
-
-        Parameters
-        ----------
-        X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-        offset : array-like or Dask array, optional
-            As in :meth:`fit`.
-
-        Returns
-        -------
-        array
-            Of the type and row chunks of X; lazy for a Dask array.
-        """
-        coef = self._coefficients()
-        loss = self._loss(coef.shape[1])
-        response = loss.inverse_link(np.zeros((1, coef.shape[1])))
-        # One margin, of one target, may still have been fitted to a column.
-        vector = response.ndim == 1 and (np.ndim(self.coef_) == 1 or coef.shape[1] > 1)
-        fn = functools.partial(prediction.mean, coef=coef, loss=loss, squeeze=vector)
-        return self._map_rows(fn, X, None if vector else np.arange(response.size), offset=offset)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        r"""Return :math:`R^2 = 1 - \sum r^2 / \sum (y - \bar y)^2`, its mean over targets.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in :meth:`fit`.
-        """
-        loss = self._loss(self._coefficients().shape[1])
-        weight, total, square, error = self._sums(prediction.squares, X, y, sample_weight, loss=loss)
-        spread = square - total**2 / weight
-        # As scikit-learn has it: a constant target is predicted right (1) or not (0).
-        constant = spread <= 1e-15 * square
-        ratio = np.where(constant, error > 1e-15 * square, error / np.where(constant, 1.0, spread))
-        return float(np.mean(1 - ratio))
-
-    def _sums(self, fn: Any, X: Any, y: Any, sample_weight: Any, **more: Any) -> np.ndarray:
-        """Return the sum of ``fn(X, y, sample_weight, offset)`` over all row chunks."""
-        fn = functools.partial(fn, coef=self._coefficients(), **more)
-        return sum_rows(fn, self._rows_with_targets(X, y, sample_weight, multi_output=self._several_targets))
+    @property
+    def _predicts_column(self) -> bool:
+        return np.ndim(self.coef_) == 2 and len(self.coef_) == 1
 
     def _attributes_of(self, W: np.ndarray) -> dict[str, Any]:
         if self._one_target:

@@ -59,7 +59,7 @@ class NetworkObjective(Objective):
         By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels, for targets
         that are numbers what a gradient is in proportion to.
     null : ndarray, shape (P, 1)
-        Random parameters, where solvers start.
+        Random parameters, where solvers start. For targets that are numbers the margins vary about the best constant.
     keep : bool
         Whether the blocks remember activations from one pass to the next.
     share : float
@@ -121,13 +121,18 @@ class NetworkObjective(Objective):
         total, n_rows = math.fsum(rows.weights), tuple(fact.n_rows for fact in rows.facts)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
-        scale = loss.gradient_scale(rows.targets()[2]) if loss.numeric else 1.0
+        null, scale = layers.start(seed, initialisation), 1.0
+        if loss.numeric:
+            mean, offset, square = rows.targets()
+            layers.of(null)[-1][1][...] += loss.null_margin(mean) - offset
+            # What varies is to be learnt, which may be little beside the mean.
+            scale = loss.gradient_scale(square - float(np.mean(mean**2)) if loss.quadratic else square)
         # Activations and deltas, and what the loss remembers, which is no wider than the outputs.
         size = sum(n_rows) * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
         shape = (layers.n_parameters, 1)
         return cls(
             rows.blocks, rows.data, rows.index, rows.weights, layers, loss, penalty, penalize_bias, n_rows,
-            first.precision, np.full(shape, scale or 1.0), layers.start(seed, initialisation), size <= cache_limit,
+            first.precision, np.full(shape, scale or 1.0), null, size <= cache_limit,
         )
 
     def __post_init__(self) -> None:

@@ -95,6 +95,12 @@ class NetworkBlock:
         sums = [sum((part[j] for part in parts), self._zero()) for j in range(len(models))]
         return namespace(self.rows.X).stack(sums)
 
+    def margins(self, theta: Array) -> Array:
+        """Return the margins of all rows, shape (n_rows, n_outputs), in the arithmetic of the block."""
+        model, tiles = self.layers.of(self.rows.cast(theta)), self._tiles()
+        parts = parallel(lambda tile: self._forward(model, tile)[1], tiles or [slice(0, 0)])
+        return namespace(parts[0]).concat(parts, axis=0)
+
     def linearize(self, theta: Array, *, keep: bool) -> tuple[Array, Array, Remembered]:
         """Return the sum of losses, its gradient (P, 1), both float64, and what to remember."""
         theta = self.rows.cast(theta)
