@@ -10,6 +10,8 @@ from dask_newton.estimators import (
     LinearRegression,
     LogisticRegression,
     LossRegressor,
+    MLPClassifier,
+    MLPRegressor,
     PoissonRegressor,
     Ridge,
     TweedieRegressor,
@@ -22,8 +24,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
-    "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__", "compare", "load_model",
-    "make_network", "make_problem", "minimize", "save_model",
+    "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__",
+    "compare", "load_model", "make_network", "make_problem", "minimize", "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

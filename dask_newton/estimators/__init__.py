@@ -4,8 +4,9 @@ from dask_newton.estimators.glm import GammaRegressor, PoissonRegressor, Tweedie
 from dask_newton.estimators.least_squares import ElasticNet, Lasso, LinearRegression, Ridge
 from dask_newton.estimators.logistic import LogisticRegression
 from dask_newton.estimators.loss_regressor import LossRegressor
+from dask_newton.estimators.mlp import MLPClassifier, MLPRegressor
 
 __all__ = [
     "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
-    "PoissonRegressor", "Ridge", "TweedieRegressor",
+    "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Ridge", "TweedieRegressor",
 ]

@@ -99,8 +99,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _minimize(
         self, problem: Objective, solver: Solver[Any], start: np.ndarray | None, held_out: Validation | None,
         monitors: Sequence[Any], given: tuple[Any, Any, Any],
-    ) -> None:
-        """Minimise, and set the attributes that say how it went."""
+    ) -> ScikitLearnCallbacks:
+        """Minimise, and set the attributes; what is returned is closed once no more are to come."""
         looking = [*([] if held_out is None else [held_out]), *monitors, *([log_iteration] if self.verbose else [])]
         bridge = ScikitLearnCallbacks(self, *given)
         with shown_log(self.verbose):
@@ -120,7 +120,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.history_.solver = self.solver_.name
         self.result_ = dataclasses.replace(result, state=None)  # states may hold blocks of the cluster
         self.__dict__.update(self._attributes(result.W))
-        bridge.close()
+        return bridge
 
     def _open(self, X: Any, y: Any, sample_weight: Any, offset: Any = None, **check: Any) -> Rows:
         """Validate what was given to fit; ``check`` is for :func:`open_rows`."""

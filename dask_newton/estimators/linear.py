@@ -146,7 +146,7 @@ class LinearEstimator(ExchangeMixin, Estimator):
                 lambda W: {"validation_loss": objective.value(W)},
                 self.n_iter_no_change if self.early_stopping else None,
             )
-        self._minimize(problem, solver, start, held_out, (), given)
+        self._minimize(problem, solver, start, held_out, (), given).close()
         return self
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dask_newton.solvers import State
 
-__all__ = ["ScikitLearnCallbacks", "Validation", "log_iteration", "shown_log"]
+__all__ = ["Plateau", "ScikitLearnCallbacks", "Validation", "log_iteration", "shown_log"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,15 @@ class Validation:
         The largest score, or the smallest loss with the sign turned.
     best_W : ndarray or None
         Where that was; None before the first look.
+    ended : bool
+        Whether it has ended the fit.
     """
 
     def __init__(
         self, evaluate: Callable[[np.ndarray], dict[str, float]], patience: int | None, tol: float = 0.0
     ) -> None:
         self.evaluate, self.patience, self.tol = evaluate, patience, tol
-        self.best, self.waited = -np.inf, 0
+        self.best, self.waited, self.ended = -np.inf, 0, False
         self.best_W: Any = None
 
     def __call__(self, record: dict[str, Any], state: State) -> bool:
@@ -52,7 +54,38 @@ class Validation:
         self.waited = 0 if merit > self.best + self.tol else self.waited + 1
         if self.best_W is None or merit > self.best:
             self.best, self.best_W = merit, state.W
-        return self.patience is not None and self.waited >= self.patience
+        self.ended = self.patience is not None and self.waited >= self.patience
+        return self.ended
+
+
+class Plateau:
+    """Ends the fit once the objective no longer becomes smaller.
+
+    Parameters
+    ----------
+    tol : float
+        By how much it must.
+    patience : int
+        For so many iterations it may not.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether it has ended the fit.
+    """
+
+    def __init__(self, tol: float, patience: int) -> None:
+        self.tol, self.patience = tol, patience
+        self.best, self.waited, self.ended = np.inf, 0, False
+
+    def __call__(self, record: dict[str, Any], state: State) -> bool:
+        """Look at an iteration; True ends the fit."""
+        value = record["objective"]
+        if not np.isnan(value):  # some solvers do not know it in every iteration
+            self.waited = 0 if value < self.best - self.tol else self.waited + 1
+            self.best = min(self.best, value)
+        self.ended = self.waited >= self.patience
+        return self.ended
 
 
 class ScikitLearnCallbacks:

@@ -17,6 +17,7 @@ from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
 from dask_newton.blocks.config import setting
 from dask_newton.blocks.memory import available_memory
 from dask_newton.blocks.structure import nbytes
+from dask_newton.estimators.held_out import HoldOut
 from dask_newton.estimators.inputs import Rows, block_matrix, row_chunks
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock
@@ -40,12 +41,15 @@ class BlockMaker:
         ``encode(y)`` returns the targets as the loss wants them, in NumPy.
     reweigh : callable or None
         ``reweigh(y, weight)`` returns the weights to use, in NumPy.
+    hold_out : HoldOut or None
+        Which of the rows to use.
     """
 
     loss: Loss
     fit_intercept: bool
     encode: Callable[[Any], np.ndarray]
     reweigh: Callable[[Any, Any], np.ndarray] | None = None
+    hold_out: HoldOut | None = None
 
     def __call__(self, X: Any, y: Any, weight: Any, offset: Any) -> LinearBlock:
         """Return the block."""
@@ -61,10 +65,11 @@ class BlockMaker:
         if offset is not None:
             offset = to_host(offset)
             offset = from_host(offset[:, None] if offset.ndim == 1 else offset, X, dtype)
-        return LinearBlock(
+        block = LinearBlock(
             X, from_host(targets, X), None if weight is None else from_host(weight, X, dtype), offset, self.loss,
             self.fit_intercept,
         )
+        return block if self.hold_out is None else self.hold_out(block)
 
 
 def place_rows(

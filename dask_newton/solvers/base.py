@@ -39,6 +39,7 @@ class Status(StrEnum):
 
     RUNNING = "running"
     CONVERGED = "converged"
+    NO_CHANGE = "no_change"  # of the objective, or of a score on other rows: how the fit of a network ends
     MAX_ITER = "max_iter"
     MAX_ROUNDS = "max_rounds"
     MAX_BYTES = "max_bytes"
