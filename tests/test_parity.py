@@ -116,7 +116,8 @@ def test_the_page_is_that_of_these_estimators_solvers_and_containers():
     exact = {name for name, case in SOLVERS.items() if case.registered and case.exact}
     assert SOLVER_COLUMNS == ["auto", *sorted(exact), LOOSE_SOLVER]
     assert [tuple(line[:3]) for line in lines] == [(p.estimator, p.targets, p.penalty) for p in PROBLEMS.values()]
-    without_counterpart = {"LossRegressor"}
+    # A network may end at another minimum than scikit-learn's.
+    without_counterpart = {"LossRegressor", "MLPClassifier", "MLPRegressor"}
     assert {line[0] for line in lines} == set(dask_newton.estimators.__all__) - without_counterpart
     _, *lines = rows("Containers")
     assert [line[0] for line in lines] == [name for name, container in CONTAINERS.items() if not container.float32]
