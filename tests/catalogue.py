@@ -27,6 +27,7 @@ from dask_newton.solvers import (
     GIANT,
     GNCG,
     HFCG,
+    HFMINRES,
     LBFGS,
     PDADMM,
     SGD,
@@ -228,8 +229,8 @@ SOLVERS: dict[str, SolverCase] = {
 # Solvers for networks, with their defaults; and those of all solvers that ask nothing of an objective but its contract.
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "gd": GD(), "gn-cg": GNCG(),
-    "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hybrid-cg": HybridCG(), "momentum": Momentum(), "pdadmm": PDADMM(),
-    "sgd": MiniBatchSGD(batch_size=25),
+    "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
+    "momentum": Momentum(), "pdadmm": PDADMM(), "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.
 WITHOUT_CERTIFICATE = ("pdadmm",)

@@ -8,7 +8,7 @@ keeps its value, until the host next looks. The results do not depend on how oft
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -93,6 +93,11 @@ class Lane:
         now = self.where(self._active, condition, self._never)
         self._status = self.where(now, self.number(_STATUSES.index(status)), self._status)
         self._active = self.where(now, self._never, self._active)
+
+    def ask(self, stop: Callable[..., bool] | None, *arrays: Array) -> None:
+        """Freeze the lane if the host says so, which is asked while the lane is active."""
+        if stop is not None and to_host(self._active) and stop(*arrays):
+            self.stop(self._active, "ok")
 
     def stop_unless_finite(self, *numbers: Array) -> None:
         """Freeze the lane with status 'nan' if a number is not finite."""

@@ -27,6 +27,7 @@ MINRES-QLP would find the same vector.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,9 @@ class MINRES(LocalSolver):
     check_every: int | None = None
 
     @np.errstate(over="ignore", invalid="ignore")
-    def solve(self, matvec: Operator, b: Array) -> LocalResult:
+    def solve(
+        self, matvec: Operator, b: Array, look: Callable[[Array, Array], bool] | None = None
+    ) -> LocalResult:
         """Solve ``A x = b`` in the sense of least squares.
 
         Parameters
@@ -76,6 +79,8 @@ class MINRES(LocalSolver):
             ``matvec(v) = A v`` with A symmetric; it need not be definite or regular.
         b : Array
             Right side, of any shape.
+        look : callable, optional
+            ``look(x_k, r_k)`` is called with every iterate, and may end the method by returning True.
 
         Returns
         -------
@@ -131,6 +136,7 @@ class MINRES(LocalSolver):
                 (c_new, c), (s_new, s), (beta_new, beta), (delta_new, delta), (epsilon_new, epsilon),
                 (s_new * phi, phi),
             )
+            lane.ask(look, x, r)
             lane.stop(beta_new <= rounding * norm_A, "ok")  # the Krylov space is exhausted
         n_iter, status, (relative, smallest) = lane.end(lane.divide(phi, norm_b), smallest)
         if status == "npc":

@@ -17,6 +17,7 @@ from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.gn_cg import GNCG
 from dask_newton.solvers.hf_bicgstab import HFBiCGSTAB
 from dask_newton.solvers.hf_cg import HFCG
+from dask_newton.solvers.hf_minres import HFMINRES
 from dask_newton.solvers.hybrid_cg import HybridCG
 from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
@@ -42,13 +43,13 @@ SOLVERS: dict[str, type[Solver]] = {
 # may be in both tables.
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
-        GD, GNCG, HFCG, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
+        GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
     )
 }
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "LBFGS", "NETWORK_SOLVERS", "PDADMM", "SGD",
-    "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info", "MiniBatchSGD",
-    "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton", "Solver",
-    "State", "Status", "UnsupportedError",
+    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS", "PDADMM",
+    "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
+    "MiniBatchSGD", "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton",
+    "Solver", "State", "Status", "UnsupportedError",
 ]

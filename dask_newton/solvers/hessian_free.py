@@ -6,7 +6,7 @@
     d   = the candidate with the smallest F(W + d)                     (one pass)
     W  += a d,  a in {1, 1/2, ..., 2^-9} by Armijo's rule              (one pass for a = 1, with the next g; two more
                                                                         where that is too long)
-    rho = (F(W + a d) - F(W)) / (a <g, d> + a^2 <d, C_k d> / 2)
+    rho = (F(W + a d) - F(W)) / (a <g, d> + a^2 <d, C_k d> / 2)    (one pass if the inner solver did not know C_k d)
     lam <- max(1/3, 1 - (2 rho - 1)^3) lam, or 2 lam where rho <= 0    (Nielsen 1999)
         or 3/2 lam if rho < 1/4, 2/3 lam if rho > 3/4                  (Martens 2010)
 
@@ -160,6 +160,9 @@ class HessianFree(Solver[HessianFreeState]):
         start = None if state.previous is None or self.decay == 0 else self.decay * state.previous
         found = self._solve(lambda v: product(v) + lam * v, -g, start)
         d, curvature = self._best(problem, point, found)
+        more = bool(np.isnan(curvature))
+        if more:
+            curvature = float(np.vdot(d, product(d) + lam * d))
         new, size = self.line_search.search(problem, point, d)
         carried: dict[str, Any] = {
             "iteration": state.iteration + 1, "failures": 0 if new else state.failures + 1,
@@ -173,7 +176,7 @@ class HessianFree(Solver[HessianFreeState]):
         status = Status.LINE_SEARCH_FAILED if carried["failures"] >= self.max_failures else Status.RUNNING
         note = ("" if new else "no step") or ("npc" if found.negative else "")
         info = Info(
-            size, found.n_products, note,
+            size, found.n_products + more, note,
             {"damping": lam, "ratio": ratio, "exact": float(state.exact), "negative": float(found.negative)},
         )
         return HessianFreeState.at(problem, new or point, status, damping=damping, **carried), info

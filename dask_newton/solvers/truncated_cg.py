@@ -21,13 +21,13 @@ import numpy as np
 
 from dask_newton.solvers.hessian_free import Candidates, HessianFree
 
-__all__ = ["TruncatedCG"]
+__all__ = ["Iterates", "TruncatedCG"]
 
 _PROGRESS = 5e-4
 _RTOL = 1e-12
 
 
-class _Iterates:
+class Iterates:
     """Collects candidates on the way and says when to stop."""
 
     def __init__(self, b: np.ndarray) -> None:
@@ -74,7 +74,7 @@ def _iterate(
     matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None, max_products: int
 ) -> Candidates:
     """Return the candidates of conjugate gradients; none where a start meets negative curvature at once."""
-    iterates, small = _Iterates(b), _RTOL * float(np.linalg.norm(b))
+    iterates, small = Iterates(b), _RTOL * float(np.linalg.norm(b))
     x, r, done = (np.zeros_like(b), b, 0) if start is None else (start, b - matvec(start), 1)
     p, rr = r, float(np.vdot(r, r))
     for k in range(done + 1, max_products + 1):

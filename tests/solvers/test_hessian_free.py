@@ -11,7 +11,7 @@ from dask_newton import minimize
 from dask_newton.solvers import GNCG, HFCG, HybridCG, Status, UnsupportedError
 from dask_newton.solvers.hessian_free import DAMPING_RULES
 from dask_newton.solvers.line_search import LineSearch
-from dask_newton.solvers.truncated_cg import _Iterates
+from dask_newton.solvers.truncated_cg import Iterates
 
 CG = {cls.name: cls() for cls in (GNCG, HFCG, HybridCG)}
 
@@ -145,7 +145,7 @@ def test_cg_ends_where_the_model_makes_little_progress():
     A, b = matrix()
     found = solve(A, b, max_products=60)
     assert 11 <= found.n_products < 40
-    look, values, x = _Iterates(b), [], np.zeros(60)
+    look, values, x = Iterates(b), [], np.zeros(60)
     for i in range(1, 14):
         x = b * (1 - 0.5**i)
         stop = look(x, b - A @ x)

@@ -87,3 +87,12 @@ def test_negative_curvature_leads_away_from_a_saddle():
         negative += info.extra["negative"]
     assert negative > 0
     assert state.value < 0.8 * F.value(F.null)
+
+
+def test_steepest_descent_does_not_spoil_the_damping():
+    """Its curvature is not known beforehand; near a saddle it is often the best candidate."""
+    F = network(blobs(), (5, 5), ridge=1e-4)
+    F = dataclasses.replace(F, null=0.05 * np.random.default_rng(0).normal(size=F.shape))
+    result = minimize(F, HFBiCGSTAB(), tol=0.0, callbacks=[lambda row, state: row["objective"] < 0.5])
+    assert result.n_iter <= 16
+    assert np.all(np.isfinite([r["ratio"] for r in result.history.records[1:] if r["step_size"] > 0]))
