@@ -1,7 +1,5 @@
 """MINRES as an inner solver of Hessian-free optimisation: what its candidates are; digits; networks near a saddle."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from networks import blobs, digits, error, network
@@ -64,25 +62,29 @@ def test_curvature_that_is_zero_is_followed_too():
 
 
 def test_digits_are_learnt_in_few_iterations():
-    """As many as of the Hessian-free methods with conjugate gradients: 10, with 182 products."""
+    """As few as hf-cg needs."""
     F, solver = network(digits(), (40, 15), m=4, ridge=1e-4), HFMINRES(curvature_fraction=1.0)
     result = minimize(
         F, solver, tol=0.0, max_iter=12, callbacks=[lambda row, state: error(F, state.W, digits()) <= 0.02]
     )
-    assert result.status is Status.STOPPED and result.n_iter <= 11
+    assert result.status is Status.STOPPED and result.n_iter <= 8
     assert np.all(np.diff([r["objective"] for r in result.history]) < 0)
-    assert sum(r["inner_iterations"] for r in result.history) <= 190
+    assert sum(r["inner_iterations"] for r in result.history) <= 150
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_saddles_are_left_sooner_than_with_conjugate_gradients(seed):
-    F, iterations = network(blobs(), (5, 5), ridge=1e-4), []
-    F = dataclasses.replace(F, null=0.05 * np.random.default_rng(seed).normal(size=F.shape))
+def test_saddles_are_left_sooner_than_with_conjugate_gradients():
+    """From three starts with 34 iterations and 288 products instead of 52 and 306."""
+    F, spent = network(blobs(), (5, 5), ridge=1e-4), {}
     for solver in (HFMINRES(), HFCG()):
-        result = minimize(F, solver, tol=0.0, max_iter=60, callbacks=[lambda row, state: row["objective"] < 0.5])
-        assert result.status is Status.STOPPED
-        iterations.append(result.n_iter)
-    assert iterations[0] <= 18 < iterations[1]
+        records = []
+        for seed in (0, 1, 2):
+            start = 0.05 * np.random.default_rng(seed).normal(size=F.shape)
+            result = minimize(F, solver, start, tol=0.0, callbacks=[lambda row, state: row["objective"] < 0.5])
+            assert result.status is Status.STOPPED
+            records += result.history.records[1:]
+        spent[solver.name] = len(records), sum(r["inner_iterations"] for r in records)
+    assert np.all(np.array(spent["hf-minres"]) < spent["hf-cg"])
+    assert spent["hf-minres"][0] <= 38
 
 
 @pytest.mark.parametrize("m", [3, 10])
@@ -95,4 +97,4 @@ def test_iterates_do_not_depend_on_blocks(m):
             state, _ = solver.step(F, state)
         ends.append(state)
     np.testing.assert_allclose(ends[1].W, ends[0].W, atol=1e-9)
-    assert ends[1].damping == ends[0].damping
+    assert ends[1].damping == pytest.approx(ends[0].damping, rel=1e-9)
