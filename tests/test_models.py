@@ -14,10 +14,18 @@ import zarr
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from dask_newton import Lasso, LinearRegression, LogisticRegression, Ridge, TweedieRegressor
+from dask_newton import (
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from dask_newton.models import ModelError, is_model, load_model, save_model
 from dask_newton.penalties import L1
-from dask_newton.solvers import GIANT, NewtonADMM
+from dask_newton.solvers import GIANT, GNCG, NewtonADMM
 from dask_newton.solvers.line_search import LineSearch
 
 X, Y = load_iris(return_X_y=True)
@@ -100,6 +108,46 @@ def test_regressors(tmp_path, case):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
         assert np.shape(getattr(loaded, name)) == np.shape(getattr(model, name))
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+NETWORKS = {
+    "classes": (MLPClassifier((3, 2), solver="adam", batch_size=50, max_iter=2, tol=0, random_state=0), NAMES[Y]),
+    "two classes, sgd": (MLPClassifier(2, "tanh", solver="sgd", max_iter=2, random_state=0), Y > 0),
+    "numbers, early stopping": (
+        MLPRegressor("poisson", np.array([3]), solver=GNCG(damping=2.0), early_stopping=True, max_iter=2,
+                     random_state=0),
+        Y,
+    ),
+    "several targets": (MLPRegressor(hidden_layer_sizes=[], solver="lbfgs", max_iter=2), np.column_stack([Y, X[:, 0]])),
+}
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_networks(tmp_path, case, dtype):
+    model, targets = NETWORKS[case]
+    rows = pd.DataFrame(X, columns=["a", "b", "c", "é"]).astype(dtype)
+    model.fit(rows, targets)
+    path = save_model(model, tmp_path / "model.zarr")
+    loaded = load_model(path)
+    assert repr(loaded.get_params()) == repr(model.get_params())
+    before, after = dict(vars(model)), dict(vars(loaded))
+    for name in ("coefs_", "intercepts_"):
+        for a, b in zip(before.pop(name), after.pop(name), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype == dtype
+    parameters = model.get_params()
+    for name in [name for name in before if name.endswith("_") and name not in parameters and name != "result_"]:
+        if name in ("classes_", "feature_names_in_"):
+            np.testing.assert_array_equal(after[name], before[name])
+        elif name != "history_":
+            assert after[name] == before[name] and type(after[name]) is type(before[name]), name
+    assert loaded.result_.status == model.result_.status and not loaded.result_.convex
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+    with xr.open_zarr(path) as saved:
+        assert saved["coef_1"].dims[0] == "feature"
+        assert saved[f"coef_{len(model.coefs_)}"].dims[1] == ("class" if case == "classes" else "output")
 
 
 def test_infinite_c_and_a_fit_that_did_not_converge(tmp_path):
@@ -238,6 +286,27 @@ DAMAGE = {
     "status": (attribute("fitted", "status", value="fine"), "'fine' is not a valid Status"),
     "metadata": (lambda path: (path / "zarr.json").write_text("{"), "cannot be read"),
 }
+
+
+NETWORK_DAMAGE = {
+    "missing layer": (lambda path: shutil.rmtree(path / "intercept_2"), "needs the arrays 'coef_2' and 'intercept_2'"),
+    "layers that do not fit": (
+        lambda path: (shutil.rmtree(path / "coef_2"), shutil.copytree(path / "coef_1", path / "coef_2")),
+        "coef_2 is float64 of shape (4, 2), intercept_2 of shape (3,)",
+    ),
+    "number of layers": (attribute("n_layers", value="two"), "a network has 'two' layers"),
+    "fewer layers": (attribute("n_layers", value=1), "3 classes do not go with 2 outputs"),
+    "activation": (attribute("parameters", "activation", value="sine"), "'activation' parameter of MLPClassifier"),
+}
+
+
+@pytest.mark.parametrize("damage", NETWORK_DAMAGE)
+def test_damage_of_a_network_is_a_sentence(tmp_path, damage):
+    path = save_model(MLPClassifier(2, solver="lbfgs", tol=1e-2, random_state=0).fit(X, Y), tmp_path / "model.zarr")
+    change, message = NETWORK_DAMAGE[damage]
+    change(path)
+    with pytest.raises(ModelError, match=re.escape(message)):
+        load_model(path)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from dask_newton.arrays import to_host
 from dask_newton.estimators.classification import Classifier
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.estimators.numeric import NumericEstimator
-from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.prediction import accuracy_sums, codes, r2, r2_sums
 from dask_newton.losses import Loss, Poisson, Squared
 from dask_newton.objectives.rows import RowBlock
@@ -66,19 +65,20 @@ class MLPClassifier(Classifier, NetworkEstimator):
 
     def __init__(
         self, hidden_layer_sizes: Any = (100,), activation: str = "relu", *, solver: str | Solver = "auto",
-        alpha: float = 0.0001, solver_options: dict[str, Any] | None = None, regularizer: Penalty | None = None,
-        initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4, n_iter_no_change: int = 10,
-        early_stopping: bool = False, validation_fraction: float = 0.1,
+        alpha: float = 0.0001, batch_size: int | str | None = "auto", solver_options: dict[str, Any] | None = None,
+        regularizer: Penalty | None = None, initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4,
+        n_iter_no_change: int = 10, early_stopping: bool = False, validation_fraction: float = 0.1,
         class_weight: dict[Any, float] | str | None = None, max_rounds: int | None = None,
         max_bytes: float | None = None, max_seconds: float | None = None, warm_start: bool = False,
         persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
     ) -> None:
         super().__init__(
-            hidden_layer_sizes, activation, solver=solver, alpha=alpha, solver_options=solver_options,
-            regularizer=regularizer, initialisation=initialisation, max_iter=max_iter, tol=tol,
-            n_iter_no_change=n_iter_no_change, early_stopping=early_stopping, validation_fraction=validation_fraction,
-            max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start,
-            persist=persist, random_state=random_state, verbose=verbose,
+            hidden_layer_sizes=hidden_layer_sizes, activation=activation, solver=solver, alpha=alpha,
+            batch_size=batch_size, solver_options=solver_options, regularizer=regularizer,
+            initialisation=initialisation, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping, validation_fraction=validation_fraction, max_rounds=max_rounds,
+            max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start, persist=persist,
+            random_state=random_state, verbose=verbose,
         )
         self.class_weight = class_weight
 
@@ -114,7 +114,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        self._chosen_solver()  # a wrong name must not cost a look at the data
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         return self._fit_rows(
@@ -125,10 +125,13 @@ class MLPClassifier(Classifier, NetworkEstimator):
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:
         attributes = super()._attributes(W)
-        if len(self.classes_) == 2:
-            return attributes | {"out_activation_": "logistic"}
-        attributes["intercepts_"][-1] -= attributes["intercepts_"][-1].mean()  # a common part changes nothing
-        return attributes | {"out_activation_": "softmax"}
+        if len(self.classes_) > 2:
+            attributes["intercepts_"][-1] -= attributes["intercepts_"][-1].mean()  # a common part changes nothing
+        return attributes
+
+    @property
+    def _output_activation(self) -> str:
+        return "logistic" if len(self.classes_) == 2 else "softmax"
 
 
 class MLPRegressor(NumericEstimator, NetworkEstimator):
@@ -172,18 +175,20 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
 
     def __init__(
         self, loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str = "relu", *,
-        solver: str | Solver = "auto", alpha: float = 0.0001, solver_options: dict[str, Any] | None = None,
-        regularizer: Penalty | None = None, initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4,
-        n_iter_no_change: int = 10, early_stopping: bool = False, validation_fraction: float = 0.1,
-        max_rounds: int | None = None, max_bytes: float | None = None, max_seconds: float | None = None,
-        warm_start: bool = False, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        solver: str | Solver = "auto", alpha: float = 0.0001, batch_size: int | str | None = "auto",
+        solver_options: dict[str, Any] | None = None, regularizer: Penalty | None = None,
+        initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4, n_iter_no_change: int = 10,
+        early_stopping: bool = False, validation_fraction: float = 0.1, max_rounds: int | None = None,
+        max_bytes: float | None = None, max_seconds: float | None = None, warm_start: bool = False,
+        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
     ) -> None:
         super().__init__(
-            hidden_layer_sizes, activation, solver=solver, alpha=alpha, solver_options=solver_options,
-            regularizer=regularizer, initialisation=initialisation, max_iter=max_iter, tol=tol,
-            n_iter_no_change=n_iter_no_change, early_stopping=early_stopping, validation_fraction=validation_fraction,
-            max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start,
-            persist=persist, random_state=random_state, verbose=verbose,
+            hidden_layer_sizes=hidden_layer_sizes, activation=activation, solver=solver, alpha=alpha,
+            batch_size=batch_size, solver_options=solver_options, regularizer=regularizer,
+            initialisation=initialisation, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping, validation_fraction=validation_fraction, max_rounds=max_rounds,
+            max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start, persist=persist,
+            random_state=random_state, verbose=verbose,
         )
         self.loss = loss
 
@@ -222,7 +227,7 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        self._chosen_solver()  # a wrong name must not cost a look at the data
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
@@ -237,8 +242,9 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     def _loss(self, n_targets: int) -> Loss:
         return Squared(n_targets) if self.loss == "squared_error" else Poisson()
 
-    def _attributes(self, W: np.ndarray) -> dict[str, Any]:
-        return super()._attributes(W) | {"out_activation_": _LOSSES[self.loss]}
+    @property
+    def _output_activation(self) -> str:
+        return _LOSSES[self.loss]
 
 
 def _hits(rows: RowBlock, z: Any) -> tuple[float, float]:

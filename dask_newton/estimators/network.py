@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from abc import abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -20,7 +21,7 @@ from dask_newton.estimators.base import Estimator
 from dask_newton.estimators.held_out import HoldOut
 from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.monitors import Plateau, Validation
-from dask_newton.estimators.options import elastic_net, make_solver, seeded
+from dask_newton.estimators.options import elastic_net, has_option, make_solver, seeded
 from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.estimators.prediction import Margins, NetworkMargins
 from dask_newton.objectives.activations import ACTIVATIONS
@@ -31,6 +32,7 @@ from dask_newton.objectives.network_block import NetworkBlock
 from dask_newton.objectives.rows import RowBlock
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver, Status
+from dask_newton.solvers.named import with_options
 
 __all__ = ["NetworkEstimator"]
 
@@ -51,6 +53,9 @@ _SHARED = {
         'sgd' and 'adam' divide by the weight of a mini-batch instead, so that their penalty is stronger.
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class: ``{"learning_rate": 0.01}`` for 'adam'.
+    batch_size : int, 'auto' or None, default='auto'
+        Rows of a mini-batch, of all blocks together, for solvers that have them ('sgd', 'adam' and the like), whose
+        iterations then are epochs. ``'auto'`` is 200, None is all rows. A solver that is an object has its own.
     regularizer : Penalty, optional
         A penalty of :mod:`dask_newton.penalties` in place of the one above, added to the mean loss as it is.
     initialisation : {'glorot', 'he', 'gauss'}, default='glorot'
@@ -127,6 +132,7 @@ class NetworkEstimator(Estimator):
         **Estimator._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "initialisation": [StrOptions(set(INITIALISATIONS))],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -136,22 +142,14 @@ class NetworkEstimator(Estimator):
     intercepts_: list[np.ndarray]
 
     def __init__(
-        self, hidden_layer_sizes: Any = (100,), activation: str = "relu", *, solver: str | Solver = "auto",
-        alpha: float = 0.0001, solver_options: dict[str, Any] | None = None, regularizer: Penalty | None = None,
-        initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4, n_iter_no_change: int = 10,
-        early_stopping: bool = False, validation_fraction: float = 0.1, max_rounds: int | None = None,
-        max_bytes: float | None = None, max_seconds: float | None = None, warm_start: bool = False,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self, *, hidden_layer_sizes: Any, activation: str, alpha: float, batch_size: int | str | None,
+        initialisation: str, validation_fraction: float, **shared: Any,
     ) -> None:
-        super().__init__(
-            regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol, max_iter=max_iter,
-            max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start,
-            early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
-        )
+        super().__init__(**shared)
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.alpha = alpha
+        self.batch_size = batch_size
         self.initialisation = initialisation
         self.validation_fraction = validation_fraction
 
@@ -185,6 +183,19 @@ class NetworkEstimator(Estimator):
             )
         return tuple(sizes.tolist())
 
+    def _chosen_solver(self) -> Solver[Any] | None:
+        """Return the solver with its options, after a look at them; None for 'auto'."""
+        solver, options = make_solver(self.solver, self.solver_options, network=True), self.solver_options or {}
+        if solver is not None and isinstance(self.solver, str) and has_option(solver, "batch_size"):
+            size = 200 if self.batch_size == "auto" else self.batch_size
+            return with_options(solver, {"batch_size": size, **options})
+        if isinstance(self.batch_size, Integral):
+            raise ValueError(
+                f"batch_size={self.batch_size} is for solvers with mini-batches that are named, such as 'adam', and "
+                f"solver={self.solver!r}. Leave it at 'auto'."
+            )
+        return solver
+
     def _penalty(self, total_weight: float) -> Penalty:
         return elastic_net(self.alpha / total_weight, 0)
 
@@ -215,7 +226,7 @@ class NetworkEstimator(Estimator):
             *place_rows(rows, dataclasses.replace(make, hold_out=inside), self.persist), layers, penalty, seed=seed,
             initialisation=self.initialisation,
         )
-        solver = make_solver(self.solver, self.solver_options)
+        solver = self._chosen_solver()
         if solver is None:
             solver, why = usual_network_solver(problem)
             logger.info("solver='auto' chose %r: %s.", solver.name, why)
@@ -242,6 +253,7 @@ class NetworkEstimator(Estimator):
         if self.result_.status is Status.STOPPED and (plateau.ended or (held_out is not None and held_out.ended)):
             self.result_ = dataclasses.replace(self.result_, status=Status.NO_CHANGE)
             self.converged_ = True
+        self._set_shape()
         self._set_curves()
         bridge.close()
         return self
@@ -269,10 +281,17 @@ class NetworkEstimator(Estimator):
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:
         layers = self._layers.of(W.astype(np.float32 if self._single else np.float64))
-        return {
-            "coefs_": [V.copy() for V, _ in layers], "intercepts_": [b.copy() for _, b in layers],
-            "n_layers_": len(layers) + 1, "n_outputs_": len(layers[-1][1]),
-        }
+        return {"coefs_": [V.copy() for V, _ in layers], "intercepts_": [b.copy() for _, b in layers]}
+
+    def _set_shape(self) -> None:
+        """Set what scikit-learn says of the layers."""
+        self.n_layers_, self.n_outputs_ = len(self.coefs_) + 1, self._n_outputs
+        self.out_activation_ = self._output_activation
+
+    @property
+    @abstractmethod
+    def _output_activation(self) -> str:
+        """Scikit-learn's name of what makes predictions of margins."""
 
 
 def _evaluate(

@@ -10,7 +10,7 @@ from dask_newton.solvers import Solver
 from dask_newton.solvers.named import named_solver, with_options
 from dask_newton.solvers.switching import Switching
 
-__all__ = ["elastic_net", "make_solver", "seeded"]
+__all__ = ["elastic_net", "has_option", "make_solver", "seeded"]
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
@@ -22,8 +22,8 @@ def elastic_net(strength: float, l1_ratio: float) -> Penalty:
     return L1(strength) if l1_ratio == 1 else ElasticNet(strength * l1_ratio, strength * (1 - l1_ratio))
 
 
-def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | None:
-    """Return the solver of a name with its options set; None for 'auto'.
+def make_solver(name: str | Solver, options: dict[str, Any] | None, *, network: bool = False) -> Solver | None:
+    """Return the solver of a name with its options set, for networks if that makes a difference; None for 'auto'.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def make_solver(name: str | Solver, options: dict[str, Any] | None) -> Solver | 
         if options:
             raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
         return None
-    return with_options(named_solver(name, also=["auto"]), options or {})
+    return with_options(named_solver(name, also=["auto"], network=network), options or {})
 
 
 def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
@@ -42,5 +42,9 @@ def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
     if isinstance(solver, Switching):
         stages = [dataclasses.replace(stage, solver=seeded(stage.solver, seed)) for stage in solver.stages]
         return dataclasses.replace(solver, stages=tuple(stages))
-    draws = "seed" in {field.name for field in dataclasses.fields(solver)}  # type: ignore[arg-type]
-    return with_options(solver, {"seed": seed}) if draws else solver
+    return with_options(solver, {"seed": seed}) if has_option(solver, "seed") else solver
+
+
+def has_option(solver: Any, option: str) -> bool:
+    """Whether a solver has an option of that name."""
+    return option in {field.name for field in dataclasses.fields(solver)}

@@ -1,8 +1,8 @@
 """Save and load models.
 
-A model is a Zarr v3 group with the arrays ``coef`` and ``intercept``, the coordinates ``class`` and ``feature``,
-a sub-group ``history`` with one array per recorded quantity, and attributes. The class of the estimator and its
-solver are stored by name and looked up in the tables of this library, so that a file can name nothing else.
+A model is a Zarr v3 group with its coefficients, the coordinates ``class`` and ``feature``, a sub-group ``history``
+with one array per recorded quantity, and attributes. The class of the estimator and its solver are stored by name and
+looked up in the tables of this library, so that a file can name nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton import estimators
@@ -24,9 +23,12 @@ from dask_newton.data.integrity import verify_group
 from dask_newton.data.layout import DatasetError
 from dask_newton.data.reader import open_group
 from dask_newton.data.writer import consolidate, created_by
+from dask_newton.estimators import LogisticRegression
+from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.history import History
 from dask_newton.minimize import Result
-from dask_newton.models.arrays import read_array, read_history, write_array, write_history
+from dask_newton.models.arrays import read_history, write_history
+from dask_newton.models.coefficients import is_convex, parameters_of, set_coefficients, write_coefficients
 from dask_newton.models.parameters import (
     ModelError,
     decode,
@@ -35,6 +37,7 @@ from dask_newton.models.parameters import (
     encode,
     encode_parameters,
     encode_solver,
+    known_solvers,
 )
 from dask_newton.solvers import Status
 
@@ -80,7 +83,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
         "created_by": created_by(),
         "estimator": name,
         "parameters": encode_parameters(estimator),
-        "solver": encode_solver(estimator.solver_),
+        "solver": encode_solver(estimator.solver_, known_solvers(type(estimator))),
         "fitted": {
             "n_iter": int(np.max(estimator.n_iter_)),
             "converged": bool(estimator.converged_),
@@ -93,7 +96,7 @@ def save_model(estimator: Any, path: str | os.PathLike[str], *, overwrite: bool 
     }
     with replacing(path, overwrite=overwrite) as partial:
         group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=attributes)
-        _write_arrays(group, estimator)
+        write_coefficients(group, estimator)
         write_history(group.create_group("history"), estimator.history_)
         verify_group(group, str(path))
         consolidate(partial / "history")
@@ -133,7 +136,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     try:
         verify_group(group, where)
         estimator = _make_estimator(attributes, where)
-        _set_arrays(estimator, group, where)
+        set_coefficients(estimator, group, where)
         _set_fitted(estimator, attributes, read_history(where))
     except ModelError:
         raise
@@ -163,71 +166,6 @@ def _open(path: str | os.PathLike[str]) -> tuple[zarr.Group, str]:
     return group, where
 
 
-# Arrays
-
-
-def _write_arrays(group: zarr.Group, estimator: Any) -> None:
-    coef, classes = np.asarray(estimator.coef_), getattr(estimator, "classes_", None)
-    # xarray wants one length per dimension; two classes have one row of coefficients.
-    output = "class" if classes is not None and len(classes) == len(coef) else "output"
-    outputs = (output,) if coef.ndim == 2 else ()
-    columns = {
-        "coef": (coef, (*outputs, "feature")),
-        "intercept": (np.atleast_1d(estimator.intercept_), outputs or ("output",)),
-    }
-    if classes is not None:
-        columns["class"] = (_text(classes, "class"), ("class",))
-    if hasattr(estimator, "feature_names_in_"):
-        columns["feature"] = (_text(estimator.feature_names_in_, "feature name"), ("feature",))
-    for name, (values, dims) in columns.items():
-        write_array(group, name, values, dims)
-    if classes is not None:
-        group.attrs["class_dtype"] = classes.dtype.str
-
-
-def _text(labels: np.ndarray, what: str) -> np.ndarray:
-    if labels.dtype.kind != "O":
-        return labels
-    odd = [label for label in labels if not isinstance(label, str)]
-    if odd:
-        raise ModelError(
-            f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved."
-        )
-    return labels.astype(np.dtypes.StringDType())
-
-
-def _set_arrays(estimator: Any, group: zarr.Group, where: str) -> None:
-    def require(fits: bool, finding: str) -> None:
-        if not fits:
-            raise ModelError(f"The model {where} is damaged or was edited: {finding}.")
-
-    arrays = {name: read_array(group, name, where) for name in ("coef", "intercept", "class", "feature")}
-    coef, intercept, classes, features = arrays.values()
-    require(coef is not None and intercept is not None, "it needs the arrays 'coef' and 'intercept'")
-    assert coef is not None and intercept is not None
-    require(coef.ndim in (1, 2) and coef.dtype.kind == "f", f"coef is {coef.dtype} of shape {coef.shape}")
-    n_outputs = len(coef) if coef.ndim == 2 else 1
-    require(intercept.shape == (n_outputs,), f"coef has shape {coef.shape}, but intercept {intercept.shape}")
-    require(bool(np.isfinite(coef).all() and np.isfinite(intercept).all()), "coefficients are not finite")
-    require((classes is not None) == hasattr(estimator, "predict_proba"), "classes are missing or not wanted")
-    if classes is not None:
-        expected = 1 if len(classes) == 2 else len(classes)
-        require(n_outputs == expected, f"{len(classes)} classes do not go with {n_outputs} outputs")
-        dtype: np.dtype[Any] = np.dtype(str(group.attrs["class_dtype"]))
-        require(dtype.kind in "biufUO", f"classes cannot have dtype {dtype}")
-        estimator.classes_ = classes.astype(dtype)
-    if features is not None:
-        names, width = len(features), coef.shape[-1]
-        require(names == width, f"{names} feature names do not go with {width} coefficients")
-        estimator.feature_names_in_ = features.astype(object)
-    estimator.coef_ = coef
-    estimator.intercept_ = intercept if coef.ndim == 2 else float(intercept[0])
-    estimator.n_features_in_ = coef.shape[-1]
-
-
-# Attributes
-
-
 def _make_estimator(attributes: Mapping[str, Any], where: str) -> Any:
     cls = ESTIMATORS.get(attributes["estimator"])
     if cls is None:
@@ -241,7 +179,7 @@ def _make_estimator(attributes: Mapping[str, Any], where: str) -> Any:
         raise ModelError(
             f"{where} has the parameter {min(unknown)!r}, which this version does not know; update dask_newton."
         )
-    estimator = cls(**decode_parameters(stored))
+    estimator = cls(**decode_parameters(stored, cls))
     estimator._validate_params()
     return estimator
 
@@ -249,20 +187,20 @@ def _make_estimator(attributes: Mapping[str, Any], where: str) -> Any:
 def _set_fitted(estimator: Any, attributes: Mapping[str, Any], history: History) -> None:
     fitted = attributes["fitted"]
     n_iter = int(fitted["n_iter"])
-    estimator.n_iter_ = np.array([n_iter], dtype=np.int32) if is_classifier(estimator) else n_iter
+    estimator.n_iter_ = np.array([n_iter], dtype=np.int32) if isinstance(estimator, LogisticRegression) else n_iter
     estimator.converged_ = bool(fitted["converged"])
     estimator.n_passes_, estimator.n_rounds_ = int(fitted["n_passes"]), int(fitted["n_rounds"])
-    estimator.solver_, estimator.history_ = decode_solver(attributes["solver"]), history
-    rows = [np.atleast_2d(estimator.coef_).T]
-    if estimator.fit_intercept:
-        rows.append(np.atleast_2d(estimator.intercept_))
+    known = known_solvers(type(estimator))
+    estimator.solver_, estimator.history_ = decode_solver(attributes["solver"], known), history
     estimator.result_ = Result(
-        W=np.concatenate(rows),
+        W=parameters_of(estimator),
         value=decode(fitted["objective"]),
         gradient_norm=decode(fitted["gradient_norm"]),
         status=Status(fitted["status"]),
         n_iter=fitted["n_iter"],
         history=history,
         state=None,
-        convex=getattr(estimator.get_params().get("loss"), "convex", True),
+        convex=is_convex(estimator),
     )
+    if isinstance(estimator, NetworkEstimator):
+        estimator._set_curves()

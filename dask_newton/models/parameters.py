@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from dask_newton import losses, penalties
+from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.losses import Loss
 from dask_newton.penalties import Penalty
-from dask_newton.solvers import SOLVERS, Solver
+from dask_newton.solvers import Solver
+from dask_newton.solvers.named import solver_classes
 
 __all__ = [
     "ModelError",
@@ -30,7 +32,10 @@ __all__ = [
     "encode_parameters",
     "encode_penalty",
     "encode_solver",
+    "known_solvers",
 ]
+
+Solvers = Mapping[str, type[Solver[Any]]]
 
 
 def _members(package: Any, base: type) -> dict[str, Any]:
@@ -53,31 +58,31 @@ def encode_parameters(estimator: Any) -> dict[str, Any]:
     ModelError
         If one is more than JSON can hold.
     """
-    parameters = estimator.get_params(deep=False)
+    parameters, known = estimator.get_params(deep=False), known_solvers(type(estimator))
     solver, options = parameters.pop("solver"), parameters.pop("solver_options")
     regularizer, loss = parameters.pop("regularizer"), parameters.pop("loss", None)
     encoded = {name: encode(value, f"The parameter {name}") for name, value in parameters.items()}
     encoded["regularizer"] = regularizer and encode_penalty(regularizer)
     if hasattr(estimator, "loss"):
-        encoded["loss"] = loss and encode_loss(loss)
-    encoded["solver"] = encode_solver(solver) if isinstance(solver, Solver) else solver
-    encoded["solver_options"] = options and _encode_options(_class_of(solver), options)
+        encoded["loss"] = encode_loss(loss) if isinstance(loss, Loss) else loss
+    encoded["solver"] = encode_solver(solver, known) if isinstance(solver, Solver) else solver
+    encoded["solver_options"] = options and _encode_options(_class_of(solver, known), options)
     return encoded
 
 
-def decode_parameters(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Invert :func:`encode_parameters`."""
-    solver, options = stored["solver"], stored["solver_options"]
-    solver = decode_solver(solver) if isinstance(solver, dict) else solver
+def decode_parameters(stored: Mapping[str, Any], estimator: type) -> dict[str, Any]:
+    """Invert :func:`encode_parameters`, for a class of estimators."""
+    solver, options, known = stored["solver"], stored["solver_options"], known_solvers(estimator)
+    solver = decode_solver(solver, known) if isinstance(solver, dict) else solver
     own = ("solver", "solver_options", "regularizer", "loss")
     parameters = {name: decode(value) for name, value in stored.items() if name not in own}
     regularizer = stored["regularizer"]
     if "loss" in stored:
-        parameters["loss"] = stored["loss"] and decode_loss(stored["loss"])
+        parameters["loss"] = decode_loss(stored["loss"]) if isinstance(stored["loss"], dict) else stored["loss"]
     return parameters | {
         "regularizer": regularizer and decode_penalty(regularizer),
         "solver": solver,
-        "solver_options": options and _decode_options(_class_of(solver), options),
+        "solver_options": options and _decode_options(_class_of(solver, known), options),
     }
 
 
@@ -117,18 +122,23 @@ def _decode_named(stored: Mapping[str, Any], known: Mapping[str, Any], what: str
     return known[stored["name"]](**{key: decode(value) for key, value in stored["options"].items()})
 
 
-def encode_solver(solver: Solver[Any]) -> dict[str, Any]:
+def known_solvers(estimator: type) -> Solvers:
+    """Return the solvers that a class of estimators knows by name."""
+    return solver_classes(network=issubclass(estimator, NetworkEstimator))
+
+
+def encode_solver(solver: Solver[Any], known: Solvers) -> dict[str, Any]:
     """Encode a solver of this library as its name and its options."""
-    if SOLVERS.get(solver.name) is not type(solver):
+    if known.get(solver.name) is not type(solver):
         raise ModelError(
             f"{type(solver).__name__} is not a solver of this library; a model names only those."
         )
     return {"name": solver.name, "options": _encode_options(type(solver), _fields(solver))}
 
 
-def decode_solver(stored: Mapping[str, Any]) -> Solver[Any]:
+def decode_solver(stored: Mapping[str, Any], known: Solvers) -> Solver[Any]:
     """Make the solver that was encoded."""
-    cls: Any = _class_of(stored["name"])
+    cls: Any = _class_of(stored["name"], known)
     return cls(**_decode_options(cls, stored["options"]))
 
 
@@ -180,12 +190,12 @@ def decode(stored: Any) -> Any:
     raise ModelError(f"The model holds a value of the unknown kind {kind!r}.")
 
 
-def _class_of(solver: Any) -> Any:
+def _class_of(solver: Any, known: Solvers) -> Any:
     if isinstance(solver, Solver):
         return type(solver)
-    if solver not in SOLVERS:
+    if solver not in known:
         raise ModelError(f"This version knows no solver {solver!r}; update dask_newton.")
-    return SOLVERS[solver]
+    return known[solver]
 
 
 def _fields(thing: Any) -> dict[str, Any]:

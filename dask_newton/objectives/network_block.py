@@ -97,8 +97,8 @@ class NetworkBlock:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, shape (n_rows, n_outputs), in the arithmetic of the block."""
-        model, tiles = self.layers.of(self.rows.cast(theta)), self._tiles()
-        parts = parallel(lambda tile: self._forward(model, tile)[1], tiles or [slice(0, 0)])
+        model = self.layers.of(self.rows.cast(theta))
+        parts = parallel(lambda tile: self._forward(model, tile)[1], self.tiles() or [slice(0, 0)])
         return namespace(parts[0]).concat(parts, axis=0)
 
     def linearize(self, theta: Array, *, keep: bool) -> tuple[Array, Array, Remembered]:

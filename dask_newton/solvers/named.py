@@ -10,7 +10,12 @@ from typing import Any
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS
 from dask_newton.solvers.base import Solver
 
-__all__ = ["named_solver", "with_options"]
+__all__ = ["named_solver", "solver_classes", "with_options"]
+
+
+def solver_classes(*, network: bool) -> dict[str, type[Solver]]:
+    """Return all solvers by name; those for networks first, or those for linear models, where a name is in both."""
+    return {**SOLVERS, **NETWORK_SOLVERS} if network else {**NETWORK_SOLVERS, **SOLVERS}
 
 
 def named_solver(solver: str | Solver[Any], also: Iterable[str] = (), *, network: bool = False) -> Solver[Any]:
@@ -31,7 +36,7 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = (), *, network
     """
     if isinstance(solver, Solver):
         return solver
-    every = {**SOLVERS, **NETWORK_SOLVERS} if network else {**NETWORK_SOLVERS, **SOLVERS}
+    every = solver_classes(network=network)
     if solver not in every:
         raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(every)])}")
     return every[solver]()

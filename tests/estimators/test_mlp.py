@@ -29,7 +29,7 @@ from dask_newton.data import save_dataset
 from dask_newton.estimators.held_out import HoldOut
 from dask_newton.losses import Softmax
 from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.solvers import NETWORK_SOLVERS, Adam, UnsupportedError
+from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS, Adam, UnsupportedError
 
 X, Y = blobs()
 LABELS = np.array(["red", "green", "blue"])[Y.astype(int)]
@@ -253,12 +253,30 @@ def test_rows_held_out_are_drawn_from_every_class_and_not_fitted():
     assert fits[0].validation_scores_ != fits[1].validation_scores_
 
 
-@pytest.mark.parametrize("solver", [name for name in NETWORK_SOLVERS] + ["lbfgs", "newton-cg"])
+@pytest.mark.parametrize("solver", [*NETWORK_SOLVERS, "lbfgs", "newton-cg"])
 def test_every_solver_of_networks_is_reached_by_name(solver):
     with pytest.warns(ConvergenceWarning):
         model = MLPClassifier((3,), "tanh", alpha=1.0, solver=solver, max_iter=3, tol=0, random_state=0).fit(X, LABELS)
-    assert model.solver_.name == solver
+    assert type(model.solver_) is {**SOLVERS, **NETWORK_SOLVERS}[solver]
     assert model.loss_ < model.history_[0]["objective"]
+
+
+def test_mini_batches_are_scikit_learns_for_solvers_that_have_them():
+    short = MLPClassifier((3,), solver="adam", max_iter=1, random_state=0)
+    rows, labels = np.tile(X, (10, 1)), np.tile(LABELS, 10)
+
+    def fit(**options):
+        with pytest.warns(ConvergenceWarning):
+            return clone(short).set_params(**options).fit(rows, labels)
+
+    assert fit().solver_.batch_size == 200 and fit().history_[-1]["inner_iterations"] == 3
+    assert fit(batch_size=100).history_[-1]["inner_iterations"] == 6
+    assert fit(batch_size=None).history_[-1]["inner_iterations"] == 1
+    assert fit(solver_options={"batch_size": 300}).history_[-1]["inner_iterations"] == 2
+    assert fit(solver=Adam()).solver_.batch_size is None
+    assert fit().solver_.seed != fit(random_state=1).solver_.seed
+    with pytest.raises(ValueError, match="batch_size=100 is for solvers with mini-batches.*solver='lbfgs'"):
+        clone(short).set_params(batch_size=100, solver="lbfgs").fit(rows, labels)
 
 
 def test_solver_objects_and_options_are_the_same():
