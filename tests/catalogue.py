@@ -23,6 +23,7 @@ from dask_newton.solvers import (
     DANE,
     DINGO,
     DINO,
+    DLADMM,
     GD,
     GIANT,
     GNCG,
@@ -228,12 +229,12 @@ SOLVERS: dict[str, SolverCase] = {
 
 # Solvers for networks, with their defaults; and those of all solvers that ask nothing of an objective but its contract.
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
-    "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "gd": GD(), "gn-cg": GNCG(),
+    "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "dladmm": DLADMM(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
     "momentum": Momentum(), "pdadmm": PDADMM(), "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.
-WITHOUT_CERTIFICATE = ("pdadmm",)
+WITHOUT_CERTIFICATE = ("dladmm", "pdadmm")
 FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg", "newton-mr")
 
 

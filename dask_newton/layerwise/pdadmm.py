@@ -14,7 +14,8 @@ import numpy as np
 from dask_newton.arrays import row_slice
 from dask_newton.layerwise.hidden import hidden_margins
 from dask_newton.layerwise.inputs import exact_inputs, gradient_inputs
-from dask_newton.layerwise.outputs import initial_margins, proximal_margins
+from dask_newton.layerwise.outputs import initial_margins
+from dask_newton.layerwise.rows import composed_margins, loss_at, output_margins
 from dask_newton.layerwise.sums import LayerSums, over_tiles
 from dask_newton.objectives.layers import Layers
 from dask_newton.objectives.rows import RowBlock
@@ -112,7 +113,7 @@ def sweep(
             outputs.append(a)
         Z.append(output_margins(rows, tile, M[-1], old.Z[-1], nu, steps.accelerated))
         split = Split(old.P, tuple(Z), tuple(Q), tuple(U))
-        composed = _composed(layers, model, M[0]) if evaluate else None
+        composed = composed_margins(layers, model, M[0]) if evaluate else None
         _count(rows, tile, sums, split, M, old.Q, outputs, composed)
         if steps.next_nu != nu:  # all but the output layer goes on as if nothing had changed
             split = Split(old.P, split.Z, split.Q, tuple(steps.next_nu / nu * u for u in U))
@@ -136,13 +137,6 @@ def dual(P: Array, Q: Array, U: Array, rho: float) -> Array:
     new *= rho
     new += U
     return new
-
-
-def output_margins(rows: RowBlock, tile: slice, M: Array, Z: Array, nu: float, accelerated: bool) -> Array:
-    """Return the margins of the output layer, to which an offset of the rows is added."""
-    offset = 0 if rows.offset is None else rows.offset[tile, :]
-    found = proximal_margins(rows.loss, rows.y[tile, ...], M + offset, nu, Z + offset, accelerated=accelerated)
-    return found - offset
 
 
 def inputs_of(
@@ -178,7 +172,8 @@ def _count(
     outputs: Sequence[Array], composed: Array | None,
 ) -> None:
     """Add up the terms of the Lagrangian, the residuals, what they are compared with, and the composed loss."""
-    zero = rows.sum(0 * rows.y[tile], tile) if rows.y.ndim == 1 else rows.sum(0 * rows.y[tile, 0], tile)
+    loss = loss_at(rows, tile, split.Z[-1])
+    zero = 0 * loss
     fit = outer_fit = product = primal = moved = inputs = kept = zero
     for z, m in zip(split.Z, M, strict=True):
         fit = fit + sums.square(z - m, tile)
@@ -188,16 +183,5 @@ def _count(
         product, primal = product + sums.square(u, tile, gap), primal + sums.square(gap, tile)
         moved, inputs = moved + sums.square(q - old, tile), inputs + sums.square(p, tile)
         kept = kept + sums.square(q, tile)
-    losses = [_loss(rows, tile, split.Z[-1]), zero if composed is None else _loss(rows, tile, composed)]
-    sums.count(*losses, fit, outer_fit, product, primal, moved, inputs, kept)
-
-
-def _loss(rows: RowBlock, tile: slice, Z: Array) -> Array:
-    return rows.sum(rows.loss.value(rows.y[tile, ...], Z if rows.offset is None else Z + rows.offset[tile, :]), tile)
-
-
-def _composed(layers: Layers, model: Model, M: Array) -> Array:
-    """Return the margins of the network, from those of its first layer."""
-    for W, b in model[1:]:
-        M = layers.activation.value(M) @ W + b
-    return M
+    network = zero if composed is None else loss_at(rows, tile, composed)
+    sums.count(loss, network, fit, outer_fit, product, primal, moved, inputs, kept)

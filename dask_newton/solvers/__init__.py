@@ -12,6 +12,7 @@ from dask_newton.solvers.dane import DANE
 from dask_newton.solvers.dingo import DINGO
 from dask_newton.solvers.dino import DINO
 from dask_newton.solvers.disco import DiSCO
+from dask_newton.solvers.dladmm import DLADMM
 from dask_newton.solvers.gd import GD
 from dask_newton.solvers.giant import GIANT
 from dask_newton.solvers.gn_cg import GNCG
@@ -43,13 +44,13 @@ SOLVERS: dict[str, type[Solver]] = {
 # may be in both tables.
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
-        GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
+        DLADMM, GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
     )
 }
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS", "PDADMM",
-    "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
+    "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS",
+    "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
     "MiniBatchSGD", "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton",
     "Solver", "State", "Status", "UnsupportedError",
 ]
