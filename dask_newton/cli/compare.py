@@ -20,6 +20,7 @@ from dask_newton.cli.common import (
 from dask_newton.cli.listening import in_words, listening
 from dask_newton.cli.model_options import (
     check_data,
+    is_network,
     make_model,
     model_options,
     option_values,
@@ -36,6 +37,7 @@ NOTHING_CERTIFIED = 3
     epilog=example(
         "dask-newton compare mnist.zarr/train --test mnist.zarr/test --max-seconds 60 --plot mnist.png",
         "dask-newton compare data.zarr --solvers giant,newton-admm --m 16 --option newton-admm.rho=0.5",
+        "dask-newton compare mnist.zarr/train --model mlp --hidden 40 --solvers gn-cg,lbfgs,adam --max-iter 20",
     )
 )
 @click.argument("data")
@@ -98,7 +100,7 @@ def compare(
     """
     from dask_newton.comparison import compare as compare_solvers
 
-    chosen = _solvers(solvers, options)
+    chosen = _solvers(solvers, options, is_network(settings["name"]), settings["batch_size"])
     model = make_model("compare", random_state=seed, **settings)
     for destination in (plot, csv, history):
         check_destination(destination, overwrite, inputs=(data, test))
@@ -131,16 +133,20 @@ def compare(
         context.exit(NOTHING_CERTIFIED)
 
 
-def _solvers(names: str, options: dict[str, Any]) -> Any:
+def _solvers(names: str, options: dict[str, Any], network: bool, batch_size: int | None) -> Any:
     """Return what ``compare`` wants, after a look at names and options."""
-    from dask_newton.estimators.options import make_solver
+    from dask_newton.estimators.network import BATCH_SIZE
+    from dask_newton.estimators.options import has_option, make_solver
     from dask_newton.solvers import SOLVERS
+    from dask_newton.solvers.named import solver_classes, with_options
 
     listed = [name.strip() for name in names.split(",") if name.strip()]
     if not listed:
         raise click.UsageError("--solvers is empty; give names such as giant,newton-admm, or all.")
     everything = listed == ["all"]
-    each: dict[str, dict[str, Any]] = {name: {} for name in (SOLVERS if everything else listed)}
+    if everything:
+        listed = list(solver_classes(network=True) if network else SOLVERS)
+    each: dict[str, dict[str, Any]] = {name: {} for name in listed}
     for key, value in options.items():
         solver, dot, option = key.partition(".")
         if not dot or solver not in each:
@@ -149,7 +155,12 @@ def _solvers(names: str, options: dict[str, Any]) -> Any:
                 f"{next(iter(each))}.KEY=VALUE."
             )
         each[solver][option] = value
-    made = {name: make_solver(name, solver_options(name, given)) or name for name, given in each.items()}
+    made: dict[str, Any] = {}
+    for name, given in each.items():
+        solver_options(name, given, network=network)
+        made[name] = (make_solver(name, given, network=network) if given else None) or name
+        if given and network and "batch_size" not in given and has_option(made[name], "batch_size"):
+            made[name] = with_options(made[name], {"batch_size": batch_size or BATCH_SIZE})
     return "all" if everything and not options else made
 
 

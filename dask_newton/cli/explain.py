@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dask_newton.cli.common import compute_on, computing_options, echo_warnings, example, new_table, print_table
-from dask_newton.cli.model_options import check_data, make_model, model_options
+from dask_newton.cli.model_options import check_data, is_network, make_model, model_options
 
 __all__ = ["explain"]
 
@@ -29,6 +29,8 @@ def explain(data: str, scheduler: str | None, workers: int | None, **settings: A
     """
     from dask_newton.estimators.explanation import COLUMNS
 
+    if is_network(settings["name"]):
+        raise ValueError("explain is for linear models; dask-newton fit says why it chose the solver of a network.")
     model = make_model("explain", **settings)
     with echo_warnings():
         check_data(data)

@@ -25,6 +25,7 @@ from dask_newton.cli.common import (
 from dask_newton.cli.listening import in_words, listening
 from dask_newton.cli.model_options import (
     check_data,
+    is_network,
     make_model,
     model_options,
     option_values,
@@ -42,13 +43,17 @@ NOT_CONVERGED = 3
         "dask-newton fit mnist.zarr/train --test mnist.zarr/test --C 0.1 --out model.zarr",
         "dask-newton fit data.zarr --solver newton-admm --option rho=0.5 --l1-ratio 1 --workers 4",
         "dask-newton fit bikes.zarr --model poisson --alpha 1e-4",
+        "dask-newton fit mnist.zarr/train --model mlp --hidden 400,150 --activation tanh --solver gn-cg",
         "dask-newton fit /shared/data.zarr --scheduler tcp://10.0.0.1:8786 --out model.zarr",
     )
 )
 @click.argument("data")
 @model_options
 @click.option(
-    "--solver", default="auto", show_default=True, help="Such as newton-admm, giant, newton-cholesky."
+    "--solver",
+    default="auto",
+    show_default=True,
+    help="Such as newton-admm, giant, newton-cholesky; for networks gn-cg, lbfgs, adam.",
 )
 @click.option(
     "--option",
@@ -85,14 +90,15 @@ def fit(
     seed: int | None,
     **settings: Any,
 ) -> None:
-    """Fit a linear model to a data set.
+    """Fit a linear model or a network to a data set.
 
     DATA is a Zarr group such as mnist.zarr/train. The default model is a logistic regression, for labels of two
-    classes or more.
+    classes or more; --model mlp is a multi-layer perceptron for labels, mlp-regressor one for numbers.
 
     A fit that does not converge prints a warning, saves what it was asked to save, and exits with status 3.
     """
-    chosen = solver_options(solver, options)  # a wrong name must not cost a cluster
+    # A wrong name must not cost a cluster.
+    chosen = solver_options(solver, options, network=is_network(settings["name"]))
     model = make_model(
         "fit", solver=solver, solver_options=chosen, random_state=seed, verbose=int(verbose), **settings
     )

@@ -48,17 +48,20 @@ def _model_info(path: str) -> dict[str, Any]:
     defaults = type(model)().get_params()
     changed = {name: value for name, value in model.get_params().items() if value != defaults[name]}
     classes = [str(label) for label in getattr(model, "classes_", [])]
+    weights = np.concatenate([np.ravel(a) for a in getattr(model, "coefs_", None) or [model.coef_]])
+    layers = {"layers": " x ".join(map(str, model._fitted_layers().sizes))} if hasattr(model, "coefs_") else {}
     return {
         "estimator": type(model).__name__,
         "parameters": ", ".join(f"{name}={value!r}" for name, value in changed.items()) or "defaults",
         "solver": model.solver_.name,
         "features": model.n_features_in_,
         "classes": classes,
-        "non-zero coefficients": f"{np.count_nonzero(model.coef_)} of {model.coef_.size}",
+        **layers,
+        "non-zero coefficients": f"{np.count_nonzero(weights)} of {weights.size}",
         "status": model.result_.status.value,
         "largest gradient entry": model.result_.gradient_norm,
         "objective": model.result_.value,
-        "iterations": int(model.n_iter_[0]),
+        "iterations": int(np.max(model.n_iter_)),
         "passes": model.n_passes_,
         "rounds": model.n_rounds_,
     }

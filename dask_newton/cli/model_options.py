@@ -9,15 +9,28 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["check_data", "make_model", "model_options", "option_values", "run_options", "solver_options"]
+__all__ = ["check_data", "is_network", "make_model", "model_options", "option_values", "run_options", "solver_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODELS = {
     "logistic": "LogisticRegression", "linear": "LinearRegression", "ridge": "Ridge", "lasso": "Lasso",
     "elastic-net": "ElasticNet", "poisson": "PoissonRegressor", "gamma": "GammaRegressor",
-    "tweedie": "TweedieRegressor",
+    "tweedie": "TweedieRegressor", "mlp": "MLPClassifier", "mlp-regressor": "MLPRegressor",
 }
+# Options whose flags are not the names of what they set.
+_FLAGS = {"hidden_layer_sizes": "--hidden", "n_iter_no_change": "--patience", "fit_intercept": "--no-intercept"}
+
+
+def _layer_sizes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Parse numbers of units, such as 400,150."""
+    if text is None:
+        return None
+    sizes = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise click.BadParameter(f"{text!r}: give the units of each hidden layer, such as 400,150.")
+    return tuple(map(int, sizes))
+
 
 _OPTIONS = (
     click.option(
@@ -30,25 +43,50 @@ _OPTIONS = (
         help="Inverse strength of the penalty of a logistic regression; inf is no penalty.  [default: 1]",
     ),
     click.option(
-        "--alpha", type=click.FloatRange(0), help="Strength of the penalty of all other models.  [default: 1]"
+        "--alpha",
+        type=click.FloatRange(0),
+        help="Strength of the penalty of all other models.  [default: 1; networks 0.0001]",
     ),
     click.option("--l1-ratio", type=click.FloatRange(0, 1), help="Share of the l1 penalty: 0 is l2, 1 is l1."),
     click.option("--power", type=float, help="Power of the mean that the variance of a Tweedie model is."),
-    click.option("--no-intercept", is_flag=True, help="Fit no intercept."),
+    click.option("--no-intercept", "fit_intercept", flag_value=False, default=None, help="Fit no intercept."),
+    click.option(
+        "--hidden", "hidden_layer_sizes", metavar="N,...", callback=_layer_sizes,
+        help='Units of the hidden layers of a network, such as 400,150; "" for none.  [default: 100]',
+    ),
+    click.option(
+        "--activation", help="Of the hidden layers: relu, leaky_relu, tanh, logistic or identity.  [default: relu]"
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(1), help="Rows of a mini-batch, for solvers of networks that have them."
+    ),
+    click.option(
+        "--early-stopping", is_flag=True, default=None,
+        help="Hold rows out, and keep the network with the best score on them.",
+    ),
+    click.option(
+        "--validation-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of the rows to hold out.  [default: 0.1]",
+    ),
+    click.option(
+        "--patience", "n_iter_no_change", type=click.IntRange(1),
+        help="Iterations without progress after which training ends.  [default: 10]",
+    ),
     click.option(
         "--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."
     ),
     click.option(
         "--tol",
         type=click.FloatRange(0),
-        default=1e-6,
-        show_default=True,
-        help="Largest entry of the gradient of the mean objective at which to stop.",
+        help="Largest entry of the gradient of the mean objective at which to stop; for networks also the least that "
+        "the objective must fall.  [default: 1e-6; networks 1e-4]",
     ),
 )
 
 _LIMITS = (
-    click.option("--max-iter", type=click.IntRange(0), default=100, show_default=True),
+    click.option(
+        "--max-iter", type=click.IntRange(0), help="Stop after so many iterations.  [default: 100; networks 200]"
+    ),
     click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds."),
     click.option("--max-bytes", type=click.FloatRange(0), help="Stop after so many bytes sent, up and down."),
     click.option("--max-seconds", type=click.FloatRange(0), help="Stop after so many seconds of the solver."),
@@ -86,7 +124,7 @@ def option_values(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     return options
 
 
-def make_model(command: str, name: str, no_intercept: bool, **settings: Any) -> Any:
+def make_model(command: str, name: str, **settings: Any) -> Any:
     """Return the estimator of a name; settings that are None are left at their defaults.
 
     Raises
@@ -100,12 +138,17 @@ def make_model(command: str, name: str, no_intercept: bool, **settings: Any) -> 
     settings = {key: value for key, value in settings.items() if value is not None}
     unknown = [key for key in settings if key not in inspect.signature(cls).parameters]
     if unknown:
-        flags = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
+        flags = ", ".join(_FLAGS.get(key, f"--{key.replace('_', '-')}") for key in unknown)
         raise ValueError(f"The model {name!r} has no option {flags}; see dask-newton {command} --help.")
-    return cls(fit_intercept=not no_intercept, **settings)
+    return cls(**settings)
 
 
-def solver_options(solver: str, options: dict[str, Any]) -> dict[str, Any] | None:
+def is_network(model: str) -> bool:
+    """Whether the model of that name is a network."""
+    return model.startswith("mlp")
+
+
+def solver_options(solver: str, options: dict[str, Any], *, network: bool) -> dict[str, Any] | None:
     """Return the options of a solver as ``solver_options``, after a look at their names and types.
 
     Raises
@@ -115,8 +158,8 @@ def solver_options(solver: str, options: dict[str, Any]) -> dict[str, Any] | Non
     """
     from dask_newton.estimators.options import make_solver
 
-    made = make_solver(solver, options)
-    defaults = {} if made is None else vars(make_solver(solver, None))
+    made = make_solver(solver, options, network=network)
+    defaults = {} if made is None else vars(make_solver(solver, None, network=network))
     for key, value in options.items():
         default = defaults[key]
         number = isinstance(default, int | float) and not isinstance(default, bool)

@@ -10,13 +10,16 @@ from typing import Any
 
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 from dask_newton.comparison.result import BUDGETS, Comparison, Run
 from dask_newton.estimators.inputs import Rows, open_rows
-from dask_newton.estimators.options import make_solver
+from dask_newton.estimators.network import NetworkEstimator
+from dask_newton.estimators.options import has_option, make_solver
 from dask_newton.estimators.placement import share_rows
 from dask_newton.history import History
 from dask_newton.solvers import SOLVERS, Solver, UnsupportedError
+from dask_newton.solvers.named import solver_classes
 
 __all__ = ["compare"]
 
@@ -75,6 +78,14 @@ def compare(
     >>> found = compare(LogisticRegression(), X / 16, y, solvers=["giant", "newton-cg"], n_blocks=4)
     >>> found.to_pandas()["status"].tolist()
     ['converged', 'converged']
+
+    Networks are trained from the same random weights by all solvers:
+
+    >>> from dask_newton import MLPClassifier
+    >>> network = MLPClassifier((20,), "tanh", max_iter=10, random_state=0)
+    >>> found = compare(network, X / 16, y, solvers=["gn-cg", "adam"], n_blocks=4)
+    >>> bool(found["gn-cg"].value < found["adam"].value)
+    True
     """
     given = {
         "max_iter": max_iter, "tol": tol, "max_seconds": max_seconds, "max_rounds": max_rounds, "max_bytes": max_bytes,
@@ -82,7 +93,10 @@ def compare(
     prototype = clone(estimator).set_params(
         solver_options=None, **{name: value for name, value in given.items() if value is not None}
     )
-    chosen = _labelled(solvers)
+    network = isinstance(prototype, NetworkEstimator)
+    if network and prototype.random_state is None:
+        prototype.set_params(random_state=int(check_random_state(None).randint(2**31 - 1)))  # one start for all
+    chosen = _labelled(solvers, network)
     rows = open_rows(X, y, sample_weight, estimator=prototype, multi_output=True)
     rows = share_rows(rows, n_blocks, getattr(prototype, "persist", "auto"))
     test = None if X_test is None else open_rows(X_test, y_test, multi_output=True)
@@ -90,7 +104,7 @@ def compare(
     for i, (label, solver) in enumerate(chosen.items()):
         logger.info("Comparing: %s, solver %d of %d.", label, i + 1, len(chosen))
         try:
-            runs.append(_run(label, clone(prototype).set_params(solver=solver), rows, test, fit_params or {}))
+            runs.append(_run(label, _with_solver(prototype, solver), rows, test, fit_params or {}))
         except (ValueError, ArithmeticError, MemoryError) as error:
             errors.append(error)
             refused = isinstance(error, UnsupportedError)
@@ -102,10 +116,20 @@ def compare(
     return Comparison.of(runs, prototype, optimum)
 
 
-def _labelled(solvers: Any) -> dict[str, str | Solver]:
+def _with_solver(prototype: Any, solver: str | Solver) -> Any:
+    """Return a clone with the solver; the size of mini-batches is for those that are named and have them."""
+    model = clone(prototype).set_params(solver=solver)
+    if isinstance(model, NetworkEstimator):
+        made = make_solver(solver, None, network=True) if isinstance(solver, str) else None
+        if made is None or not has_option(made, "batch_size"):
+            model.set_params(batch_size="auto")
+    return model
+
+
+def _labelled(solvers: Any, network: bool) -> dict[str, str | Solver]:
     """Return solvers by label, after a look at their names."""
     if isinstance(solvers, str):
-        solvers = list(SOLVERS) if solvers == "all" else [solvers]
+        solvers = list(solver_classes(network=True) if network else SOLVERS) if solvers == "all" else [solvers]
     if isinstance(solvers, Mapping):
         labelled = {str(label): solver for label, solver in solvers.items()}
     else:
@@ -118,7 +142,7 @@ def _labelled(solvers: Any) -> dict[str, str | Solver]:
     if not labelled:
         raise ValueError("There is no solver to compare; give names such as 'giant', or 'all'.")
     for solver in labelled.values():
-        make_solver(solver, None)  # a wrong name must not cost the runs before it
+        make_solver(solver, None, network=network)  # a wrong name must not cost the runs before it
     return labelled
 
 
@@ -141,6 +165,6 @@ def _run(label: str, model: Any, rows: Rows, test: Rows | None, params: dict[str
     return Run(
         label=label, status=result.status.value, certified=result.converged, value=result.value,
         gradient_norm=result.gradient_norm, n_iter=result.n_iter, passes=last["passes"], rounds=last["rounds"],
-        bytes=last["bytes_up"] + last["bytes_down"], seconds=last["seconds"], score=score,
+        bytes=last["bytes_up"] + last["bytes_down"], seconds=last["seconds"], score=score, convex=result.convex,
         notes=tuple(dict.fromkeys(heard)), history=History(label, history.records), model=model,
     )

@@ -16,7 +16,7 @@ __all__ = ["BUDGETS", "Comparison", "Run"]
 
 _NAN = math.nan
 BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
-_GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.STOPPED, *BUDGETS)
+_GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.NO_CHANGE, Status.STOPPED, *BUDGETS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ class Run:
     history : History
     model : estimator or None
         As fitted.
+    convex : bool
+        Whether the objective is, so that the certificate is one of the optimum.
     """
 
     label: str
@@ -58,6 +60,7 @@ class Run:
     notes: tuple[str, ...] = ()
     history: History = field(default_factory=History)
     model: Any = None
+    convex: bool = True
 
     @classmethod
     def failed(cls, label: str, status: str, why: str) -> Run:
@@ -89,13 +92,19 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: list[Run], estimator: Any, optimum: float | None) -> Comparison:
-        """Find the reference of the gaps: the value given, or the best certified one, or else the best."""
+        """Find the reference of the gaps: the value given, or the best certified one, or else the best.
+
+        Where the objective is not convex, it is the best: no certificate says that there is none better.
+        """
         finite = [run for run in runs if math.isfinite(run.value)]
-        best = min([run for run in finite if run.certified] or finite, key=lambda run: run.value, default=None)
+        sure = [run for run in finite if run.certified and run.convex]
+        best = min(sure or finite, key=lambda run: run.value, default=None)
         if optimum is not None:
             source = "given"
         elif best is None:
             optimum, source = _NAN, "not known: no run has a finite objective"
+        elif not best.convex:
+            optimum, source = best.value, f"{best.label}, the best found; the objective is not convex"
         else:
             proof = "certified" if best.certified else "the best, but NOT certified"
             optimum, source = best.value, f"{best.label}, {proof}: gradient {best.gradient_norm:.1e}"
@@ -110,8 +119,8 @@ class Comparison:
 
     @property
     def certified(self) -> bool:
-        """Whether at least one run reached the tolerance."""
-        return any(run.certified for run in self.runs)
+        """Whether at least one run reached the tolerance; for networks, also whether training ended by it."""
+        return any(run.certified or run.status == Status.NO_CHANGE for run in self.runs)
 
     def gap(self, value: float) -> float:
         """Return the distance of a value from the optimum, relative to it if it is not 0."""
@@ -140,12 +149,14 @@ class Comparison:
         records = [{"solver": run.label, **record} for run in self.runs for record in run.history]
         return pandas.DataFrame(records).set_index(["solver", "iteration"])
 
-    def reaching(self, gap: float) -> Any:
+    def reaching(self, gap: float | None = None, *, objective: float | None = None) -> Any:
         """Return what each solver spent until its objective was first within a relative gap of the optimum.
 
         Parameters
         ----------
-        gap : float
+        gap : float, optional
+        objective : float, optional
+            A value of the objective to reach in place of the gap.
 
         Returns
         -------
@@ -154,10 +165,13 @@ class Comparison:
         """
         import pandas
 
+        if (gap is None) == (objective is None):
+            raise ValueError("Give either a gap or a value of the objective.")
+        limit = objective if gap is None else self.optimum + gap * (abs(self.optimum) or 1.0)
         columns = ("iteration", "passes", "rounds", "bytes", "seconds")
         rows = {}
         for run in self.runs:
-            near = next((r for r in run.history if self.gap(r["objective"]) <= gap), None)
+            near = next((r for r in run.history if r["objective"] <= limit), None)
             spent = None if near is None else {**near, "bytes": near["bytes_up"] + near["bytes_down"]}
             rows[run.label] = [_NAN if spent is None else spent[name] for name in columns]
         return pandas.DataFrame.from_dict(rows, orient="index", columns=list(columns)).rename_axis("solver")

@@ -34,7 +34,9 @@ from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver, Status
 from dask_newton.solvers.named import with_options
 
-__all__ = ["NetworkEstimator"]
+__all__ = ["BATCH_SIZE", "NetworkEstimator"]
+
+BATCH_SIZE = 200  # scikit-learn's
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +189,7 @@ class NetworkEstimator(Estimator):
         """Return the solver with its options, after a look at them; None for 'auto'."""
         solver, options = make_solver(self.solver, self.solver_options, network=True), self.solver_options or {}
         if solver is not None and isinstance(self.solver, str) and has_option(solver, "batch_size"):
-            size = 200 if self.batch_size == "auto" else self.batch_size
+            size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
             return with_options(solver, {"batch_size": size, **options})
         if isinstance(self.batch_size, Integral):
             raise ValueError(

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 from sklearn.datasets import load_iris
 
-from dask_newton import LogisticRegression, compare
+from dask_newton import LogisticRegression, MLPClassifier, compare
 from dask_newton.cli import main
 from dask_newton.data import open_dataset, save_dataset, save_splits
-from dask_newton.solvers import NewtonADMM
+from dask_newton.solvers import Adam, NewtonADMM
 
 X, Y = load_iris(return_X_y=True)
 ORDER = np.random.default_rng(0).permutation(len(Y))
@@ -104,3 +104,23 @@ def test_wrong_input_is_one_sentence(tmp_path, monkeypatch, args, status, senten
     assert output.count("Error: ") == 1 and "Traceback" not in output
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["good.zarr", "taken.csv"]
     assert (tmp_path / "taken.csv").read_text() == "mine"
+
+
+def test_solvers_of_networks(tmp_path, data):
+    table = tmp_path / "runs.csv"
+    output = run(
+        data / "train", "--model", "mlp", "--hidden", 3, "--activation", "tanh", "--solvers", "adam,lbfgs,gd",
+        "--option", "adam.learning_rate=0.1", "--batch-size", 60, "--max-iter", 3, "--m", 2, "--seed", 0, "--csv",
+        table, status=3,
+    )  # fmt: skip
+    expected = compare(
+        MLPClassifier((3,), "tanh", max_iter=3, random_state=0, batch_size=60), data / "train", n_blocks=2,
+        solvers={"adam": Adam(0.1, batch_size=60), "lbfgs": "lbfgs", "gd": "gd"},
+    )
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["objective"]) for row in rows] == [run.value for run in expected.runs]
+    assert [int(row["passes"]) for row in rows] == [run.passes for run in expected.runs] == [10, 4, 10]
+    best = min(expected.runs, key=lambda run: run.value).label
+    assert f"({best}, the best found; the objective is not convex)" in output
+    assert "giant" in run(data / "train", "--model", "mlp", "--solvers", "giant,gaint", status=1)

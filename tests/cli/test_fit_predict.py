@@ -9,8 +9,9 @@ import xarray as xr
 from click.testing import CliRunner
 from distributed import LocalCluster
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 
-from dask_newton import ElasticNet, LogisticRegression, PoissonRegressor, Ridge, TweedieRegressor
+from dask_newton import ElasticNet, LogisticRegression, MLPClassifier, PoissonRegressor, Ridge, TweedieRegressor
 from dask_newton.cli import main
 from dask_newton.data import dataset_info, open_dataset, save_dataset, save_splits
 from dask_newton.models import load_model
@@ -90,6 +91,42 @@ def test_regressors(tmp_path, counts, options, expected, score):
     assert "has no classes" in run(
         "predict", tmp_path / "model.zarr", counts, "--out", tmp_path / "other.zarr", "--proba", status=1
     )
+
+
+def test_a_network_is_fitted_shown_and_used(tmp_path, data):
+    output = run(
+        "fit", data / "train", "--model", "mlp", "--hidden", "4,3", "--activation", "tanh", "--solver", "adam",
+        "--option", "learning_rate=0.1", "--batch-size", 40, "--alpha", 0.01, "--max-iter", 4, "--tol", 0, "--seed", 1,
+        "--out", tmp_path / "model.zarr", status=3,
+    )  # fmt: skip
+    with pytest.warns(ConvergenceWarning):
+        expected = MLPClassifier(
+            (4, 3), "tanh", solver="adam", solver_options={"learning_rate": 0.1}, batch_size=40, alpha=0.01, max_iter=4,
+            tol=0, random_state=1,
+        ).fit(data / "train")
+    model = load_model(tmp_path / "model.zarr")
+    assert model.get_params() == expected.get_params()
+    for a, b in zip(model.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert f"accuracy (training) {expected.score(data / 'train'):.4f}" in " ".join(output.split())
+    shown = " ".join(run("info", tmp_path / "model.zarr").split())
+    assert "estimator MLPClassifier" in shown and "layers 4 x 4 x 3 x 3" in shown and "37 of 37" in shown
+    run("predict", tmp_path / "model.zarr", data / "test", "--out", tmp_path / "predicted.zarr", "--proba")
+    predicted = xr.open_zarr(tmp_path / "predicted.zarr")
+    np.testing.assert_array_equal(predicted["probability"], expected.predict_proba(data / "test").compute())
+
+
+def test_a_network_for_numbers(tmp_path, counts):
+    output = run(
+        "fit", counts, "--model", "mlp-regressor", "--hidden", "", "--alpha", 0, "--tol", 1e-7, "--early-stopping",
+        "--validation-fraction", 0.3, "--patience", 3, "--seed", 0, "--out", tmp_path / "model.zarr",
+    )
+    model = load_model(tmp_path / "model.zarr")
+    parameters = (model.hidden_layer_sizes, model.early_stopping, model.validation_fraction, model.n_iter_no_change)
+    assert parameters == ((), True, 0.3, 3)
+    assert f"R2 (training) {model.score(counts):.4f}" in " ".join(output.split())
+    assert f"solver {model.solver_.name}, as " in " ".join(output.split())
+    assert f"iterations {model.n_iter_} " in " ".join(run("info", tmp_path / "model.zarr").split())
 
 
 def test_options_of_another_model_are_refused(counts):

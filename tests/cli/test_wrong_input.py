@@ -77,6 +77,12 @@ CASES = {
     "history exists": (("fit", "good.zarr", "--history", "taken.csv"), 1, "taken.csv exists already"),
     "history is a folder": (("fit", "good.zarr", "--history", "good.zarr"), 1, "good.zarr is a folder"),
     "folder of plot": (("fit", "good.zarr", "--plot", "no/plot.png"), 1, "does not exist; create it first"),
+    "hidden layers": (("fit", "good.zarr", "--model", "mlp", "--hidden", "4,x", *OUT), 2, "such as 400,150"),
+    "network without biases": (("fit", "good.zarr", "--model", "mlp", "--no-intercept", *OUT), 1, "no option --no-int"),
+    "layers of no network": (("fit", "good.zarr", "--hidden", "4", *OUT), 1, "'logistic' has no option --hidden"),
+    "activation": (("fit", "good.zarr", "--model", "mlp", "--activation", "sin", *OUT), 1, "'activation' parameter"),
+    "solver of linear models": (("fit", "good.zarr", "--model", "mlp", "--solver", "giant", *OUT), 1, "linear models"),
+    "explain a network": (("explain", "good.zarr", "--model", "mlp"), 1, "explain is for linear models"),
     "solver": (("fit", "good.zarr", "--solver", "newton-adm", *OUT), 1, "did you mean 'newton-admm'?"),
     "option": (
         ("fit", "good.zarr", "--solver", "newton-admm", "--option", "ro=1", *OUT), 1, "did you mean 'rho'?",

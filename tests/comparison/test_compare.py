@@ -12,8 +12,17 @@ import pytest
 import scipy.sparse
 from matplotlib.figure import Figure
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 
-from dask_newton import Comparison, LogisticRegression, PoissonRegressor, compare, make_problem
+from dask_newton import (
+    Comparison,
+    LogisticRegression,
+    MLPClassifier,
+    MLPRegressor,
+    PoissonRegressor,
+    compare,
+    make_problem,
+)
 from dask_newton.comparison import Run
 from dask_newton.data import save_dataset
 from dask_newton.estimators.inputs import open_rows
@@ -269,3 +278,34 @@ def test_the_log_says_whose_turn_it_is(caplog):
     assert [record.args for record in caplog.records if record.name.endswith("compare")] == [
         ("giant", 1, 2), ("newton-cg", 2, 2),
     ]  # fmt: skip
+
+
+def test_solvers_of_networks_start_at_the_same_weights():
+    network = MLPClassifier((3,), "tanh", alpha=1.0, batch_size=40)
+    found = compare(
+        network, X[TRAIN], Y[TRAIN], n_blocks=3, X_test=X[TEST], y_test=Y[TEST], max_iter=4,
+        solvers=["gn-cg", "adam", "lbfgs", "giant"],
+    )
+    *runs, refused = found.runs
+    assert refused.status == "refused" and "is for linear models" in refused.notes[0]
+    assert len({run.history[0]["objective"] for run in runs}) == 1
+    gn, adam, _ = runs
+    assert (adam.model.solver_.batch_size, adam.history[-1]["inner_iterations"]) == (40, 3)
+    expected = MLPClassifier((3,), "tanh", alpha=1.0, max_iter=4, solver="gn-cg", random_state=gn.model.random_state)
+    with pytest.warns(ConvergenceWarning):
+        expected.fit(*chunked(X[TRAIN], Y[TRAIN], m=3))
+    assert gn.value == expected.loss_ and gn.score == expected.score(X[TEST], Y[TEST])
+    assert found.optimum == min(run.value for run in runs) and "the objective is not convex" in found.source
+    limit = adam.history[2]["objective"]
+    assert found.reaching(objective=limit)["passes"]["adam"] == adam.history[2]["passes"]
+    with pytest.raises(ValueError, match="either a gap or a value"):
+        found.reaching()
+
+
+def test_all_solvers_of_networks_that_support_the_objective():
+    found = compare(MLPRegressor(hidden_layer_sizes=(2,), random_state=0), X, Y, n_blocks=2, max_iter=1)
+    labels = {run.label for run in found.runs}
+    assert {"gn-cg", "lbfgs", "newton-cg", "adam", "sgd"} <= labels and not {"giant", "newton-cholesky"} & labels
+    assert not found.certified
+    done = compare(MLPRegressor(hidden_layer_sizes=(2,), random_state=0, tol=1.0), X, Y, n_blocks=2, solvers="lbfgs")
+    assert done.certified
