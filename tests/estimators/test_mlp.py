@@ -29,6 +29,7 @@ from dask_newton.data import save_dataset
 from dask_newton.estimators.held_out import HoldOut
 from dask_newton.losses import Softmax
 from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.penalties import L1
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS, Adam, UnsupportedError
 
 X, Y = blobs()
@@ -176,7 +177,9 @@ def test_zarr_by_path(tmp_path, expected):
 
 @pytest.mark.cluster
 def test_a_cluster_gives_the_bits_of_one_process(cluster_client):
-    model = MLPClassifier(**SHORT, early_stopping=True, validation_fraction=0.2, max_iter=3)
+    model = MLPClassifier(
+        (3,), solver="lbfgs", early_stopping=True, validation_fraction=0.2, max_iter=3, random_state=0
+    )
     with pytest.warns(ConvergenceWarning):
         there = clone(model).fit(*as_dask(X, LABELS))
         with dask.config.set(scheduler="threads"):
@@ -366,10 +369,19 @@ def test_pipelines_and_searches():
     assert_array_equal(again.predict(rows), search.best_estimator_.predict(rows))
 
 
-def test_auto_says_why(caplog):
-    with caplog.at_level("INFO", "dask_newton"):
-        model = MLPClassifier(**{**SHORT, "solver": "auto", "tol": 1e-3}).fit(X, LABELS)
-    assert f"solver='auto' chose '{model.solver_.name}'" in caplog.text
+@pytest.mark.parametrize(
+    ("model", "y", "expected"),
+    [
+        (MLPClassifier((3,)), LABELS, "'lbfgs': it needs the fewest rounds to learn labels"),
+        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'newton-cg': targets that are numbers"),
+        (MLPClassifier((3,), regularizer=L1(0.01)), LABELS, "'pdadmm': the penalty L1(lam=0.01) is not diff"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(caplog, model, y, expected):
+    with caplog.at_level("INFO", "dask_newton"), pytest.warns(ConvergenceWarning):
+        model.set_params(max_iter=1, tol=0).fit(X, y)
+    assert f"solver='auto' chose {expected}" in caplog.text
+    assert f"'{model.solver_.name}'" in expected
 
 
 @pytest.mark.parametrize(
