@@ -45,6 +45,7 @@ from dask_newton.solvers import (
     NewtonCG,
     NewtonCholesky,
     NewtonMR,
+    PDADMMGrid,
     ProxNewton,
     SampledNewton,
     Solver,
@@ -231,10 +232,11 @@ SOLVERS: dict[str, SolverCase] = {
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "dladmm": DLADMM(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
-    "momentum": Momentum(), "pdadmm": PDADMM(), "sgd": MiniBatchSGD(batch_size=25),
+    "momentum": Momentum(), "pdadmm": PDADMM(),
+    "pdadmm-grid": PDADMMGrid(iterations=2), "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.
-WITHOUT_CERTIFICATE = ("dladmm", "pdadmm")
+WITHOUT_CERTIFICATE = ("dladmm", "pdadmm", "pdadmm-grid")
 FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg", "newton-mr")
 
 

@@ -219,6 +219,33 @@ class Blocks(ABC):
         return self.map_reduce(_KeepOnly(fn), *columns, keep=1, **shared)[0]
 
     @abstractmethod
+    def run_graph(
+        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
+    ) -> tuple[list[Any], Any] | None:
+        """Run a graph of calls, see :mod:`dask_newton.blocks.graphs`.
+
+        Parameters
+        ----------
+        calls : sequence of Call
+            Each after those whose results it is given.
+        wanted, keep : sequence of str
+            Keys of the calls whose results come to the driver, and of those whose results stay for a later graph.
+        held : Held or None
+            What an earlier graph kept.
+        cost : Meter
+            What the graph costs, in the model that the meter counts in.
+
+        Returns
+        -------
+        (values, Held) or None
+            None if what was kept, or is needed, was lost with a worker.
+        """
+
+    def _pay(self, cost: Meter) -> None:
+        for key, count in asdict(cost).items():
+            setattr(self.meter, key, getattr(self.meter, key) + count)
+
+    @abstractmethod
     def place(self, values: Sequence[T]) -> PerBlock[T]:
         """Put one small value of the driver beside each block."""
 

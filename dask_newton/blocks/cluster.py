@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import dask
 from distributed import Client, Future, get_client, wait
 
-from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
+from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, payload, total_of
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.dask import contiguous_groups
 from dask_newton.blocks.recipes import made, recipes
 from dask_newton.blocks.spill import Folder
 from dask_newton.blocks.structure import nbytes
 from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
+from dask_newton.blocks.vault import run_on_cluster
 
 __all__ = ["ClusterBlocks", "current_client"]
 
@@ -126,6 +127,13 @@ class ClusterBlocks(Blocks):
             for (_, group), size in zip(groups, sizes, strict=True)
         ]
         return PerBlock(self._parts(groups, futures, 0))
+
+    def run_graph(
+        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
+    ) -> tuple[list[Any], Any] | None:
+        """Run a graph on the workers, without a wait for the driver before its end."""
+        self._pay(cost)
+        return run_on_cluster(self.client, calls, wanted, keep, held)
 
     def gather(self, column: PerBlock[T]) -> list[T]:
         """Bring the values of a column to the driver."""

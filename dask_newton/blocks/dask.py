@@ -13,7 +13,8 @@ import dask.base
 import dask.threaded
 import joblib
 
-from dask_newton.blocks.base import Blocks, Nodes, PerBlock, total_of
+from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, total_of
+from dask_newton.blocks.graphs import Held, Ref, run_here
 from dask_newton.blocks.group import run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks
 from dask_newton.blocks.recipes import recipes
@@ -30,6 +31,7 @@ def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
         seen += weight
         ends.append(round(n_blocks * seen / total))
     return [list(range(start, stop)) for start, stop in zip(ends, ends[1:], strict=False)]
+
 
 
 @dataclass
@@ -65,14 +67,33 @@ class DaskBlocks(InMemoryBlocks):
         blocks = DaskBlocks(len(parts), streamed=not persist)
         return blocks, blocks.place(dask.compute(*parts) if persist else recipes(parts))
 
-    def _run(
-        self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
-    ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
+    def run_graph(
+        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
+    ) -> tuple[list[Any], Held] | None:
+        """Run a graph on the threads of the scheduler; calls wait for nothing but their arguments."""
+        self._pay(cost)
+        get, cores = self._scheduler()
+        name = f"newton-{uuid.uuid4().hex}"
+        graph: dict[Any, Any] = {}
+        for call in calls:
+            refs = [(name, arg.key) for arg in call.args if isinstance(arg, Ref)]
+            graph[name, call.key] = (functools.partial(run_here, call, held), *refs)
+        ends = [*wanted, *keep]
+        results = dict(zip(ends, get(graph, [(name, key) for key in ends], num_workers=cores), strict=True))
+        return [results[key] for key in wanted], Held({key: results[key] for key in keep})
+
+    def _scheduler(self) -> tuple[Any, int]:
+        """Return what runs graphs, and the number of cores."""
         get = dask.base.get_scheduler() or dask.threaded.get
         if hasattr(get, "__self__"):
             # A distributed client that came after these blocks were placed; they stay where they are.
             get = dask.threaded.get
-        cores = dask.config.get("num_workers", None) or joblib.cpu_count()
+        return get, dask.config.get("num_workers", None) or joblib.cpu_count()
+
+    def _run(
+        self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
+    ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
+        get, cores = self._scheduler()
         n_tasks = 1 if get is dask.get else min(cores, self.n_blocks)
         groups = [group for group in contiguous_groups(self.n_blocks, [1] * n_tasks) if group]
         name = f"newton-{getattr(fn, '__name__', 'pass').strip('_')}-{uuid.uuid4().hex}"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dask_newton.blocks.base import Blocks, PerBlock
+from dask_newton.blocks.base import Blocks, Meter, PerBlock
+from dask_newton.blocks.graphs import Held, run_in_order
 from dask_newton.blocks.recipes import made
 
 __all__ = ["InMemoryBlocks"]
@@ -23,6 +24,13 @@ class InMemoryBlocks(Blocks):
         if len(values) != self.n_blocks:
             raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
         return PerBlock(tuple(values))
+
+    def run_graph(
+        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
+    ) -> tuple[list[Any], Held] | None:
+        """Run a graph, one call after the other."""
+        self._pay(cost)
+        return run_in_order(calls, wanted, keep, held)
 
     def gather(self, column: PerBlock[T]) -> list[T]:
         """Return the values of a column."""

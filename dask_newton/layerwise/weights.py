@@ -47,7 +47,7 @@ class LayerPenalty:
 
     Attributes
     ----------
-    ridge, lasso : ndarray, shape (n_in + 1, n_out)
+    ridge, lasso : ndarray, shape (n_in + 1, n_out), or (n_in + 1, 1) where they are the same for all units
         Strengths, 0 where there is none.
     """
 
@@ -70,10 +70,11 @@ def proximal_weights(moments: Moments, V: np.ndarray, k: float, kappa: float, pe
 def _penalised(A: np.ndarray, G: np.ndarray, V: np.ndarray, m: float, penalty: LayerPenalty) -> np.ndarray:
     """Minimise unit by unit; units have nothing to do with each other."""
     new = np.empty_like(V)
+    ridge, lasso = np.broadcast_to(penalty.ridge, V.shape), np.broadcast_to(penalty.lasso, V.shape)
     for j in range(V.shape[1]):
         M = A.copy()
-        M.ravel()[:: len(M) + 1] += m + penalty.ridge[:, j]
-        norms = Norms(penalty.lasso[:, j])
+        M.ravel()[:: len(M) + 1] += m + ridge[:, j]
+        norms = Norms(lasso[:, j])
         new[:, j] = minimize_model([(np.arange(len(M)), M)], G[:, j], V[:, j], norms, rtol=1e-3)
     return new
 

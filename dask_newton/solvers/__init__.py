@@ -29,6 +29,7 @@ from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.newton_mr import NewtonMR
 from dask_newton.solvers.pdadmm import PDADMM
+from dask_newton.solvers.pdadmm_grid import PDADMMGrid
 from dask_newton.solvers.prox_newton import ProxNewton
 from dask_newton.solvers.sampled_newton import SampledNewton
 from dask_newton.solvers.sgd import SGD
@@ -45,12 +46,13 @@ SOLVERS: dict[str, type[Solver]] = {
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
         DLADMM, GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
+        PDADMMGrid,
     )
 }
 
 __all__ = [
     "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS",
     "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
-    "MiniBatchSGD", "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "ProxNewton", "SampledNewton",
-    "Solver", "State", "Status", "UnsupportedError",
+    "MiniBatchSGD", "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "PDADMMGrid", "ProxNewton",
+    "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]

@@ -56,7 +56,7 @@ class LayerwiseState(State):
     moments: dict[int, Moments]
 
 
-LS = TypeVar("LS", bound=LayerwiseState)
+LS = TypeVar("LS", bound=State)
 
 
 @dataclass(frozen=True)
@@ -189,4 +189,9 @@ def layer_penalties(problem: NetworkObjective) -> list[LayerPenalty]:
     if problem.nonsmooth is not None:
         lasso[:, 0] = problem.norms().strength
     both = (stacked(problem.layers, problem.total_weight * part) for part in (ridge, lasso))
-    return [LayerPenalty(*pair) for pair in zip(*both, strict=True)]
+    return [LayerPenalty(*map(_narrow, pair)) for pair in zip(*both, strict=True)]
+
+
+def _narrow(strengths: np.ndarray) -> np.ndarray:
+    """Return one column where all are the same."""
+    return strengths if (strengths != strengths[:, :1]).any() else strengths[:, :1].copy()

@@ -35,7 +35,7 @@ from dask_newton.objectives.network import NetworkObjective
 from dask_newton.solvers.base import Info, Status
 from dask_newton.solvers.layerwise import Layerwise, LayerwiseState, flat, layer_penalties, stacked
 
-__all__ = ["PDADMM", "PDADMMState"]
+__all__ = ["PDADMM", "PDADMMState", "summary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class PDADMM(Layerwise[PDADMMState]):
             gains=self._gains(problem, start, nu, rho), steps=self._steps(nu, rho, nu, rho),
         )
         moments, squares, numbers = sent(sums, {})
-        value, lagrangian, _ = _summary(problem, start, numbers, nu, rho)
+        value, lagrangian, _ = summary(problem, start, numbers, nu, rho)
         status = Status.RUNNING if np.isfinite(value) else Status.NAN
         return PDADMMState(start, value, np.inf, status, 0, nu, rho, lagrangian, squares, moments, splits)
 
@@ -98,7 +98,7 @@ class PDADMM(Layerwise[PDADMMState]):
             evaluate=evaluate,
         )
         moments, squares, numbers = sent(sums, state.squares)
-        value, lagrangian, extra = _summary(problem, theta, numbers, nu, rho)
+        value, lagrangian, extra = summary(problem, theta, numbers, nu, rho)
         status, change = Status.RUNNING, abs(lagrangian - state.lagrangian)
         if not np.isfinite(lagrangian):
             status = Status.NAN
@@ -131,7 +131,7 @@ class PDADMM(Layerwise[PDADMMState]):
 _LOSS, _COMPOSED, _FIT, _ACTIVATION, _PRODUCT, _PRIMAL, _MOVED, _INPUTS, _OUTPUTS = range(9)
 
 
-def _summary(
+def summary(
     problem: NetworkObjective, theta: np.ndarray, numbers: np.ndarray, nu: float, rho: float
 ) -> tuple[float, float, dict[str, float]]:
     """Return F, the augmented Lagrangian, and what the history shows."""
