@@ -119,7 +119,7 @@ class HessianFree(Solver[HessianFreeState]):
     decay: float = 0.95
     curvature_fraction: float = 0.1
     curvature_rows: int = 256
-    max_candidates: int = 24
+    max_candidates: int = 8
     max_failures: int = 8
     seed: int = 0
     line_search: LineSearch = field(default=LineSearch(max_halvings=9))

@@ -32,8 +32,12 @@ _RTOL = 1e-8
 
 @dataclass(frozen=True)
 class HFBiCGSTAB(HessianFree):
-    """Damped Newton steps by Bi-CG-STAB; its parameters are those of all Hessian-free solvers."""
+    """Damped Newton steps by Bi-CG-STAB; its parameters are those of all Hessian-free solvers.
 
+    It compares more candidates than the others, as the last ones need not be the best.
+    """
+
+    max_candidates: int = 24
     name = "hf-bicgstab"
     starts_exact = True
 
