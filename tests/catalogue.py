@@ -41,6 +41,7 @@ from dask_newton.solvers import (
     InexactDANE,
     MiniBatchSGD,
     Momentum,
+    NetworkADMM,
     NewtonADMM,
     NewtonCG,
     NewtonCholesky,
@@ -232,7 +233,7 @@ SOLVERS: dict[str, SolverCase] = {
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "dladmm": DLADMM(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
-    "momentum": Momentum(), "pdadmm": PDADMM(),
+    "momentum": Momentum(), "newton-admm": NetworkADMM(), "pdadmm": PDADMM(),
     "pdadmm-grid": PDADMMGrid(iterations=2), "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.

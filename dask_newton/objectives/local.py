@@ -82,6 +82,11 @@ class LocalObjective:
         """Bring a vector of the driver to the block."""
         return from_host(np.asarray(a, dtype=np.float64), self.block.X)
 
+    def loss(self, x: Array, *, gradient: bool) -> tuple[float, Array | None]:
+        """Return the sum of losses and, on request, its gradient, without scale and other terms."""
+        ray = self.block.ray(x, gradient=gradient)
+        return float(ray.values[0]), ray.gradient
+
     def at(self, x: Array) -> LocalPoint:
         """Linearise at x."""
         ray = self.block.ray(None, x, (1.0,), margins=self.margins) if self.margins else self.block.ray(x)

@@ -24,6 +24,7 @@ from dask_newton.solvers.inexact_dane import InexactDANE
 from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.minibatch_sgd import MiniBatchSGD
 from dask_newton.solvers.momentum import Momentum
+from dask_newton.solvers.network_admm import NetworkADMM
 from dask_newton.solvers.newton_admm import NewtonADMM
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.newton_cholesky import NewtonCholesky
@@ -46,13 +47,13 @@ SOLVERS: dict[str, type[Solver]] = {
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
         DLADMM, GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
-        PDADMMGrid,
+        NetworkADMM, PDADMMGrid,
     )
 }
 
 __all__ = [
     "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS",
     "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
-    "MiniBatchSGD", "Momentum", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "PDADMMGrid", "ProxNewton",
-    "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
+    "MiniBatchSGD", "Momentum", "NetworkADMM", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "PDADMMGrid",
+    "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]

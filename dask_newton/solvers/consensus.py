@@ -21,15 +21,17 @@ import numpy as np
 from dask_newton.arrays import to_host
 from dask_newton.local import NewtonResult
 from dask_newton.local.base import dot
-from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
+from dask_newton.objectives.network_share import NetworkShare
+from dask_newton.objectives.rows import RowBlock
 
 if TYPE_CHECKING:
     from dask_newton.solvers.newton_admm import NewtonADMM
 
-__all__ = ["BlockState", "Summary", "attempt", "spectral_penalty", "update_block"]
+__all__ = ["BlockState", "MakeLocal", "Summary", "attempt", "spectral_penalty", "update_block"]
 
 Array = Any
+MakeLocal = Callable[[Any], LocalObjective | NetworkShare]
 _SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
 
 
@@ -99,10 +101,12 @@ class Summary:
 
 
 def update_block(
-    block: LinearBlock, state: BlockState, *, z: np.ndarray, k: int, scaling: float, certify: bool,
-    options: NewtonADMM, total_weight: float,
+    rows: RowBlock, state: BlockState, *, z: np.ndarray, k: int, scaling: float, certify: bool, options: NewtonADMM,
+    make_local: MakeLocal,
 ) -> tuple[BlockState, tuple[Any, ...]]:
     """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
+
+    ``make_local(rows)`` is the block's phi_i.
 
     Returns
     -------
@@ -110,25 +114,25 @@ def update_block(
     total : tuple
         ``rho xr - y``; the gradient of the loss at z if ``certify``; and the numbers named in :class:`Summary`.
     """
-    local = LocalObjective(block, total_weight)
+    local = make_local(rows)
     z, dual_squared = local.device(z), 0.0
     if k == 1:
         state = replace(state, x=z, y=local.device(state.y), z=z)
     else:
         dual_squared = state.rho**2 * dot(z - state.z, z - state.z)
         state = _finish(state, z, k - 1, scaling, options)
-    at_z = block.ray(z, gradient=certify)
+    loss, gradient = local.loss(z, gradient=certify)
     local = replace(local, rho=state.rho, center=z + state.y / state.rho)
     x, found, numbers = attempt(options, local, state.x, lambda x: x, state.x)
     floor = state.floor
     if found.curvature < 0:
-        floor = max(floor, 2 * (state.rho - found.curvature))  # twice the negative curvature of phi_i
+        floor = max(floor, options.curvature_floor * (state.rho - found.curvature))  # of phi_i alone
     relaxed = options.relaxation * x + (1 - options.relaxation) * z
     first = [
         state.rho, dual_squared, dot(state.x, state.x), dot(state.y, state.y), dot(state.x - z, state.x - z),
-        float(at_z.values[0]),
+        loss,
     ]
-    consensus, gradient = to_host((state.rho * relaxed - state.y, at_z.gradient))
+    consensus, gradient = to_host((state.rho * relaxed - state.y, gradient))
     return replace(state, x=x, z=z, floor=floor), (consensus, gradient, np.array([*first, *numbers], dtype=np.float64))
 
 

@@ -18,6 +18,7 @@ features for its matrices, Newton-CG on the support. Other penalties are left to
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,9 +28,10 @@ import numpy as np
 from dask_newton.blocks import PerBlock
 from dask_newton.local import CG, MINRES, LocalNewton
 from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError, require_linear
-from dask_newton.solvers.consensus import BlockState, Summary, update_block
+from dask_newton.solvers.consensus import BlockState, MakeLocal, Summary, update_block
 from dask_newton.solvers.matrix_penalty import MatrixState, check_matrix_penalty, consensus, update_matrix_block
 from dask_newton.solvers.newton_cg import NewtonCG
 from dask_newton.solvers.prox_newton import ProxNewton
@@ -102,6 +104,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
         Iterations between spectral estimates, and the correlation below which one is not trusted.
     eps_rel : float
         Relative primal and dual residual at which ADMM has done its part.
+    curvature_floor : float
+        rho_i is kept above so many times the most negative curvature that its block has met.
     certify_every : int
         Iterations between evaluations of the gradient at z, which ride on the pass.
     polish : bool
@@ -119,6 +123,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
     spectral_every: int = 1
     correlation: float = 0.2
     eps_rel: float = 1e-4
+    curvature_floor: float = 2.0
     certify_every: int = 10
     polish: bool = True
     polish_after: int = 60
@@ -129,6 +134,12 @@ class NewtonADMM(Solver[NewtonADMMState]):
     def check(self, problem: LinearObjective) -> None:
         """Refuse options out of range; every penalty will do."""
         require_linear(problem, self.name)
+        self._check_options()
+        if self.penalty == "hessian":
+            check_matrix_penalty(problem, self)
+
+    def _check_options(self) -> None:
+        """Refuse options out of range."""
         if self.penalty not in _PENALTIES:
             raise UnsupportedError(
                 f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {_PENALTIES}."
@@ -142,8 +153,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
             raise UnsupportedError(f"rho={self.rho} must be a positive number.")
         if not 1 <= self.relaxation <= 1.8:
             raise UnsupportedError(f"relaxation={self.relaxation} must lie in [1, 1.8].")
-        if self.penalty == "hessian":
-            check_matrix_penalty(problem, self)
+        if not self.curvature_floor >= 0:
+            raise UnsupportedError(f"curvature_floor={self.curvature_floor} must not be negative.")
 
     def work(self, problem: LinearObjective) -> Work | None:
         """Assume that ADMM has done its part after ``polish_after`` iterations, and count those of what finishes."""
@@ -167,11 +178,18 @@ class NewtonADMM(Solver[NewtonADMMState]):
         point = problem.at(start)
         residual = problem.residual(start, point.gradient)
         status = Status.RUNNING if math.isfinite(point.value) and math.isfinite(residual) else Status.NAN
-        block: Any = BlockState.start(start, self.rho / problem.total_weight)
-        if self.penalty == "hessian":
-            block = MatrixState(start, np.zeros_like(start), start)
-        blocks = problem.blocks.place([block] * problem.blocks.n_blocks)
+        blocks = problem.blocks.place(self._start(problem, start))
         return NewtonADMMState(start, point.value, residual, status, start, 0, blocks)
+
+    def _start(self, problem: LinearObjective, start: np.ndarray) -> list[Any]:
+        """Return the state of every block before the first iteration."""
+        if self.penalty == "hessian":
+            return [MatrixState(start, np.zeros_like(start), start)] * problem.blocks.n_blocks
+        return [BlockState.start(start, self.rho / problem.total_weight)] * problem.blocks.n_blocks
+
+    def _local(self, problem: LinearObjective) -> MakeLocal:
+        """Return the function that makes phi_i from the rows of a block."""
+        return functools.partial(LocalObjective, scale=problem.total_weight)
 
     def step(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
         """Do one ADMM iteration, or one of the polishing method."""
@@ -180,16 +198,19 @@ class NewtonADMM(Solver[NewtonADMMState]):
         k = state.iteration + 1
         certify = k > 1 and (k - 1) % self.certify_every == 0
         shared: dict[str, Any] = {
-            "z": state.z, "k": k, "certify": certify, "options": self, "total_weight": problem.total_weight,
+            "z": state.z, "k": k, "certify": certify, "options": self,
         }
         matrix = None
         if self.penalty == "hessian":
-            blocks, total = problem.blocks.map_reduce(update_matrix_block, problem.data, state.blocks, keep=1, **shared)
+            blocks, total = problem.blocks.map_reduce(
+                update_matrix_block, problem.data, state.blocks, keep=1, total_weight=problem.total_weight, **shared
+            )
             summary = Summary.of(total)
             z, matrix = consensus(problem, summary.consensus, summary.matrix, state.z, state.matrix)
         else:
             blocks, total = problem.blocks.map_reduce(
-                update_block, problem.data, state.blocks, keep=1, scaling=state.scaling, **shared
+                update_block, problem.data, state.blocks, keep=1, scaling=state.scaling,
+                make_local=self._local(problem), **shared
             )
             summary = Summary.of(total)
             z = summary.consensus / summary.rho
