@@ -238,6 +238,8 @@ NETWORK_SOLVERS: dict[str, Solver[Any]] = {
 }
 # Those that know F, but not its gradient; they take l1 penalties.
 WITHOUT_CERTIFICATE = ("dladmm", "pdadmm", "pdadmm-grid")
+# Those for any penalty and loss, which know the gradient now and then.
+SELDOM_CERTIFIED = ("newton-admm",)
 FOR_ANY_OBJECTIVE = ("adadelta", "adagrad", "adam", "gd", "lbfgs", "momentum", "newton-cg", "newton-mr")
 
 

@@ -1,5 +1,7 @@
 """A block's share of the objective of a network, as the local solvers see it: on the block's device, without Dask.
 
+With the losses l_j of the rows of the block and their weights s_j,
+
     f(theta) = (1/scale) sum_{j in block} s_j l_j(theta) + (rho/2) norm(theta - center)^2
 """
 

@@ -111,6 +111,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
     polish : bool
         Whether to hand over at ``eps_rel``, or after ``polish_after`` iterations; else ADMM goes on alone.
     polish_after : int
+    smooth_polish, sparse_polish : NewtonCG, ProxNewton
+        To whom.
     """
 
     penalty: str = "spectral"

@@ -7,7 +7,7 @@ import catalogue
 import dask
 import numpy as np
 import pytest
-from catalogue import FOR_ANY_OBJECTIVE, NETWORK_SOLVERS, SOLVERS, WITHOUT_CERTIFICATE
+from catalogue import FOR_ANY_OBJECTIVE, NETWORK_SOLVERS, SELDOM_CERTIFIED, SOLVERS, WITHOUT_CERTIFICATE
 from networks import blobs, network
 
 from dask_newton import minimize
@@ -44,7 +44,8 @@ def test_value_and_certificate_are_those_of_W(solver):
         point = F.at(state.W)
         assert state.value == pytest.approx(point.value, rel=1e-13)
         certificate = np.inf if solver.name in WITHOUT_CERTIFICATE else np.abs(point.gradient).max()
-        assert state.residual == pytest.approx(certificate, rel=1e-9)
+        if solver.name not in SELDOM_CERTIFIED or np.isfinite(state.residual):
+            assert state.residual == pytest.approx(certificate, rel=1e-9)
         state, _ = solver.step(F, state)
 
 
@@ -90,7 +91,7 @@ def test_same_bits_from_a_cluster(cluster_client):
     np.testing.assert_array_equal(*ends)
 
 
-@each_solver
+@pytest.mark.parametrize("solver", [s for s in NETWORK_SOLVERS.values() if s.name not in SELDOM_CERTIFIED], ids=repr)
 def test_other_penalties_and_losses_are_refused_with_a_solver_that_can(solver):
     F = network(blobs())
     passes = F.blocks.meter.passes
