@@ -68,7 +68,7 @@ def test_blocks_come_to_agree_on_a_network_as_good_as_that_of_gn_cg():
     residuals = [r["primal_residual"] for r in result.history.records[2:]]
     assert residuals[-1] < 0.02 * max(residuals)
     assert residuals[-1] < 1e-2 * np.linalg.norm(result.W)
-    best = minimize(F, GNCG(), tol=1e-6).value
+    best = minimize(F, GNCG(), tol=1e-3).value
     assert result.value < 1.04 * best < 0.6 * F.value(F.null)
     assert result.gradient_norm < 0.02
 
