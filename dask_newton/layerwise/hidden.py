@@ -27,7 +27,7 @@ __all__ = ["hidden_margins"]
 Array = Any
 
 _STEPS = 8
-_HALVINGS = 20
+_HALVINGS = 6
 
 
 def hidden_margins(
@@ -48,8 +48,9 @@ def hidden_margins(
     if f.leak is not None:
         return _two_sided(f.leak, M, Q, Z, c, compare_all)
     best = _newton(f, M, Q, Z, Z, c)
-    if isinstance(f, Tanh):
-        xp = namespace(M)
+    xp = namespace(M)
+    # With |f''| <= 0.77 the objective is convex where |q - f| < (1 + c) / 0.77.
+    if isinstance(f, Tanh) and not bool(xp.all(xp.abs(Q) < (1 + c) / 0.77 - 1)):
         bounded = xp.where(Q > 0.95, 0 * Q + 0.95, xp.where(Q < -0.95, 0 * Q - 0.95, Q))
         for start in ((M + c * Z) / (1 + c), xp.log((1 + bounded) / (1 - bounded)) / 2):
             other = _newton(f, M, Q, Z, start, c)
@@ -79,7 +80,7 @@ def _value(f: Activation, z: Array, M: Array, Q: Array, Z: Array, c: float) -> A
 
 def _newton(f: Activation, M: Array, Q: Array, Z: Array, z: Array, c: float) -> Array:
     xp = namespace(M)
-    rounding = float(xp.finfo(M.dtype).eps)
+    small = float(xp.finfo(M.dtype).eps) ** 0.5
     value = _value(f, z, M, Q, Z, c)
     for _ in range(_STEPS):
         a = f.value(z)
@@ -89,19 +90,19 @@ def _newton(f: Activation, M: Array, Q: Array, Z: Array, z: Array, c: float) -> 
         safe = 1 + c + slope**2
         curvature = safe if bend is None else safe - (Q - a) * bend * slope
         step = -g / xp.where(curvature >= (1 + c) / 2, curvature, safe)
-        # What is below the rounding of the value can neither be seen in it nor be searched for.
-        hidden = xp.abs(g * step) <= 8 * rounding * value
+        # A step so small is Newton's last; it changes the value by less than its rounding.
+        last = xp.abs(step) <= small * (1 + xp.abs(z))
         trial = z + step
         new = _value(f, trial, M, Q, Z, c)
         for _ in range(_HALVINGS):
-            good = hidden | (new <= value + 1e-4 * g * step)
+            good = last | (new <= value + 1e-4 * g * step)
             if bool(xp.all(good)):
                 break
             step = xp.where(good, step, step / 2)
             trial = z + step
             new = _value(f, trial, M, Q, Z, c)
-        better = hidden | (new <= value)
+        better = last | (new <= value)
         z, value = xp.where(better, trial, z), xp.where(better, new, value)
-        if bool(xp.all(hidden)):
+        if bool(xp.all(last)):
             break
     return z
