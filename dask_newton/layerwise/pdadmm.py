@@ -20,7 +20,7 @@ from dask_newton.layerwise.sums import LayerSums, over_tiles
 from dask_newton.objectives.layers import Layers
 from dask_newton.objectives.rows import RowBlock
 
-__all__ = ["Split", "Steps", "start", "sweep"]
+__all__ = ["Split", "Steps", "dual", "grow", "outer", "start", "sweep"]
 
 Array = Any
 Model = list[tuple[Array, Array]]
@@ -118,6 +118,26 @@ def sweep(
         if steps.next_nu != nu:  # all but the output layer goes on as if nothing had changed
             split = Split(old.P, split.Z, split.Q, tuple(steps.next_nu / nu * u for u in U))
         return _forward(rows, tile, sums, split, M, model, gains, steps)
+
+    return over_tiles(rows, layers, tile_of)
+
+
+def grow(rows: RowBlock, splits: tuple[Split, ...], *, layers: Layers, n_new: int) -> Any:
+    """Keep the variables of a network with more layers, identities before the output layer; send moments."""
+    f = layers.activation
+
+    def tile_of(i: int, tile: slice, sums: LayerSums) -> Split:
+        old = splits[i]
+        P, Z, Q, U = list(old.P), list(old.Z[:-1]), list(old.Q), list(old.U)
+        for _ in range(n_new):
+            Z.append(P[-1])
+            P.append(f.value(P[-1]))
+            Q.append(P[-1])
+            U.append(0 * P[-1])
+        Z.append(old.Z[-1])
+        for j, (p, z) in enumerate(zip((row_slice(rows.X, tile), *P), Z, strict=True)):
+            sums.add(j, p, z, tile, square=j > 0)
+        return Split(tuple(P), tuple(Z), tuple(Q), tuple(U))
 
     return over_tiles(rows, layers, tile_of)
 

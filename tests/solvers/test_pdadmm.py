@@ -308,7 +308,7 @@ def test_it_ends_when_it_has_settled():
 
 @pytest.mark.parametrize("options", [
     {"nu": 0.0}, {"rho": np.inf}, {"steps": "newton"}, {"kappa": -1.0}, {"evaluate_every": 0}, {"loss_scale": "max"},
-    {"schedule_every": 0}, {"output_solver": "newton"},
+    {"schedule_every": 0}, {"output_solver": "newton"}, {"grow_after": 0},
 ], ids=repr)
 def test_bad_options_are_refused(options):
     with pytest.raises(UnsupportedError, match=f"'pdadmm' got {next(iter(options))}=.*; it must be"):
@@ -353,3 +353,42 @@ def test_step_rules_at_equal_iterations(steps, n, least, most):
 def test_the_residual_goes_to_zero():
     _, records = learn(PDADMM(nu=1.0, rho=5.0, steps="gradient", **FOREVER), 200, ())
     assert records[-1]["primal_residual"] < 1e-2
+
+
+def test_new_layers_join_as_identities():
+    F = network(blobs(), (7, 6, 6, 6), m=2, activation="relu", ridge=0.0, initialisation="gauss")
+    small = network(blobs(), (7, 6), m=2, activation="relu", ridge=0.0, initialisation="gauss")
+    solver = PDADMM(nu=0.1, rho=0.2, first_layers=2, grow_after=4, **FOREVER)
+    states, infos = walk(F, solver, 7)
+    theta = np.concatenate([F.null[:4 * 7 + 7 * 6], F.null[F.layers.slices[-1][0]], np.zeros((16, 1))])
+    for part, ours in zip((0, 1, -1), (0, 1, 2), strict=True):
+        theta[small.layers.slices[ours][1]] = F.null[F.layers.slices[part][1]]
+    plain = PDADMM(nu=0.1, rho=0.2, **FOREVER)
+    other = plain.init(small, theta)
+    for state, info in zip(states[1:5], infos, strict=False):
+        other, expected = plain.step(small, other)
+        for part, ours in zip((0, 1, -1), (0, 1, 2), strict=True):
+            for a, b in zip(F.layers.of(state.W)[part], small.layers.of(other.W)[ours], strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+        for W, b in F.layers.of(state.W)[2:4]:
+            np.testing.assert_array_equal(W, np.eye(6))
+            np.testing.assert_array_equal(b, np.zeros(6))
+        assert state.value == pytest.approx(F.value(state.W), rel=1e-12)
+        assert info.extra["lagrangian"] == pytest.approx(expected.extra["lagrangian"], rel=1e-10)
+    P, Z, Q, U, _ = variables(F, states[4])
+    assert [len(found) for found in (P, Z, Q, U)] == [4, 5, 4, 4]
+    for j in (2, 3):
+        np.testing.assert_array_equal(Z[j], P[j - 1])
+        np.testing.assert_array_equal(Q[j], np.maximum(Z[j], 0))
+        np.testing.assert_array_equal(P[j], Q[j])
+        assert not U[j].any()
+    assert not np.array_equal(F.layers.of(states[5].W)[2][0], np.eye(6))
+    L = [info.extra["lagrangian"] for info in infos]
+    assert np.all(np.diff(L[4:]) < 0)
+
+
+@pytest.mark.parametrize(("hidden", "activation", "first"), [((6, 5, 5), "relu", 1), ((6, 6), "tanh", 1),
+                                                              ((6, 6), "relu", 0)])
+def test_layers_that_cannot_be_identities_are_refused(hidden, activation, first):
+    with pytest.raises(UnsupportedError, match="'pdadmm' got first_layers"):
+        minimize(network(blobs(), hidden, activation=activation), PDADMM(first_layers=first))
