@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.arrays import to_host
-from dask_newton.estimators.classification import Classifier
+from dask_newton.estimators import prediction
+from dask_newton.estimators.classification import Classifier, class_loss
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.estimators.numeric import NumericEstimator
 from dask_newton.estimators.prediction import accuracy_sums, codes, r2, r2_sums
@@ -122,6 +125,13 @@ class MLPClassifier(Classifier, NetworkEstimator):
             score=_hits, merit=_share,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
+
+    def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
+        """Return the logarithms of the probabilities, -inf where these are 0; see :meth:`decision_function`."""
+        check_is_fitted(self)
+        loss = class_loss(len(self.classes_))
+        fn = functools.partial(prediction.logs_of_probabilities, margins=self._margins(), loss=loss)
+        return self._map_rows(fn, X, self.classes_, offset=offset)
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:
         attributes = super()._attributes(W)

@@ -17,7 +17,7 @@ from dask_newton.objectives.rows import RowBlock
 
 __all__ = [
     "LinearMargins", "Margins", "NetworkMargins", "accuracy_sums", "codes", "decision", "deviances", "hits",
-    "log_probabilities", "mean", "predict", "probabilities", "r2", "r2_sums", "squares",
+    "log_probabilities", "logs_of_probabilities", "mean", "predict", "probabilities", "r2", "r2_sums", "squares",
 ]
 
 Margins = Callable[[Any, Any], Any]  # of (X, offset)
@@ -86,6 +86,13 @@ def log_probabilities(X: Any, offset: Any = None, *, margins: Margins) -> Any:
         z = xp.concat([xp.zeros_like(z), z], axis=1)
     top = xp.max(z, axis=1, keepdims=True)
     return z - top - xp.log(xp.sum(xp.exp(z - top), axis=1, keepdims=True))
+
+
+def logs_of_probabilities(X: Any, offset: Any = None, *, margins: Margins, loss: Loss) -> Any:
+    """Return the logarithms of :func:`probabilities`, -inf where these underflow, as scikit-learn's networks do."""
+    p = probabilities(X, offset, margins=margins, loss=loss)
+    with np.errstate(divide="ignore"):
+        return namespace(p).log(p)
 
 
 def hits(

@@ -359,6 +359,16 @@ def test_wrong_data_are_refused(make):
         MLPRegressor(**SHORT).fit(*make(X, LABELS))
 
 
+def test_logarithms_of_probabilities_are_those_of_scikit_learn_where_they_underflow():
+    model = MLPClassifier(**SHORT).fit(X, LABELS)
+    model.coefs_[-1] *= 1e4
+    with np.errstate(divide="ignore"):
+        expected = np.log(model.predict_proba(X))
+    assert np.isinf(expected).any()
+    assert_array_equal(model.predict_log_proba(X), expected)
+    assert_array_equal(model.predict_log_proba(as_dask(X)[0]), expected)
+
+
 def test_pipelines_and_searches():
     rows, y = load_diabetes(return_X_y=True)
     network = MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", random_state=0, tol=1e-3)
@@ -372,8 +382,7 @@ def test_pipelines_and_searches():
 @pytest.mark.parametrize(
     ("model", "y", "expected"),
     [
-        (MLPClassifier((3,)), LABELS, "'lbfgs': it needs the fewest rounds to learn labels"),
-        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'newton-cg': targets that are numbers"),
+        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'lbfgs': it needs the fewest rounds"),
         (MLPClassifier((3,), regularizer=L1(0.01)), LABELS, "'pdadmm': the penalty L1(lam=0.01) is not diff"),
     ],
 )
@@ -388,7 +397,7 @@ def test_auto_says_what_it_chose_and_why(caplog, model, y, expected):
     ("estimator", "check"),
     [
         pair for cls in (MLPClassifier, MLPRegressor)
-        for pair in estimator_checks_generator(cls(hidden_layer_sizes=(10,), solver="lbfgs", tol=1e-3))
+        for pair in estimator_checks_generator(cls(hidden_layer_sizes=(10,), solver="lbfgs", tol=1e-2))
     ],
     ids=lambda value: getattr(getattr(value, "func", value), "__name__", type(value).__name__),
 )
