@@ -114,8 +114,8 @@ def test_several_targets_have_the_minimum_of_scikit_learns_gradient():
     assert model.predict(as_dask(X)[0]).chunks == ((25, 20, 15), (2,))
 
 
-def test_neither_the_units_nor_the_mean_of_the_targets_matter():
-    model = MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", random_state=0)
+def test_a_mean_of_the_targets_far_from_zero_need_not_be_learnt():
+    model = MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", solver="newton-cg", random_state=0)
     near, far = clone(model).fit(X, NUMBERS), clone(model).fit(X, 1e4 + 10 * NUMBERS)
     assert near.converged_ and far.converged_
     assert near.score(X, NUMBERS) > 0.95 and far.score(X, 1e4 + 10 * NUMBERS) > 0.95
