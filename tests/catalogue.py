@@ -29,6 +29,7 @@ from dask_newton.solvers import (
     GNCG,
     HFCG,
     HFMINRES,
+    KFAC,
     LBFGS,
     PDADMM,
     SGD,
@@ -233,7 +234,7 @@ SOLVERS: dict[str, SolverCase] = {
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
     "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "dladmm": DLADMM(), "gd": GD(), "gn-cg": GNCG(),
     "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
-    "momentum": Momentum(), "newton-admm": NetworkADMM(), "pdadmm": PDADMM(),
+    "kfac": KFAC(), "momentum": Momentum(), "newton-admm": NetworkADMM(), "pdadmm": PDADMM(),
     "pdadmm-grid": PDADMMGrid(iterations=2), "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.

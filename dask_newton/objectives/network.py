@@ -17,6 +17,7 @@ import numpy as np
 
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
+from dask_newton.objectives import kronecker
 from dask_newton.objectives import network_passes as passes
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.facts import examine
@@ -166,6 +167,13 @@ class NetworkObjective(Objective):
         kept, sums = self._pass(passes.at, self.data, keep=1, layers=self.layers, W=W, remember=self.keep)
         return self._point(W, kept, *sums)
 
+    def at_with_factors(self, W: np.ndarray) -> tuple[Point, kronecker.Factors]:
+        """As :meth:`at`, with the Kronecker factors of every layer."""
+        kept, (sums, packed) = self._pass(
+            kronecker.at_with_factors, self.data, keep=1, layers=self.layers, W=W, remember=self.keep
+        )
+        return self._point(W, kept, *sums), kronecker.unpack(packed, self.total_weight)
+
     def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         points = [point.W + step * D for step in steps]
@@ -190,7 +198,7 @@ class NetworkObjective(Objective):
         return self.curvature(point).hess_mul(V)
 
     def gauss_newton_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
-        """Return the Gauss-Newton matrix, with the penalty's Hessian, at the point, times V of shape (P, 1)."""
+        """Return the Gauss-Newton matrix, with the penalty's Hessian, at the point, times V of shape (P, b)."""
         return self.curvature(point).gauss_newton_mul(V)
 
     def curvature(self, point: Point) -> Curvature:
@@ -297,7 +305,7 @@ class Curvature:
         return self._product(V, exact=True)
 
     def gauss_newton_mul(self, V: np.ndarray) -> np.ndarray:
-        """Return the Gauss-Newton matrix, with the Hessian of the penalty, times V, of shape (P, 1)."""
+        """Return the Gauss-Newton matrix, with the Hessian of the penalty, times V, of shape (P, b)."""
         return self._product(V, exact=False)
 
     def _product(self, V: np.ndarray, exact: bool) -> np.ndarray:

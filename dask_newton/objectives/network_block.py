@@ -132,6 +132,12 @@ class NetworkBlock:
         states = parallel(lambda tile: self._state(model, tile)[1], self.tiles()) if keep else []
         return Remembered(theta, tuple(states))
 
+    def state(self, remembered: Remembered, k: int) -> TileState:
+        """Return the state of a tile, computed anew if it is not remembered."""
+        if remembered.states:
+            return remembered.states[k]
+        return self._state(self.layers.of(remembered.theta), self.tiles()[k])[1]
+
     def hess_mul(self, remembered: Remembered, v: Array, *, exact: bool) -> Array:
         """Multiply the Hessian of the summed loss, or the Gauss-Newton matrix, with v, of shape (P, 1); float64.
 
@@ -148,8 +154,7 @@ class NetworkBlock:
         def stripe(indices: Sequence[int]) -> Array:
             total = self._zeros()
             for k in indices:
-                state = remembered.states[k] if remembered.states else self._state(model, tiles[k])[1]
-                self._add_product(total, model, direction, tiles[k], state, exact)
+                self._add_product(total, model, direction, tiles[k], self.state(remembered, k), exact)
             return total
 
         return _total(parallel(stripe, stripes(range(len(tiles)), self._sum_bytes())))

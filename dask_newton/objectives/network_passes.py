@@ -40,8 +40,10 @@ def along(
 
 
 def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.ndarray, exact: bool) -> Any:
-    """Send the product with the curvature."""
-    return to_host(NetworkBlock(rows, layers).hess_mul(remembered, V, exact=exact))
+    """Send the product with the curvature, of every column of V."""
+    block = NetworkBlock(rows, layers)
+    columns = [block.hess_mul(remembered, V[:, [j]], exact=exact) for j in range(V.shape[1])]
+    return np.concatenate([to_host(column) for column in columns], axis=1)
 
 
 def batch_gradient(

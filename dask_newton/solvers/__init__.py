@@ -21,6 +21,7 @@ from dask_newton.solvers.hf_cg import HFCG
 from dask_newton.solvers.hf_minres import HFMINRES
 from dask_newton.solvers.hybrid_cg import HybridCG
 from dask_newton.solvers.inexact_dane import InexactDANE
+from dask_newton.solvers.kfac import KFAC
 from dask_newton.solvers.lbfgs import LBFGS
 from dask_newton.solvers.minibatch_sgd import MiniBatchSGD
 from dask_newton.solvers.momentum import Momentum
@@ -47,13 +48,13 @@ SOLVERS: dict[str, type[Solver]] = {
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
     cls.name: cls for cls in (
         DLADMM, GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
-        NetworkADMM, PDADMMGrid,
+        KFAC, NetworkADMM, PDADMMGrid,
     )
 }
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "LBFGS", "NETWORK_SOLVERS",
-    "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG", "InexactDANE", "Info",
-    "MiniBatchSGD", "Momentum", "NetworkADMM", "NewtonADMM", "NewtonCG", "NewtonCholesky", "NewtonMR", "PDADMMGrid",
-    "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
+    "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "KFAC", "LBFGS",
+    "NETWORK_SOLVERS", "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG",
+    "InexactDANE", "Info", "MiniBatchSGD", "Momentum", "NetworkADMM", "NewtonADMM", "NewtonCG", "NewtonCholesky",
+    "NewtonMR", "PDADMMGrid", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
 ]
