@@ -3,9 +3,9 @@
     A_l = sum_j s_j [a_{l-1,j}, 1]' [a_{l-1,j}, 1],    D_l = sum_j s_j d_{l,j}' d_{l,j}
 
 with the inputs a_{l-1,j} of a layer in row j, and the gradient d_{l,j} of the loss of the row with respect to the
-margins of the layer. With S the sum of the weights, the part of the Fisher matrix that belongs to the weights and biases
-of a layer is about the Kronecker product of A_l / S and D_l / S (Martens and Grosse 2015), here with the labels that
-there are.
+margins of the layer. With S the sum of the weights, the part of the Fisher matrix that belongs to the weights and
+biases of a layer is about the Kronecker product of A_l / S and D_l / S (Martens and Grosse 2015), here with the labels
+that there are.
 """
 
 from __future__ import annotations

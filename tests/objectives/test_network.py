@@ -1,6 +1,7 @@
 """Networks: derivatives against differences, curvature against explicit Jacobians, what blocks and weights change."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import array_api_strict as strict
 import numpy as np
@@ -373,6 +374,8 @@ def test_every_method_is_one_pass_and_sends_what_it_must():
     P, meter = 8 * F.size, F.blocks.meter
     point = F.at(theta)
     along, sampled = F.along(point, v, (1.0, 0.5)), F.sampled_curvature(point, 0.5, 0)
+    sides = [side for n, m in pairwise(F.layers.sizes) for side in (n + 1, m)]
+    triangles = 8 * sum(n * (n + 1) // 2 for n in sides)
     calls = {
         "value": (lambda: F.value(theta), P, 8), "values": (lambda: F.values((theta, v)), 2 * P, 16),
         "at": (lambda: F.at(theta), P, P + 8), "along": (lambda: F.along(point, v, (1.0, 0.5)), 2 * P + 16, P + 16),
@@ -382,11 +385,15 @@ def test_every_method_is_one_pass_and_sends_what_it_must():
         "hess_mul": (lambda: F.hess_mul(point, v), P, P), "sampled": (lambda: sampled.gauss_newton_mul(v), P, P),
         "sampled_curvature": (lambda: F.sampled_curvature(point, 0.5, 0), P + 24, 8),
         "sample": (lambda: F.sample(0.5, 0), 16, 8),
+        "batch_gradient": (lambda: F.batch_gradient(theta, 1, 4, (0, 0)), P + 32, P),
+        "at_with_factors": (lambda: F.at_with_factors(theta), P, P + 8 + triangles),
     }
+    shares = {"sampled": 0.5, "sampled_curvature": 0.5, "sample": 0.5, "batch_gradient": 0.25}
     for name, (call, down, up) in calls.items():
         before = meter.snapshot()
         call()
         spent = {key: count - before[key] for key, count in meter.snapshot().items()}
+        assert spent.pop("epochs") == pytest.approx(shares.get(name, 1.0), abs=0.1)
         assert spent == {"passes": 1, "rounds": 2, "bytes_up": 4 * up, "bytes_down": 4 * down}, name
     before = meter.passes
     F.curvature(point)

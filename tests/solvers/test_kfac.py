@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import array_api_strict as strict
 import numpy as np
 import pytest
 import scipy.sparse
@@ -14,6 +15,10 @@ from dask_newton.solvers import KFAC, Status, UnsupportedError
 from dask_newton.solvers.kfac import _direction
 
 WEIGHT = np.random.default_rng(1).uniform(0.5, 2, size=60) * (np.arange(60) % 7 > 0)
+
+
+def on_device(a):
+    return strict.asarray(a, device=strict.Device("device1"))
 
 
 def dense_factors(F, theta, X, y, s):
@@ -30,11 +35,14 @@ def dense_factors(F, theta, X, y, s):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array, on_device])
 def test_factors_are_weighted_means_of_outer_products(kind, keep):
     X, y = blobs()
     F = network((X, y), m=3, weight=WEIGHT)
-    parts = [dataclasses.replace(part, X=kind(part.X)) for part in F.data.parts]
+    move = kind if kind is on_device else np.asarray
+    parts = [
+        dataclasses.replace(part, X=kind(part.X), y=move(part.y), weight=move(part.weight)) for part in F.data.parts
+    ]
     F = dataclasses.replace(F, data=F.blocks.place(parts), keep=keep)
     assert isinstance(F, NetworkObjective)
     point, factors = F.at_with_factors(F.null)
