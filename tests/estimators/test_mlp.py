@@ -6,6 +6,7 @@ from functools import partial
 
 import dask
 import dask.array as da
+import duck
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +32,8 @@ from dask_newton.losses import Softmax
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.penalties import L1
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS, Adam, UnsupportedError
+
+duck.register()
 
 X, Y = blobs()
 LABELS = np.array(["red", "green", "blue"])[Y.astype(int)]
@@ -141,6 +144,7 @@ CONTAINERS = {
     "xarray": lambda: (xr.DataArray(X, dims=("sample", "feature")), LABELS),
     "Dask": lambda: as_dask(X, LABELS),
     "Dask, rows not known": lambda: tuple(a[as_dask(X)[0][:, 0] > -9] for a in as_dask(X, LABELS)),
+    "on a device": lambda: (duck.asduck(X), LABELS),
     "Dask of csr": lambda: (as_dask(X)[0].map_blocks(sp.csr_array), as_dask(LABELS)[0]),
 }
 
@@ -163,7 +167,7 @@ def test_every_container_gives_the_same_network(expected, container):
             assert isinstance(lazy, da.Array) and lazy.dtype == eager.dtype and lazy.ndim == eager.ndim
             assert_array_equal(lazy.chunks[0], rows.chunks[0])
         compare = assert_array_equal if name == "predict" else partial(assert_allclose, rtol=1e-12)
-        compare(np.asarray(lazy), eager)
+        compare(lazy.get() if isinstance(lazy, duck.DuckArray) else np.asarray(lazy), eager)
 
 
 def test_zarr_by_path(tmp_path, expected):
@@ -382,7 +386,7 @@ def test_pipelines_and_searches():
 @pytest.mark.parametrize(
     ("model", "y", "expected"),
     [
-        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'lbfgs': it needs the fewest rounds"),
+        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'lbfgs': it needs few rounds, with little work in each"),
         (MLPClassifier((3,), regularizer=L1(0.01)), LABELS, "'pdadmm': the penalty L1(lam=0.01) is not diff"),
     ],
 )
