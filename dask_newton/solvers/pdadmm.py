@@ -134,11 +134,13 @@ class PDADMM(Layerwise[PDADMMState]):
             status = Status.NAN
         elif still and self._settled(problem, numbers):
             status = Status.SETTLED
+        # It can only where rho is too small for the lemma, or where the arithmetic of the blocks is.
+        rose = lagrangian - state.lagrangian > 1e-6 * abs(state.lagrangian)
         new = PDADMMState(
             theta, value if evaluate else np.nan, np.inf, status, k, next_nu, next_rho, lagrangian,
             {0: squares[0]}, moments, splits,
         )
-        return new, Info(extra=extra)
+        return new, Info(note="Lagrangian rose" if rose else "", extra=extra)
 
     def _n_new(self, problem: NetworkObjective, iteration: int) -> int:
         """Return the number of layers that are yet to join after so many iterations."""

@@ -392,3 +392,12 @@ def test_new_layers_join_as_identities():
 def test_layers_that_cannot_be_identities_are_refused(hidden, activation, first):
     with pytest.raises(UnsupportedError, match="'pdadmm' got first_layers"):
         minimize(network(blobs(), hidden, activation=activation), PDADMM(first_layers=first))
+
+
+def test_a_rise_of_the_lagrangian_is_noted():
+    """With rho a tenth of nu nothing holds it; a prototype had the first rise at iteration 2, by 9 %."""
+    F = network(some_digits(), (30, 30), m=1, activation="relu", ridge=0.0, initialisation="gauss")
+    states, infos = walk(F, PDADMM(nu=1.0, rho=0.05, steps="gradient"), 15)
+    rises = [b.lagrangian > a.lagrangian * (1 + 1e-6) for a, b in zip(states, states[1:], strict=False)]
+    assert any(rises)
+    assert [info.note == "Lagrangian rose" for info in infos] == rises
