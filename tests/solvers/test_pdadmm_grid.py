@@ -86,6 +86,7 @@ def test_a_cluster_has_the_bits_of_the_loop(cluster_client):
     assert len({stored.address for stored in other[-1].cells.values.values()}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.cluster
 def test_after_the_loss_of_a_worker_cells_begin_anew(fragile_client):
     F, solver = problem(m=2), PDADMMGrid(iterations=2, layer_groups=2)
