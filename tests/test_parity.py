@@ -80,7 +80,7 @@ def test_every_solver_finds_the_reference(name):
     for run in runs:
         assert run.converged and run.error <= bound_of(run.solver), run.solver
     sparse = np.any(problem.l1)
-    with_l2 = {"disco", "lbfgs", "newton-cg", "newton-mr", "sampled-newton"}
+    with_l2 = {"dingo", "dino", "disco", "lbfgs", "newton-cg", "newton-mr", "sampled-newton"}
     refusing = with_l2 if sparse else {"prox-newton", LOOSE_SOLVER}
     assert {run.solver for run in runs} == set(SOLVER_COLUMNS) - refusing
 

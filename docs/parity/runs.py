@@ -24,7 +24,7 @@ __all__ = ["BOUND", "LOOSE_BOUND", "LOOSE_CONTAINERS", "LOOSE_SOLVER", "SOLVER_C
 LOOSE_SOLVER = "newton-admm, no polish"
 LOOSE_CONTAINERS = ("NumPy", "Dask array")  # it does the same in all others, and takes long
 # Those that are not sure to reach the optimum, or take very long to come as close to it as is asked here.
-_NO_PARITY = {"aide", "dane", "dingo", "dino", "inexact-dane", "sgd"}
+_NO_PARITY = {"aide", "dane", "inexact-dane", "sgd"}
 SOLVER_COLUMNS = ["auto", *sorted(set(SOLVERS) - _NO_PARITY), LOOSE_SOLVER]
 BOUND, LOOSE_BOUND = 1e-6, 1e-4
 TOL, LOOSE_TOL, FLOAT32_TOL = 1e-12, 1e-8, 1e-6

@@ -41,6 +41,8 @@ COPIES = {
 def expected_copies(name, K, shared):
     if name == "output_hessians":  # each output draws rows of its own by their weights, on the host
         return {2 * K + 1}
+    if name == "gradients":
+        return {len(shared["steps"]) + 1}
     packed = K * (K + 1) // 2 if shared.get("hessian") or name == "_local_minimiser" else 0
     return {copies + packed for copies in COPIES[name]}
 

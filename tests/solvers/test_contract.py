@@ -23,7 +23,7 @@ EVERY = [(name, penalty) for name, case in SOLVERS.items() for penalty in case.p
 EACH = [(name, penalty) for name, penalty in EVERY if penalty in ("l2", "elastic_net")]
 EACH_PENALTY = dict(reversed(EACH))
 each_solver = pytest.mark.parametrize(("name", "penalty"), EACH)
-SMOOTH = [name for name, case in SOLVERS.items() if case.exact and "l2" in case.penalties] + ["dingo", "dino"]
+SMOOTH = [name for name, case in SOLVERS.items() if case.exact and "l2" in case.penalties]
 each_exact_solver = pytest.mark.parametrize(("name", "penalty"), [pair for pair in EACH if SOLVERS[pair[0]].exact])
 
 

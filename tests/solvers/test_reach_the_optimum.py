@@ -160,8 +160,8 @@ def test_sparse_matrices(name, penalty, kind):
 
 @pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in EVERY if penalty != "none"])
 def test_more_blocks_than_rows(name, penalty):
-    if name == "giant":
-        pytest.skip("one row says nothing about the Hessian; GIANT needs blocks with more rows than features")
+    if name in ("dingo", "dino", "giant"):
+        pytest.skip(f"one row says next to nothing about the Hessian, which {name} averages over the blocks")
     whole = known(usual(penalty), penalty).dense
     few = Dense(whole.X[:40, :4], whole.y[:40], np.ones(40), 0.0, whole.loss, True, whole.penalty)
     F = objective(parts(few, 50), few.penalty)
