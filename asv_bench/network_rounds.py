@@ -35,7 +35,7 @@ def fits(data: str | None) -> Iterator[tuple[str, Any, Any, Any, float]]:
             yield data, MLPClassifier((100,), activation), X, y, 0.01
     X, y = make_friedman1(4000, 10, noise=0.5, random_state=0)
     X, _, y, _ = train_test_split(X, y, random_state=0)
-    yield "Friedman", MLPRegressor((50, 20), "relu"), X, y, 0.15
+    yield "Friedman", MLPRegressor(hidden_layer_sizes=(50, 20)), X, y, 0.15
 
 
 def main() -> None:

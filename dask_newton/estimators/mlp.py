@@ -172,7 +172,7 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     >>> from sklearn.datasets import load_diabetes
     >>> from dask_newton import MLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = MLPRegressor((10,), "tanh", alpha=1.0, random_state=0).fit(20 * X, y)
+    >>> model = MLPRegressor(hidden_layer_sizes=(10,), activation="tanh", alpha=1.0, random_state=0).fit(20 * X, y)
     >>> bool(model.score(20 * X, y) > 0.5)
     True
     """
