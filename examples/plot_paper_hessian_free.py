@@ -118,8 +118,12 @@ table["error at the end"] = {name: history["error"].min() for name, history in f
 print(table.to_string(na_rep="-", float_format="{:.4g}".format))
 
 # %%
-# The second-order methods need few iterations. Counted by reductions mini-batches are not far behind on data as small
-# as the digits, where an epoch of 64 rows per node is a handful of steps.
+# The paper's claim holds on the digits: SGD needs five times the reductions of gn-cg for an error of 0.02, and eight
+# times for 0.01. Its order of the second-order methods does not: Bi-CG-STAB, which it finds the best, needs twice the
+# products of the others, as each of its iterations has two.
+#
+# A product with the curvature is a reduction, and an iteration has dozens of them. L-BFGS, K-FAC and Newton-ADMM,
+# which the paper does not look at, need a tenth of the reductions.
 
 fig, axes = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
 for ax, (axis, label) in zip(axes, AXES.items(), strict=True):
@@ -133,7 +137,8 @@ if options.save:
 plt.show()
 
 # %%
-# Iterations to a train error of 0.02, by the rows of every node from which the curvature is taken.
+# Iterations to a train error of 0.02, by the rows of every node from which the curvature is taken: fewer with more rows,
+# as in the paper.
 
 table = pd.DataFrame({
     name: {b: (None if (row := first(history, GOALS[0])) is None else row["iteration"]) for b, history in runs.items()}
