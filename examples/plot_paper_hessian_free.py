@@ -137,8 +137,8 @@ if options.save:
 plt.show()
 
 # %%
-# Iterations to a train error of 0.02, by the rows of every node from which the curvature is taken: fewer with more rows,
-# as in the paper.
+# Iterations to a train error of 0.02, by the rows of every node from which the curvature is taken: fewer with more
+# rows, as in the paper.
 
 table = pd.DataFrame({
     name: {b: (None if (row := first(history, GOALS[0])) is None else row["iteration"]) for b, history in runs.items()}
