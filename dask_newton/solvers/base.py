@@ -23,8 +23,8 @@ from dask_newton.penalties import SmoothPenalty
 from dask_newton.solvers.work import Work
 
 __all__ = [
-    "Info", "Solver", "State", "Status", "UnsupportedError", "require_linear", "require_network", "require_option",
-    "require_smooth",
+    "Info", "Solver", "State", "Status", "UnsupportedError", "require_convex_loss", "require_linear", "require_network",
+    "require_option", "require_smooth",
 ]
 
 S = TypeVar("S", bound="State")
@@ -159,6 +159,15 @@ def require_network(problem: Objective, name: str) -> NetworkObjective:
             f"solver {name!r} is for networks and got a {type(problem).__name__}; use solver='newton-admm'."
         )
     return problem
+
+
+def require_convex_loss(network: NetworkObjective, name: str) -> None:
+    """Refuse losses that are not convex in the margins."""
+    if not network.loss.convex:
+        raise UnsupportedError(
+            f"solver {name!r} needs a loss that is convex in the margins and got {network.loss}; "
+            "use solver='newton-cg'."
+        )
 
 
 def require_option(solver: Solver[Any], option: str, allowed: bool, what: str) -> None:

@@ -7,8 +7,7 @@
     W  += a d,  a in {1, 1/2, ..., 2^-9} by Armijo's rule              (one pass for a = 1, with the next g; two more
                                                                         where that is too long)
     rho = (F(W + a d) - F(W)) / (a <g, d> + a^2 <d, C_k d> / 2)    (one pass if the inner solver did not know C_k d)
-    lam <- max(1/3, 1 - (2 rho - 1)^3) lam, or 2 lam where rho <= 0    (Nielsen 1999)
-        or 3/2 lam if rho < 1/4, 2/3 lam if rho > 3/4                  (Martens 2010)
+    lam follows rho, see :mod:`~dask_newton.solvers.damping`           (Levenberg and Marquardt)
 
 If no step will do, W stays where it is, lam grows and the next solve starts at zero; after some failures the run ends.
 """
@@ -30,11 +29,12 @@ from dask_newton.solvers.base import (
     PointState,
     Solver,
     Status,
-    UnsupportedError,
+    require_convex_loss,
     require_network,
     require_option,
     require_smooth,
 )
+from dask_newton.solvers.damping import next_damping, require_damping
 from dask_newton.solvers.line_search import LineSearch
 
 __all__ = ["Candidates", "HessianFree", "HessianFreeState"]
@@ -128,15 +128,9 @@ class HessianFree(Solver[HessianFreeState]):
     def check(self, problem: Objective) -> None:
         """Refuse other models, penalties that are not smooth, losses that are not convex, and options out of range."""
         require_smooth(problem, self.name)
-        network = require_network(problem, self.name)
-        if not network.loss.convex:
-            raise UnsupportedError(
-                f"solver {self.name!r} needs a loss that is convex in the margins and got {network.loss}; "
-                "use solver='newton-cg'."
-            )
+        require_convex_loss(require_network(problem, self.name), self.name)
         require_option(self, "max_products", self.max_products >= 1, "at least 1")
-        require_option(self, "damping", 0 < self.damping < np.inf, "positive")
-        require_option(self, "damping_rule", self.damping_rule in DAMPING_RULES, f"one of {', '.join(DAMPING_RULES)}")
+        require_damping(self)
         require_option(self, "decay", 0 <= self.decay <= 1, "in [0, 1]")
         require_option(self, "curvature_fraction", 0 <= self.curvature_fraction <= 1, "in [0, 1]")
         require_option(self, "curvature_rows", self.curvature_rows >= 1, "at least 1")
@@ -172,7 +166,7 @@ class HessianFree(Solver[HessianFreeState]):
         if new is not None:
             change = size * np.vdot(g, d) + 0.5 * size**2 * (curvature - lam * np.vdot(d, d))
             ratio = float((new.value - point.value) / change) if change < 0 else np.nan
-        damping = float(np.clip(lam * DAMPING_RULES[self.damping_rule](ratio), 1e-10, 1e10))
+        damping = next_damping(self.damping_rule, lam, ratio)
         status = Status.LINE_SEARCH_FAILED if carried["failures"] >= self.max_failures else Status.RUNNING
         note = ("" if new else "no step") or ("npc" if found.negative else "")
         info = Info(
@@ -201,18 +195,3 @@ class HessianFree(Solver[HessianFreeState]):
         self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None
     ) -> Candidates:
         """Solve ``A x = b`` inexactly."""
-
-
-def _martens(ratio: float) -> float:
-    if ratio > 0.75:
-        return 2 / 3
-    return 1.0 if ratio >= 0.25 else 3 / 2
-
-
-def _nielsen(ratio: float) -> float:
-    return max(1 / 3, 1 - (2 * ratio - 1) ** 3) if ratio > 0 else 2.0
-
-
-#: Name -> function that says from rho by what the damping changes. A rho of nan is a model that predicted no decrease,
-#: or no step.
-DAMPING_RULES: dict[str, Callable[[float], float]] = {"martens": _martens, "nielsen": _nielsen}

@@ -5,7 +5,7 @@
     pi_l = sqrt(mean of the diagonal of A_l / mean of the diagonal of D_l)
     step = a V + b (last step),   the minimiser over (a, b) of the model  <g, .> + <., (G + lam I) .> / 2
     W   += step   if F decreases, else the last step is forgotten
-    lam follows the ratio of the decrease of F to that of the model, as in :mod:`~dask_newton.solvers.hessian_free`
+    lam follows the ratio of the decrease of F to that of the model, see :mod:`~dask_newton.solvers.damping`
 
 G is the Gauss-Newton matrix over all rows. Two passes per iteration: one for the products of G with both directions,
 one for F, its gradient and the factors where the step leads. The inverses are made on the driver. A_l and D_l are
@@ -28,12 +28,12 @@ from dask_newton.solvers.base import (
     PointState,
     Solver,
     Status,
-    UnsupportedError,
+    require_convex_loss,
     require_network,
     require_option,
     require_smooth,
 )
-from dask_newton.solvers.hessian_free import DAMPING_RULES
+from dask_newton.solvers.damping import next_damping, require_damping
 
 __all__ = ["KFAC", "KFACState"]
 
@@ -82,14 +82,8 @@ class KFAC(Solver[KFACState]):
     def check(self, problem: NetworkObjective) -> None:
         """Refuse other models, penalties that are not smooth, losses that are not convex, and options out of range."""
         require_smooth(problem, self.name)
-        network = require_network(problem, self.name)
-        if not network.loss.convex:
-            raise UnsupportedError(
-                f"solver {self.name!r} needs a loss that is convex in the margins and got {network.loss}; "
-                "use solver='newton-cg'."
-            )
-        require_option(self, "damping", 0 < self.damping < np.inf, "positive")
-        require_option(self, "damping_rule", self.damping_rule in DAMPING_RULES, f"one of {', '.join(DAMPING_RULES)}")
+        require_convex_loss(require_network(problem, self.name), self.name)
+        require_damping(self)
         require_option(self, "max_failures", self.max_failures >= 1, "at least 1")
 
     def init(self, problem: NetworkObjective, start: np.ndarray) -> KFACState:
@@ -110,7 +104,7 @@ class KFAC(Solver[KFACState]):
         new, factors = problem.at_with_factors(point.W + step)
         moved = new.value <= point.value + 4 * problem.precision * abs(point.value)
         ratio = (new.value - point.value) / change if change < 0 and np.isfinite(new.value) else np.nan
-        damping = float(np.clip(lam * DAMPING_RULES[self.damping_rule](ratio), 1e-10, 1e10))
+        damping = next_damping(self.damping_rule, lam, ratio)
         info = Info(
             float(moved), V.shape[1], "" if moved else "no step", {"damping": lam, "ratio": float(ratio)}
         )

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.solvers import GNCG, HFCG, HybridCG, Status, UnsupportedError
-from dask_newton.solvers.hessian_free import DAMPING_RULES
+from dask_newton.solvers.damping import DAMPING_RULES
 from dask_newton.solvers.line_search import LineSearch
 from dask_newton.solvers.truncated_cg import Iterates
 
