@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 from benchmarks.passes import scaled
@@ -49,10 +50,11 @@ def seconds(function: Callable[[], Any], repeat: int = 5) -> float:
 def passes(sizes: list[int], n_rows: int, n_blocks: int) -> tuple[Any, dict[str, Callable[[], Any]]]:
     """Return a network on random rows, and its passes."""
     rng = np.random.default_rng(0)
+    chunk = -(-n_rows // n_blocks)
     F = make_network(
-        rng.standard_normal((n_rows, sizes[0]), dtype=np.float32), rng.integers(0, sizes[-1], n_rows),
+        da.from_array(rng.standard_normal((n_rows, sizes[0]), dtype=np.float32), chunks=(chunk, -1)),
+        da.from_array(rng.integers(0, sizes[-1], n_rows), chunks=chunk),
         loss=Softmax(sizes[-1]), hidden_layer_sizes=sizes[1:-1], activation="logistic", penalty=L2(1e-5),
-        n_blocks=n_blocks,
     )
     point, v = F.at(F.null), 0.1 * rng.standard_normal(F.shape)
     return F, {

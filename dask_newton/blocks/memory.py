@@ -1,11 +1,19 @@
-"""How much memory there is where blocks are placed."""
+"""How much memory there is where blocks are placed, and what a worker does with memory that it has used."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import os
 from typing import Any
 
-__all__ = ["available_memory"]
+from dask_newton.blocks.config import n_bytes
+
+__all__ = ["available_memory", "keep_freed_memory"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc accepts on 64 bits
 
 
 def available_memory() -> float:
@@ -19,6 +27,21 @@ def available_memory() -> float:
 
     client = current_client()
     return float(MEMORY_LIMIT) if client is None else client.run_on_scheduler(_of_workers)
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have the C library of this process keep some memory that arrays leave behind, for the next ones.
+
+    Dask starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``, with which glibc gets every array above 128 kB from the
+    system, page by page, and gives it back at once. Page faults then take about half the time of a pass of a network.
+    """
+    kept = n_bytes("memory.keep-freed")
+    if kept and "MALLOC_TRIM_THRESHOLD_" in os.environ and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(_M_MMAP_THRESHOLD, min(kept, _LARGEST_MMAP_THRESHOLD))
+            libc.mallopt(_M_TRIM_THRESHOLD, kept)
 
 
 def _of_workers(dask_scheduler: Any) -> float:

@@ -11,6 +11,7 @@ from distributed import get_worker
 
 from dask_newton.blocks.base import Nodes, payload
 from dask_newton.blocks.group import run_group
+from dask_newton.blocks.memory import keep_freed_memory
 from dask_newton.blocks.recipes import made
 from dask_newton.blocks.spill import Packed, pack, unpack
 from dask_newton.blocks.structure import aligned, nbytes
@@ -24,9 +25,13 @@ class Inline:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def __call__(self) -> Any:
-        """Return the value."""
-        return self.value
+    def __call__(self) -> Inline:
+        """Return itself, for the worker that holds it for all."""
+        return self
+
+    def __sizeof__(self) -> int:
+        # For Dask the worker that has it is no better a place for a task than the one that has the blocks.
+        return 0
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,14 @@ class Task:
     entries: list[tuple[tuple[int, int, int], ...]]
     n_blocks: int
 
-    def __call__(self, shared: Any, *results: Result) -> Result:
+    def __call__(self, shared: Inline, *results: Result) -> Result:
         """Run the pass over these blocks."""
-        shared = aligned(shared.value if isinstance(shared, Inline) else shared)
+        keep_freed_memory()
         values = [tuple(results[j].value(row, column) for j, row, column in entries) for entries in self.entries]
         threads = get_worker().state.nthreads
-        kept, nodes, up = run_group(self.fn, self.keep, self.indices, values, shared, self.n_blocks, threads)
+        kept, nodes, up = run_group(
+            self.fn, self.keep, self.indices, values, aligned(shared.value), self.n_blocks, threads
+        )
         return Result(kept, nodes, up, nbytes(kept) if self.keep else 0)
 
 
@@ -140,8 +147,12 @@ def hold(value: Any) -> Result:
 
 
 def shard(*blocks: Result) -> Result:
-    """Bring blocks of one worker together; they count, and are kept or lost, one by one."""
-    return Result([block.kept[0] for block in blocks], {}, 0, 0)
+    """Bring blocks of one worker together; they count, and are kept or lost, one by one.
+
+    As the arrays are those of the blocks, a small part of their size is all that Dask may know of, and has to know, as
+    it sends tasks to where most bytes are.
+    """
+    return Result([block.kept[0] for block in blocks], {}, 0, sum(block.size for block in blocks) // 16)
 
 
 def without_kept(result: Result) -> Result:

@@ -2,11 +2,13 @@
 
 Dask never forgets how a live result was made, so that after many iterations the loss of a worker would mean to do all
 of them again. What a graph keeps is therefore put away: it stays in the memory of the worker under a name, and the next
-graph begins with tasks that look it up. They have no recipe but the name; where the worker is gone they fail.
+graph begins with tasks that look it up. They have no recipe but the name, and fail
+where the worker is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import uuid
@@ -15,15 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client, KilledWorker, get_worker
+from distributed import Client, KilledWorker, get_worker, wait
 from distributed.client import FutureCancelledError
 
 from dask_newton.blocks.graphs import Call, Held, Kept, Part, Ref, run_call
+from dask_newton.blocks.memory import keep_freed_memory
 from dask_newton.blocks.structure import aligned, nbytes
 
 __all__ = ["run_on_cluster"]
 
 logger = logging.getLogger(__name__)
+_LOOK_EVERY = 2.0  # seconds
 _VAULT: dict[str, Any] = {}  # of this process: name -> value
 
 
@@ -69,6 +73,7 @@ class _Task:
     places: tuple[tuple[int, int] | None, ...]
 
     def __call__(self, *results: Any) -> _Output:
+        keep_freed_memory()
         values = [
             result.value if place is None else result.value(*place)
             for result, place in zip(results, self.places, strict=True)
@@ -97,6 +102,16 @@ def _forget(client: Client, names: list[str]) -> None:
         client.loop.add_callback(client._run, _drop, names, on_error="ignore")
 
 
+def _wait(client: Client, futures: list[Any], workers: set[str]) -> None:
+    """Wait for futures; a task that wishes for a worker that is gone would wait for ever."""
+    while True:
+        if gone := workers.difference(client.nthreads()):
+            raise LostError(", ".join(sorted(gone)))
+        with contextlib.suppress(TimeoutError):
+            wait(futures, timeout=_LOOK_EVERY)
+            return
+
+
 def run_on_cluster(
     client: Client, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None
 ) -> tuple[list[Any], Held] | None:
@@ -106,8 +121,8 @@ def run_on_cluster(
     numbered = itertools.count()
 
     def submit(name: str, fn: Any, *args: Any, address: str | None = None) -> Any:
-        # Loosely: a task whose worker is gone goes elsewhere, and fails there if it has to.
-        where = {"workers": [address], "allow_other_workers": True} if address else {}
+        # Strictly: what may run elsewhere is stolen by workers that idle, which do not have what was put away.
+        where = {"workers": [address]} if address else {}
         return client.submit(fn, *args, key=f"newton-{name}-{run}-{next(numbered)}", pure=False, **where)
 
     for call in calls:
@@ -136,7 +151,9 @@ def run_on_cluster(
         futures[call.key] = submit(call.fn.__name__.strip("_"), task, *results, address=address)
     names = {key: f"{run}-{key}" for key in keep}
     stored = {key: submit("put-away", _put_away, names[key], futures[key]) for key in keep}
+    needed = {stored.address for stored in held.values.values()} if held else set()
     try:
+        _wait(client, [futures[call.key] for call in calls] + list(stored.values()), needed.union(workers))
         values = client.gather([futures[key] for key in wanted])
         addresses = client.gather(list(stored.values()))
     except (LostError, KilledWorker, FutureCancelledError) as error:

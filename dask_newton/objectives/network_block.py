@@ -16,7 +16,7 @@ Everything is a product of matrices over a tile of rows. Only ``X @ V`` and ``X.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,28 @@ class NetworkBlock:
     def values(self, thetas: Sequence[Array]) -> Array:
         """Return the sum of losses at several points, shape (n_points,), float64; inf or nan where it overflows."""
         models = [self.layers.of(self.rows.cast(theta)) for theta in thetas]
+        return self._values(models, lambda tile: (self._first_margins(model, tile) for model in models))
 
+    def values_along(self, theta: Array, direction: Array, steps: Sequence[float]) -> Array:
+        """Return :meth:`values` at ``theta + a direction`` for each a, with two products with X in all."""
+        models = [self.layers.of(self.rows.cast(theta + step * direction)) for step in steps]
+        here, there = (self.layers.of(self.rows.cast(vector)) for vector in (theta, direction))
+
+        def first_margins(tile: slice) -> Iterator[Array]:
+            Z, RZ = self._first_margins(here, tile), self._first_margins(there, tile)
+            return (Z + step * RZ for step in steps)
+
+        return self._values(models, first_margins)
+
+    def _values(self, models: Sequence[Model], first_margins: Callable[[slice], Iterable[Array]]) -> Array:
         def stripe(tiles: Sequence[slice]) -> list[Array]:
+            sums = [self._zero()] * len(models)
             with np.errstate(over="ignore", invalid="ignore"):
-                return [sum((self._value(model, tile) for tile in tiles), self._zero()) for model in models]
+                for tile in tiles:
+                    for j, Z in enumerate(first_margins(tile)):
+                        _, Z = self._onward(models[j], Z, tile)
+                        sums[j] = sums[j] + self.rows.sum(self.rows.loss.value(self.rows.y[tile, ...], Z), tile)
+            return sums
 
         parts = parallel(stripe, stripes(self.tiles(), 8 * len(models)))
         sums = [sum((part[j] for part in parts), self._zero()) for j in range(len(models))]
@@ -185,17 +203,19 @@ class NetworkBlock:
 
     def _forward(self, model: Model, tile: slice) -> tuple[list[Array], Array]:
         """Return A_1 to A_{L-1} and the margins of a tile."""
-        activations, A = [], row_slice(self.rows.X, tile)
-        for W, b in model[:-1]:
-            A = self.layers.activation.value(A @ W + b)
-            activations.append(A)
-        W, b = model[-1]
-        Z = A @ W + b
-        return activations, Z if self.rows.offset is None else Z + self.rows.offset[tile, :]
+        return self._onward(model, self._first_margins(model, tile), tile)
 
-    def _value(self, model: Model, tile: slice) -> Array:
-        _, Z = self._forward(model, tile)
-        return self.rows.sum(self.rows.loss.value(self.rows.y[tile, ...], Z), tile)
+    def _first_margins(self, model: Model, tile: slice) -> Array:
+        W, b = model[0]
+        return row_slice(self.rows.X, tile) @ W + b
+
+    def _onward(self, model: Model, Z: Array, tile: slice) -> tuple[list[Array], Array]:
+        """Return what :meth:`_forward` does, from the margins of the first layer."""
+        activations = []
+        for W, b in model[1:]:
+            activations.append(self.layers.activation.value(Z))
+            Z = activations[-1] @ W + b
+        return activations, Z if self.rows.offset is None else Z + self.rows.offset[tile, :]
 
     def _state(self, model: Model, tile: slice) -> tuple[Array, TileState]:
         """Return the sum of losses of a tile, and its state."""

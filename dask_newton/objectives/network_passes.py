@@ -21,7 +21,7 @@ def values(rows: RowBlock, *, layers: Layers, points: tuple[np.ndarray, ...]) ->
 
 def values_along(rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray, steps: tuple[float, ...]) -> Any:
     """Send the values at ``W + a D``."""
-    return to_host(NetworkBlock(rows, layers).values([W + step * D for step in steps]))
+    return to_host(NetworkBlock(rows, layers).values_along(W, D, steps))
 
 
 def at(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import catalogue
@@ -386,6 +390,48 @@ def test_a_value_that_came_to_the_cluster_large_makes_no_warning(cluster_client)
     large = blocks.place([np.ones(1_000_000)] * 2)
     assert blocks.map_reduce(np.sum, large) == 2_000_000
     np.testing.assert_array_equal(blocks.map_reduce(times, blocks.place([1.0, 2.0]), step=np.ones(2_000_000))[:2], 3)
+
+
+def process(rows, vector):
+    return {os.getpid(): rows.sum() + vector.sum()}
+
+
+@pytest.mark.cluster
+def test_blocks_stay_where_they_are_however_large_a_broadcast_is(cluster_client):
+    """A worker that has the broadcast is no reason to send it the blocks of another."""
+    blocks, column = catalogue.dask_blocks(list(np.ones((4, 50_000))))
+    owners = blocks._groups()
+    for _ in range(5):
+        total = blocks.map_reduce(process, column, vector=np.ones(300_000))
+        assert sorted(total.values()) == [700_000, 700_000]
+        assert all(len(workers) == 1 for workers in cluster_client.who_has(list(blocks._shards.values())).values())
+    assert blocks._groups() == owners
+
+
+FAULTS = """
+import resource, sys
+import dask, numpy as np
+from dask_newton.blocks.memory import keep_freed_memory
+dask.config.set({"dask-newton.memory.keep-freed": sys.argv[1]})
+keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    np.ones(500_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="It is for the malloc of glibc.")
+def test_a_worker_keeps_the_memory_that_arrays_leave_behind():
+    faults = {}
+    for kept in ("128 MB", "0"):
+        run = subprocess.run(
+            [sys.executable, "-c", FAULTS, kept], env=os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        faults[kept] = int(run.stdout)
+    assert faults["0"] > 50_000  # a hundred arrays of about a thousand pages
+    assert faults["128 MB"] < 5_000
 
 
 def test_the_engine_is_abstract():

@@ -63,6 +63,21 @@ def test_calls_with_one_home_share_a_worker_and_others_do_not(cluster_client):
     assert values[0::2] == values[:1] * 3 and values[1::2] == values[1:2] * 3 and values[0] != values[1]
 
 
+def slow(value):
+    time.sleep(0.1)
+    return os.getpid()
+
+
+@pytest.mark.cluster
+def test_an_idle_worker_steals_neither_calls_nor_what_was_put_away(cluster_client):
+    blocks, _ = catalogue.dask_blocks([1, 2])
+    first = [Call(f"{i}", of_process, (), 0) for i in range(12)]
+    (home, *_), held = blocks.run_graph(first, ["0"], [call.key for call in first], None, Meter())
+    calls = [Call(f"slow {i}", slow, (Kept(f"{i}"),), 0) for i in range(12)]
+    values, _ = blocks.run_graph(calls, [call.key for call in calls], [], held, Meter())
+    assert set(values) == {home}
+
+
 def stored():
     from dask_newton.blocks.vault import _VAULT
 
