@@ -151,9 +151,10 @@ def run_on_cluster(
         futures[call.key] = submit(call.fn.__name__.strip("_"), task, *results, address=address)
     names = {key: f"{run}-{key}" for key in keep}
     stored = {key: submit("put-away", _put_away, names[key], futures[key]) for key in keep}
+    futures = {key: futures[key] for key in wanted}  # all others go from the workers as soon as they have been used
     needed = {stored.address for stored in held.values.values()} if held else set()
     try:
-        _wait(client, [futures[call.key] for call in calls] + list(stored.values()), needed.union(workers))
+        _wait(client, [*futures.values(), *stored.values()], needed.union(workers))
         values = client.gather([futures[key] for key in wanted])
         addresses = client.gather(list(stored.values()))
     except (LostError, KilledWorker, FutureCancelledError) as error:
