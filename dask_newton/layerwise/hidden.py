@@ -63,7 +63,7 @@ def _two_sided(leak: float, M: Array, Q: Array, Z: Array, c: float, compare_all:
     base = M + c * Z if c else M
     minus = (base + leak * Q if leak else base) / (1 + leak**2 + c)
     plus = (base + Q) / (2 + c)
-    minus, plus = xp.minimum(minus, 0 * minus), xp.maximum(plus, 0 * plus)
+    minus, plus = xp.minimum(minus, 0.0), xp.maximum(plus, 0.0)
     # Objectives without what both have in common: of a quadratic, s z^2 - 2 r z, with s and r as above.
     if compare_all:
         left = minus * ((1 + leak**2 + c) * minus - 2 * (base + leak * Q if leak else base))
@@ -71,7 +71,8 @@ def _two_sided(leak: float, M: Array, Q: Array, Z: Array, c: float, compare_all:
     else:
         left = minus * ((1 + leak**2) * minus - 2 * (M + leak * Q))
         right = plus * (2 * plus - 2 * (M + Q))
-    return xp.where(right < left, plus, minus)
+    right_is_better = xp.astype(right < left, M.dtype)  # products take a fifth of the time of where
+    return plus * right_is_better + minus * (1 - right_is_better)
 
 
 def _value(f: Activation, z: Array, M: Array, Q: Array, Z: Array, c: float) -> Array:

@@ -59,7 +59,7 @@ class ReLU(Activation):
 
     def value(self, z: Array) -> Array:
         """Return ``max(z, 0)``."""
-        return namespace(z).where(z > 0, z, 0 * z)
+        return namespace(z).maximum(z, 0.0)
 
     def slope(self, a: Array) -> Array:
         """Return 1 where a > 0, else 0."""
@@ -81,7 +81,8 @@ class LeakyReLU(Activation):
 
     def value(self, z: Array) -> Array:
         """Return ``z`` where z > 0, else ``leak z``."""
-        return namespace(z).where(z > 0, z, self.leak * z)
+        xp = namespace(z)
+        return xp.maximum(z, 0.0) + self.leak * xp.minimum(z, 0.0)
 
     def slope(self, a: Array) -> Array:
         """Return 1 where a > 0, else ``leak``."""
