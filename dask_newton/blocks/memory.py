@@ -12,7 +12,7 @@ from dask_newton.blocks.config import n_bytes
 
 __all__ = ["available_memory", "keep_freed_memory"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc accepts on 64 bits
 
 
@@ -42,6 +42,7 @@ def keep_freed_memory() -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_THRESHOLD, min(kept, _LARGEST_MMAP_THRESHOLD))
             libc.mallopt(_M_TRIM_THRESHOLD, kept)
+            libc.mallopt(_M_TOP_PAD, kept)  # the heaps of threads heed this one
 
 
 def _of_workers(dask_scheduler: Any) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import is_host, namespace, row_slice, to_host
+from dask_newton.arrays import namespace, row_slice, to_host
 from dask_newton.layerwise.hidden import hidden_margins
 from dask_newton.layerwise.inputs import exact_inputs, gain, gradient_inputs
 from dask_newton.layerwise.outputs import initial_margins
@@ -32,8 +32,6 @@ __all__ = [
 ]
 
 Array = Any
-
-_CACHED = 2**14  # entries of an array
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,40 +139,20 @@ def finish(
 ) -> Cell:
     """Return a cell of a hidden layer after an iteration, given the P of the layer after."""
     P, P_next = None if inputs is None else inputs.P, restored(above)
-    M, sums = _margins(rows, P, layer), LayerSums(rows, ())
-    found, arrays = [0.0] * 9, []
-    for tile in _tiles(M):
-        parts, numbers = _finished(sums, tile, [X[tile, :] for X in (M, P_next, cell.Z, cell.Q, cell.U)], f, steps)
-        arrays.append(parts)
-        found = [sum_ + number for sum_, number in zip(found, numbers, strict=True)]
-    xp = namespace(M)
-    Z, Q, U = (xp.concat(parts, axis=0) for parts in zip(*arrays, strict=True))
-    sent, error = _sent(Q - U / steps.rho, cell.errors[1], bits)
-    errors = (0.0 if inputs is None else inputs.error, error)
-    return Cell(P, M, Z, Q, U, sent, errors, to_host(xp.stack(found)))
-
-
-def _finished(
-    sums: LayerSums, tile: slice, arrays: list[Array], f: Activation, steps: Steps
-) -> tuple[tuple[Array, Array, Array], list[Array]]:
-    """Return Z, Q and U of a tile after an iteration, and the numbers."""
-    M, P_next, old_Z, old_Q, old_U = arrays
-    Z = hidden_margins(f, M, old_Q, old_Z, 1.0, compare_all=steps.compare_all)
+    M = _margins(rows, P, layer)
+    Z = hidden_margins(f, M, cell.Q, cell.Z, 1.0, compare_all=steps.compare_all)
     A = f.value(Z)
-    Q = outer(P_next, old_U, A, steps.nu, steps.rho)
-    U = dual(P_next, Q, old_U, steps.rho)
-    fit, activation, gap = sums.square(Z - M, tile), sums.square(Q - A, tile), P_next - Q
-    return (Z, Q, U), [
+    Q = outer(P_next, cell.U, A, steps.nu, steps.rho)
+    U = dual(P_next, Q, cell.U, steps.rho)
+    sent, error = _sent(Q - U / steps.rho, cell.errors[1], bits)
+    sums, tile, gap = LayerSums(rows, ()), slice(0, Z.shape[0]), P_next - Q
+    fit, activation = sums.square(Z - M, tile), sums.square(Q - A, tile)
+    found = [
         0 * fit, 0 * fit, fit, activation, sums.square(U, tile, gap), sums.square(gap, tile),
-        sums.square(Q - old_Q, tile), sums.square(P_next, tile), sums.square(Q, tile),
-    ]  # fmt: skip
-
-
-def _tiles(M: Array) -> list[slice]:
-    """Return rows that a core's cache holds several arrays of; a device wants all of them at a time."""
-    n = M.shape[0]
-    size = max(1, _CACHED // M.shape[1]) if is_host(M) else max(n, 1)
-    return [slice(i, min(i + size, n)) for i in range(0, n, size)] or [slice(0, 0)]
+        sums.square(Q - cell.Q, tile), sums.square(P_next, tile), sums.square(Q, tile),
+    ]
+    errors = (0.0 if inputs is None else inputs.error, error)
+    return Cell(P, M, Z, Q, U, sent, errors, to_host(namespace(fit).stack(found)))
 
 
 def output(rows: RowBlock, cell: Cell, inputs: Inputs | None, layer: Weights, steps: Steps) -> Cell:
