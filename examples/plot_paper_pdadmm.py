@@ -8,7 +8,7 @@ zero; figures 5 and 6, for nu = rho = 1e-4, the accuracy over 100 epochs beside 
 Adam and dlADMM, all on all rows at a time: on MNIST pdADMM comes second to Adam, and gradient descent stays at a tenth.
 
 ``python plot_paper_pdadmm.py --full mnist.zarr`` takes the first 10,000 rows of a data set with the splits ``train``
-and ``test``, with 14 x 14 pixels as in the paper; ``--rows 60000`` takes more of them.
+and ``test``, with 14 x 14 pixels as in the paper; ``--rows 60000`` takes more of them, ``--pixels 28`` all pixels.
 """
 
 # %%
@@ -33,6 +33,7 @@ from dask_newton.solvers import DLADMM, GD, PDADMM, Adadelta, Adagrad, Adam
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set of images of 28 x 28.")
 parser.add_argument("--rows", type=int, default=10_000)
+parser.add_argument("--pixels", type=int, choices=(14, 28), default=14, help="Across an image, with --full.")
 parser.add_argument("--width", type=int, help="Units of a hidden layer; 50, or 500 with --full.")
 parser.add_argument("--iterations", type=int, default=100)
 parser.add_argument("--save", metavar="PNG", help="Where to save the picture.")
@@ -47,7 +48,8 @@ def halved(images):
 if options.full:
     splits = [open_dataset(f"{options.full}/{name}") for name in ("train", "test")]
     (X, y), (X_test, y_test) = [(s.X[: options.rows].compute(), s.y[: options.rows].compute()) for s in splits]
-    X, X_test = halved(X), halved(X_test)
+    if options.pixels == 14:
+        X, X_test = halved(X), halved(X_test)
 else:
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X / 16, y, test_size=0.2, random_state=0, stratify=y)

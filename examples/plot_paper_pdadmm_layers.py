@@ -7,7 +7,7 @@ layer on a worker of its own, and report speed-ups that grow with the number of 
 MNIST (their table II). Here the graph of tasks that ``pdadmm-grid`` makes for such a network is put through a
 simulation of 1 to 20 workers, with times of the tasks that are measured on this machine.
 
-``python plot_layer_parallelism.py --full`` takes the paper's widths, 1500 to 2400; it takes some minutes.
+``python plot_paper_pdadmm_layers.py --full`` takes the paper's widths, 1500 to 2400; it takes some minutes.
 """
 
 # %%
