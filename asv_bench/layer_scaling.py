@@ -30,7 +30,7 @@ def seconds_per_iteration(workers: int, groups: int, options: argparse.Namespace
     X, y = rng.standard_normal((options.rows, FEATURES), dtype=np.float32), rng.integers(0, CLASSES, options.rows)
     chunk = -(-options.rows * groups // workers)
     with (
-        LocalCluster(workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
         Client(cluster),
     ):
         problem = make_network(

@@ -6,10 +6,11 @@ answers; the client adds the answers. So the critical path of a pass on N worker
 
     t(N) = messages(N) + ceil(blocks / N) t(block),      messages(N) = a + b N
 
-t(block) is measured in this process, a and b with passes that only send as many numbers there and back. That is put
-beside passes that were measured on clusters of as many processes as this machine has cores, and says what to expect of
-more machines with the same network. Default is a small relative of the network for speech of He, Mudigere, Smelyanskiy
-and Takac (2016, figure 2), which has 360 features, three layers of 512 units and 1,973 classes.
+a and b are measured with passes that only send as many numbers there and back, on clusters of one process and of as
+many as this machine has cores; t(block) is what a pass on one worker takes beyond that. Measured passes are put beside
+the critical path, which says what to expect of more machines with the same network. Default is a small relative of the
+network for speech of He, Mudigere, Smelyanskiy and Takac (2016, figure 2), which has 360 features, three layers of 512
+units and 1,973 classes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import numpy as np
 import pandas as pd
 from benchmarks.passes import scaled
 from distributed import Client, LocalCluster
-from threadpoolctl import threadpool_limits
 
 from dask_newton import make_network
 from dask_newton.losses import Softmax
@@ -67,7 +67,7 @@ def passes(sizes: list[int], n_rows: int, n_blocks: int) -> tuple[Any, dict[str,
 def on_cluster(workers: int, sizes: list[int], n_rows: int, n_blocks: int) -> dict[str, float]:
     """Return the times of passes on so many processes, and of one that only sends."""
     with (
-        LocalCluster(workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
         Client(cluster),
     ):
         F, functions = passes(sizes, n_rows, n_blocks)
@@ -85,17 +85,14 @@ def main() -> None:
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
 
-    with threadpool_limits(1):
-        F, functions = passes(sizes, options.rows // options.blocks, 1)
-        block = {name: seconds(function) for name, function in functions.items()}
-    print(f"{options.rows} rows in {options.blocks} blocks, {F.size:,} parameters. Seconds of a block:")
-    print(", ".join(f"{name} {value:.4f}" for name, value in block.items()))
-
     cores = [n for n in WORKERS if n <= len(os.sched_getaffinity(0))]
     measured = {n: on_cluster(n, sizes, options.rows, options.blocks) for n in cores}
     sent = {n: measured[n]["messages"] for n in cores}
     b = max(0.0, (sent[cores[-1]] - sent[1]) / max(1, cores[-1] - 1))
     a = sent[1] - b
+    block = {name: (value - sent[1]) / options.blocks for name, value in measured[1].items() if name != "messages"}
+    print(f"{options.rows} rows in {options.blocks} blocks. Seconds of a block:")
+    print(", ".join(f"{name} {value:.4f}" for name, value in block.items()))
     print(f"Messages: {a:.4f} s and {b:.4f} s for every worker.")
     table = {}
     for name, t in block.items():
