@@ -64,3 +64,13 @@ def error(F: NetworkObjective, theta: np.ndarray, rows: tuple[np.ndarray, np.nda
     for V, c in inner:
         A = F.layers.activation.value(A @ V + c)
     return float(np.mean(np.argmax(A @ W + b, axis=1) != y))
+
+
+def walk(F, solver, n):
+    """Return the states and infos of n steps from the start."""
+    states, infos = [solver.init(F, F.null)], []
+    for _ in range(n):
+        state, info = solver.step(F, states[-1])
+        states.append(state)
+        infos.append(info)
+    return states, infos

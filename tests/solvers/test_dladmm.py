@@ -7,7 +7,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 import scipy.sparse
-from networks import blobs, digits, error, network
+from networks import blobs, digits, error, network, walk
 
 from dask_newton import minimize
 from dask_newton.blocks import SerialBlocks
@@ -20,16 +20,6 @@ from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import DLADMM, UnsupportedError
 
 every_step = pytest.mark.parametrize("steps", ["fast", "gradient"])
-
-
-def walk(F, solver, n):
-    """Return the states and infos of n steps from the start."""
-    states, infos = [solver.init(F, F.null)], []
-    for _ in range(n):
-        state, info = solver.step(F, states[-1])
-        states.append(state)
-        infos.append(info)
-    return states, infos
 
 
 def outputs(F, state):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from networks import blobs, digits, error, network
+from networks import blobs, digits, error, network, walk
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
@@ -50,16 +50,6 @@ def test_without_hidden_layers_and_damping_it_is_newtons_method():
     result = minimize(F, solver, np.zeros(F.shape), tol=1e-8)
     assert result.converged
     assert result.n_iter <= 12
-
-
-def walk(F, solver, n):
-    """Return the states and infos of n steps from the start."""
-    states, infos = [solver.init(F, F.null)], []
-    for _ in range(n):
-        state, info = solver.step(F, states[-1])
-        states.append(state)
-        infos.append(info)
-    return states, infos
 
 
 @pytest.mark.parametrize("solver", CG.values(), ids=CG)

@@ -7,7 +7,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 import scipy.sparse
-from networks import blobs, digits, error, network
+from networks import blobs, digits, error, network, walk
 
 from dask_newton import minimize
 from dask_newton.arrays import to_host
@@ -28,16 +28,6 @@ FOREVER = {"lagrangian_tol": 1e-300}
 def some_digits(n=300):
     X, y = digits()
     return X[:n], y[:n]
-
-
-def walk(F, solver, n):
-    """Return the states and infos of n steps from the start."""
-    states, infos = [solver.init(F, F.null)], []
-    for _ in range(n):
-        state, info = solver.step(F, states[-1])
-        states.append(state)
-        infos.append(info)
-    return states, infos
 
 
 def variables(F, state):

@@ -11,7 +11,7 @@ import dask
 import numpy as np
 import pytest
 import scipy.sparse
-from networks import blobs, digits, error, network
+from networks import blobs, digits, error, network, walk
 
 from dask_newton import minimize
 from dask_newton.arrays import to_host
@@ -35,24 +35,14 @@ def on_dask(F):
     )
 
 
-def run(F, solver, n):
-    """Return the states and infos of n steps."""
-    states, infos = [solver.init(F, F.null)], []
-    for _ in range(n):
-        state, info = solver.step(F, states[-1])
-        states.append(state)
-        infos.append(info)
-    return states, infos
-
-
 @every_step
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("penalty", [None, L1(1e-3)], ids=["l2", "l1"])
 def test_iterates_are_those_of_pdadmm(steps, groups, penalty):
     F = problem(ridge=1e-4)
     F = F if penalty is None else dataclasses.replace(F, penalty=penalty)
-    plain, infos = run(F, PDADMM(steps=steps, nu=0.1, rho=0.2), 6)
-    ours, found = run(F, PDADMMGrid(steps=steps, nu=0.1, rho=0.2, iterations=3, layer_groups=groups), 2)
+    plain, infos = walk(F, PDADMM(steps=steps, nu=0.1, rho=0.2), 6)
+    ours, found = walk(F, PDADMMGrid(steps=steps, nu=0.1, rho=0.2, iterations=3, layer_groups=groups), 2)
     np.testing.assert_allclose(ours[-1].W, plain[-1].W, rtol=1e-10, atol=1e-12)
     for name, value in infos[-1].extra.items():
         assert found[-1].extra[name] == pytest.approx(value, rel=1e-9)
@@ -63,17 +53,17 @@ def test_iterates_are_those_of_pdadmm(steps, groups, penalty):
 @pytest.mark.parametrize("hidden", [(), (6,)])
 def test_few_layers(hidden):
     F = problem(hidden=hidden)
-    plain, ours = run(F, PDADMM(), 4)[0], run(F, PDADMMGrid(iterations=4), 1)[0]
+    plain, ours = walk(F, PDADMM(), 4)[0], walk(F, PDADMMGrid(iterations=4), 1)[0]
     np.testing.assert_allclose(ours[-1].W, plain[-1].W, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("bits", [0, 8])
 def test_threads_have_the_bits_of_the_loop(bits):
     F, solver = problem(), PDADMMGrid(iterations=5, layer_groups=2, message_bits=bits)
-    one = run(F, solver, 2)[0]
+    one = walk(F, solver, 2)[0]
     for threads in (1, 4):
         with dask.config.set(scheduler="threads", num_workers=threads):
-            other = run(on_dask(F), solver, 2)[0]
+            other = walk(on_dask(F), solver, 2)[0]
         np.testing.assert_array_equal(one[-1].W, other[-1].W)
         assert other[-1].value == one[-1].value
 
@@ -81,7 +71,7 @@ def test_threads_have_the_bits_of_the_loop(bits):
 @pytest.mark.cluster
 def test_a_cluster_has_the_bits_of_the_loop(cluster_client):
     F, solver = problem(), PDADMMGrid(iterations=2, layer_groups=2)
-    one, other = run(F, solver, 2)[0], run(on_dask(F), solver, 2)[0]
+    one, other = walk(F, solver, 2)[0], walk(on_dask(F), solver, 2)[0]
     np.testing.assert_array_equal(one[-1].W, other[-1].W)
     assert len({stored.address for stored in other[-1].cells.values.values()}) == 2
 
@@ -93,7 +83,7 @@ def test_after_the_loss_of_a_worker_cells_begin_anew(fragile_client):
     G = on_dask(F)
     state, info = solver.step(G, solver.init(G, G.null))
     assert info.note == ""
-    pids = fragile_client.run(os.getpid)
+    pids = fragile_client.walk(os.getpid)
     os.kill(pids[next(iter(state.cells.values.values())).address], signal.SIGKILL)
     again, info = solver.step(G, state)
     assert info.note == "started anew"
@@ -122,7 +112,7 @@ def test_rounded_messages_cost_less_and_learn_as_well():
     F = network((X[:500], y[:500]), (40, 30), m=2, activation="relu", ridge=0.0, initialisation="gauss")
     right, sent = [], []
     for bits in (0, 16, 8):
-        states, infos = run(F, PDADMMGrid(iterations=25, layer_groups=3, message_bits=bits), 1)
+        states, infos = walk(F, PDADMMGrid(iterations=25, layer_groups=3, message_bits=bits), 1)
         right.append(1 - error(F, states[-1].W, (X[:500], y[:500])))
         sent.append(infos[-1].extra["message_bytes"])
     assert sent == [25 * 2 * size * 500 * 70 for size in (8, 2, 1)]
@@ -135,7 +125,7 @@ def test_layers_of_one_group_send_nothing_and_groups_share_the_work():
     assert PDADMMGrid(layer_groups=3)._groups((6, 6, 6, 6, 6, 6, 6)) == [0, 0, 1, 1, 2, 2]
     assert PDADMMGrid(layer_groups=9)._groups((500, 6, 5, 3)) == [0, 1, 2]
     assert PDADMMGrid(layer_groups=2)._groups((9, 9, 9, 500, 9)) == [0, 0, 0, 1]
-    _, infos = run(F, PDADMMGrid(iterations=1), 1)
+    _, infos = walk(F, PDADMMGrid(iterations=1), 1)
     assert infos[0].extra["message_bytes"] == 0
 
 
@@ -168,7 +158,7 @@ def test_any_array_type_and_device_gives_the_same_numbers(kind, bits):
     blocks, data = catalogue.serial_blocks([other])
     G = NetworkObjective.from_blocks(blocks, data, F.layers, F.penalty, penalize_bias=True, initialisation="gauss")
     solver = PDADMMGrid(iterations=3, message_bits=bits)
-    one, two = run(F, solver, 1)[0][-1], run(G, solver, 1)[0][-1]
+    one, two = walk(F, solver, 1)[0][-1], walk(G, solver, 1)[0][-1]
     tol = 1e-3 if kind == "float32" else 1e-8
     np.testing.assert_allclose(two.W, one.W, rtol=tol, atol=tol)
     Q = [state.cells.values["cell/0/1"].Q for state in (one, two)]
