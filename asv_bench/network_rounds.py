@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from dask_newton import MLPClassifier, MLPRegressor
 from dask_newton.data import open_dataset
 
-SOLVERS = ("lbfgs", "newton-cg", "gn-cg", "adam")
+SOLVERS = ("kfac", "lbfgs", "newton-cg", "gn-cg", "adam")
 N_ROWS = 8000
 
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import MLPClassifier
 
-SOLVERS = ("lbfgs", "newton-cg", "gn-cg", "adam")
+SOLVERS = ("kfac", "lbfgs", "newton-cg", "gn-cg", "adam")
 N_ITER = 10
 
 

@@ -49,8 +49,9 @@ _SHARED = {
         f of the hidden layers.
     solver : str or Solver, default='auto'
         A name of :doc:`/networks`, such as ``'gn-cg'``, ``'lbfgs'`` or ``'adam'``, or an object of
-        :mod:`dask_newton.solvers`. ``'auto'`` is ``'lbfgs'``, which took few rounds with little work in each where
-        we measured, and ``'pdadmm'`` for penalties that are not differentiable. The log says so.
+        :mod:`dask_newton.solvers`. ``'auto'`` is ``'kfac'``, which took the fewest rounds where we measured;
+        ``'lbfgs'`` where layers are too wide for it, see :ref:`network-auto`; and ``'pdadmm'`` for penalties that
+        are not differentiable. The log says so.
     alpha : float, default=0.0001
         Strength of the penalty, which is divided by S. That is scikit-learn's objective for ``solver='lbfgs'``; its
         'sgd' and 'adam' divide by the weight of a mini-batch instead, so that their penalty is stronger.

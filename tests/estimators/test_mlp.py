@@ -386,7 +386,8 @@ def test_pipelines_and_searches():
 @pytest.mark.parametrize(
     ("model", "y", "expected"),
     [
-        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'lbfgs': it needs few rounds, with little work in each"),
+        (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'kfac': it needs few rounds, and layers of these widths"),
+        (MLPClassifier((5000,)), LABELS, "'lbfgs': it needs few rounds with little work in each, and layers so wide"),
         (MLPClassifier((3,), regularizer=L1(0.01)), LABELS, "'pdadmm': the penalty L1(lam=0.01) is not diff"),
     ],
 )
