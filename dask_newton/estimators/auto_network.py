@@ -1,6 +1,6 @@
 """``solver="auto"`` for networks: a rule that was measured, by rounds and seconds until the objective comes to a value.
 
-K-FAC needed half to a twentieth of the rounds of L-BFGS, with one hidden layer and with six, relu and tanh, classes and
+K-FAC needed 0.06 to 0.6 times the rounds of L-BFGS, with one hidden layer and with six, relu and tanh, classes and
 numbers; L-BFGS mostly a fraction of those of the Hessian-free solvers, Newton-CG and Adam. K-FAC sends, and inverts on
 the driver, matrices as large as the layers are wide; where those have many more entries than the weights, or are too
 large for the driver, L-BFGS is left. Newton-ADMM can need fewer rounds than that, at many times the work in each.
