@@ -340,6 +340,20 @@ def test_step_rules_at_equal_iterations(steps, n, least, most):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("nu", "rho", "at_50", "at_100", "residual"), [
+    (1.0, 4.01, 0.870, 0.936, 0.03), (0.1, 0.5, 0.882, 0.941, 0.03), (1.0, 1.0, 0.881, 0.941, 0.15),
+    (0.01, 0.01, 0.891, 0.951, 0.17),
+])
+def test_gradient_steps_learn_as_a_prototype_did(nu, rho, at_50, at_100, residual):
+    """From other random weights, so within two points; its residual was at most half of the bound."""
+    right, records = learn(PDADMM(nu=nu, rho=rho, steps="gradient", **FOREVER), 100, (50, 100))
+    assert right[50] >= at_50 - 0.02 and right[100] >= at_100 - 0.02
+    L = [row["lagrangian"] for row in records[1:]]
+    assert np.all(np.diff(L) <= 1e-9 * np.abs(L[1:]))
+    assert records[-1]["primal_residual"] <= residual
+
+
+@pytest.mark.slow
 def test_the_residual_goes_to_zero():
     _, records = learn(PDADMM(nu=1.0, rho=5.0, steps="gradient", **FOREVER), 200, ())
     assert records[-1]["primal_residual"] < 1e-2
