@@ -120,10 +120,10 @@ print(table.to_string(na_rep="-", float_format="{:.3f}".format))
 # gets somewhere. From better weights Adam and Adadelta leave both ADMM behind. dlADMM, with exact minimisers of its
 # sub-problems, is ahead of pdADMM from either start, which the paper does not see: its steps are those of the authors.
 #
-# On MNIST with the paper's layers (``--full mnist.zarr --rows 2000``) the Lagrangian falls all the way too, and the order
-# is another: layers of 500 units lose less on the way, so that Adam and Adadelta leave both ADMM behind from either
-# start, and gradient descent is close to them. pdADMM ends ahead of dlADMM there, and from the better weights it is third
-# on other rows; Adam is first, as in the paper.
+# On MNIST with the paper's layers (``--full mnist.zarr --rows 2000``) the Lagrangian falls all the way too, and the
+# order is another: layers of 500 units lose less on the way, so that Adam and Adadelta leave both ADMM behind from
+# either start, and gradient descent is close to them. pdADMM ends ahead of dlADMM there, and from the better weights
+# it is third on other rows; Adam is first, as in the paper.
 
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
 lagrangian.plot(ax=axes[0, 0], logy=True, ylabel="augmented Lagrangian", title="nu = rho = 0.1")
