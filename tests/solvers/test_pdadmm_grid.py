@@ -83,7 +83,7 @@ def test_after_the_loss_of_a_worker_cells_begin_anew(fragile_client):
     G = on_dask(F)
     state, info = solver.step(G, solver.init(G, G.null))
     assert info.note == ""
-    pids = fragile_client.walk(os.getpid)
+    pids = fragile_client.run(os.getpid)
     os.kill(pids[next(iter(state.cells.values.values())).address], signal.SIGKILL)
     again, info = solver.step(G, state)
     assert info.note == "started anew"
