@@ -2,8 +2,7 @@
 
 Dask never forgets how a live result was made, so that after many iterations the loss of a worker would mean to do all
 of them again. What a graph keeps is therefore put away: it stays in the memory of the worker under a name, and the next
-graph begins with tasks that look it up. They have no recipe but the name, and fail
-where the worker is gone.
+graph begins with tasks that look it up. They have no recipe but the name, and fail where the worker is gone.
 """
 
 from __future__ import annotations
