@@ -11,12 +11,11 @@ The gradient is g and the Hessian H at x.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dask_newton.local.base import Array, LocalSolver, dot
+from dask_newton.local.base import Array, LocalSolver, Operator, dot
 from dask_newton.local.cg import CG
 from dask_newton.local.tracking import track
 
@@ -29,7 +28,7 @@ class _Objective(Protocol):
     @property
     def precision(self) -> float: ...
     def at(self, x: Array) -> Any: ...
-    def hess_mul(self, curvature: Any, v: Array) -> Array: ...
+    def hessian(self, curvature: Any) -> Operator: ...
     def along(self, point: Any, d: Array, steps: Any, slopes: Any = ()) -> tuple[Any, Any]: ...
 
 
@@ -88,7 +87,7 @@ class LocalNewton:
                 return NewtonResult(x, n_products, "nan", smallest)
             if math.sqrt(gg) <= self.gtol:
                 return NewtonResult(x, n_products, "ok", smallest)
-            found = self.inner.solve(functools.partial(objective.hess_mul, point.curvature), -point.gradient)
+            found = self.inner.solve(objective.hessian(point.curvature), -point.gradient)
             n_products, smallest = n_products + found.n_products, min(smallest, found.curvature)
             p, tracking = found.x, found.npc_direction
             slope = dot(p, point.gradient)

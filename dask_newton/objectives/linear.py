@@ -18,7 +18,7 @@ import numpy as np
 from dask_newton.arrays import stored
 from dask_newton.blocks import Blocks, PerBlock, SerialBlocks
 from dask_newton.losses import Loss
-from dask_newton.objectives import passes
+from dask_newton.objectives import hessians, passes
 from dask_newton.objectives.facts import examine
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.penalised import Penalised
@@ -314,7 +314,7 @@ class LinearObjective(Penalised):
         value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
         hessian = None
         if packed is not None:
-            hessian = passes.unpack_hessian(packed / self.total_weight, self.shape, self.loss)
+            hessian = hessians.unpack_hessian(packed / self.total_weight, self.shape, self.loss)
             hessian[np.diag_indices(self.size)] += self.ridge().ravel()
         margins, curvature = kept
         return Point(W, value, self._gradient(W, gradient), margins, curvature, age, hessian)

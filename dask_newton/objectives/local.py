@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.objectives.hessians import block_hessian
 from dask_newton.objectives.linear_block import LinearBlock
 
-__all__ = ["LocalObjective", "LocalPoint"]
+__all__ = ["LocalHessian", "LocalObjective", "LocalPoint"]
 
 Array = Any
 
@@ -95,7 +96,16 @@ class LocalObjective:
 
     def hess_mul(self, curvature: tuple[Array, ...], v: Array) -> Array:
         """Multiply the Hessian with v."""
-        return self._add_hessian(self.block.hess_mul(curvature, v) / self.scale, v)
+        return self.add_hessian(self.block.hess_mul(curvature, v) / self.scale, v)
+
+    def hessian(self, curvature: tuple[Array, ...]) -> LocalHessian:
+        """Return the Hessian as an operator, for many products with it."""
+        return LocalHessian(self, curvature)
+
+    def add_hessian(self, product: Array, v: Array) -> Array:
+        """Add the product of v with the Hessian of all terms but the losses."""
+        product = self._add_ridge(product, v)
+        return product + self.rho * v if self.rho else product
 
     @property
     def n_rows(self) -> int:
@@ -105,7 +115,7 @@ class LocalObjective:
     def change(self, x: Array, rows: np.ndarray) -> Array:
         """Return the gradient at x less that at 0, estimated from some rows of the block without bias."""
         change = self.block.gradient_change(rows, self.margins, x)
-        return self._add_hessian(change * (self.n_rows / (len(rows) * self.scale)), x)
+        return self.add_hessian(change * (self.n_rows / (len(rows) * self.scale)), x)
 
     def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
         """Return the values at ``x + a d`` and the margins of d, which spare the product with X next time."""
@@ -133,10 +143,39 @@ class LocalObjective:
     def _from_center(self, x: Array) -> Array:
         return x if self.center is None else x - self.center
 
-    def _add_hessian(self, product: Array, v: Array) -> Array:
-        product = self._add_ridge(product, v)
-        return product + self.rho * v if self.rho else product
-
     def _add_ridge(self, a: Array, x: Array) -> Array:
         self._rows(a)[...] += self.ridge * self._rows(x)
         return a
+
+
+class LocalHessian:
+    """Products with the Hessian of a local objective, which is made a matrix as soon as that pays.
+
+    How many products a local solver will need is not known before. After about as many as the matrix costs, the matrix
+    is made: that takes at worst twice the time of the better choice.
+
+    Parameters
+    ----------
+    local : LocalObjective
+    curvature : tuple of Array
+        By row tile.
+    """
+
+    MAX_DIM = 1000
+    """Coefficients at most for which a matrix is made."""
+
+    def __init__(self, local: LocalObjective, curvature: tuple[Array, ...]) -> None:
+        self._local, self._curvature, self._matrix = local, curvature, None
+        q, K = local.block.shape
+        # The matrix takes q (K + 1) / 4 times the multiplications of a product, and each a half to a tenth of the time.
+        self._products_left = max(1, q * (K + 1) // 16) if q * K <= self.MAX_DIM else -1
+
+    def __call__(self, v: Array) -> Array:
+        """Return the product with v, of shape (q, K)."""
+        local, xp = self._local, namespace(v)
+        if self._products_left == 0:
+            self._matrix = local.device(block_hessian(local.block, self._curvature) / local.scale)
+        self._products_left -= 1
+        if self._matrix is None:
+            return local.hess_mul(self._curvature, v)
+        return local.add_hessian(xp.reshape(self._matrix @ xp.reshape(v, (-1,)), v.shape), v)

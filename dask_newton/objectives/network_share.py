@@ -7,7 +7,7 @@ With the losses l_j of the rows of the block and their weights s_j,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +79,9 @@ class NetworkShare:
             gradient = gradient + self.rho * self._from_center(theta)
         return NetworkPoint(theta, float(value) / self.scale + self._term(theta), gradient, curvature)
 
-    def hess_mul(self, curvature: Remembered, v: Array) -> Array:
-        """Multiply the Hessian with v."""
-        return self._block.hess_mul(curvature, v, exact=True) / self.scale + self.rho * v
+    def hessian(self, curvature: Remembered) -> Callable[[Array], Array]:
+        """Return the Hessian as an operator."""
+        return lambda v: self._block.hess_mul(curvature, v, exact=True) / self.scale + self.rho * v
 
     def along(self, point: NetworkPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
         """Return the values at ``theta + a d``, and nothing that would spare work next time."""

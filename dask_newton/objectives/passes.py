@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dask_newton.arrays import from_host, host_dtype, to_host
 from dask_newton.losses import Loss
+from dask_newton.objectives.hessians import packed_hessian
 from dask_newton.objectives.linear_block import LinearBlock, Ray
 from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
@@ -40,9 +39,8 @@ def average(
     """Keep and send what a method finds by products with the Hessian of the block's mean objective."""
     weight = block.total_weight
     local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X))
-    *kept, means, counts = method(
-        functools.partial(local.hess_mul, curvature), *values, **{name: local.device(v) for name, v in vectors.items()}
-    )
+    vectors = {name: local.device(v) for name, v in vectors.items()}
+    *kept, means, counts = method(local.hessian(curvature), *values, **vectors)
     total = tuple(weight * mean for mean in to_host(means)), counts
     return (*kept, total) if kept else total
 
@@ -88,42 +86,6 @@ def step(block: LinearBlock, margins: Any, slopes: Any, *, size: float, hessian:
 def hess_mul(block: LinearBlock, curvature: Any, *, V: np.ndarray) -> Any:
     """Send the product of the Hessian with V."""
     return to_host(block.hess_mul(curvature, from_host(V, block.X)))
-
-
-def _pairs(loss: Loss) -> list[tuple[int, int]]:
-    """Return the pairs of outputs whose Hessian blocks are sent; if all diagonal ones are the same, only the first."""
-    if loss.quadratic:
-        return [(0, 0)]
-    return [(k, j) for k in range(loss.n_outputs) for j in range(k, loss.n_outputs)]
-
-
-@dataclass(frozen=True)
-class _Entry:
-    k: int
-    j: int
-
-    def __call__(self, loss: Loss, curvature: Any) -> Any:
-        return loss.hess_entry(curvature, self.k, self.j)
-
-
-def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
-    """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
-    upper = np.triu_indices(block.shape[0])
-    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
-    return np.stack([to_host(gram)[upper] for gram in grams])
-
-
-def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np.ndarray:
-    """Return the matrix whose upper triangles were sent."""
-    q, K = shape
-    hessian, upper = np.zeros((q, K, q, K)), np.triu_indices(q)
-    for row, (k, j) in zip(packed, _pairs(loss), strict=True):
-        gram = np.empty((q, q))
-        gram[upper] = row
-        gram.T[upper] = row
-        for shift in range(K if loss.quadratic else 1):
-            hessian[:, k + shift, :, j + shift] = hessian[:, j + shift, :, k + shift] = gram
-    return hessian.reshape(q * K, q * K)
 
 
 def hess_diag(block: LinearBlock, curvature: Any) -> Any:

@@ -31,7 +31,7 @@ from dask_newton.arrays import to_host
 from dask_newton.local import CG
 from dask_newton.local.base import Array, Operator
 from dask_newton.local.penalised_model import minimize_by_products, minimize_model
-from dask_newton.objectives import passes
+from dask_newton.objectives.hessians import block_hessian
 from dask_newton.objectives.linear import LinearObjective, Point
 from dask_newton.objectives.linear_block import LinearBlock
 from dask_newton.objectives.local import LocalObjective
@@ -176,7 +176,7 @@ def _local_minimiser(
     local = LocalObjective(block, weight)
     more = damping * len(W) / block.n_rows
     if explicit:
-        hessian = passes.unpack_hessian(passes.packed_hessian(block, curvature) / weight, block.shape, block.loss)
+        hessian = block_hessian(block, curvature) / weight
         diagonal = np.diagonal(hessian) + ridge
         hessian[np.diag_indices(W.size)] = (1 + more) * diagonal
         parts = [(np.arange(W.size), hessian)]

@@ -27,7 +27,7 @@ import numpy as np
 import scipy.linalg
 
 from dask_newton.arrays import from_host, namespace, to_host
-from dask_newton.local.base import dot
+from dask_newton.local.base import Operator, dot
 from dask_newton.local.penalised_model import minimize_model
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear import LinearObjective
@@ -99,8 +99,9 @@ class _Scaled:
         gradient = _times(self.inverse, point.gradient - self.y) + u
         return replace(point, x=u, value=point.value + self._terms(u), gradient=gradient)
 
-    def hess_mul(self, curvature: tuple[Array, ...], v: Array) -> Array:
-        return _times(self.inverse, self.local.hess_mul(curvature, self._back(v))) + v
+    def hessian(self, curvature: tuple[Array, ...]) -> Operator:
+        product = self.local.hessian(curvature)
+        return lambda v: _times(self.inverse, product(self._back(v))) + v
 
     def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
         values, slopes = self.local.along(replace(point, x=self.x(point.x)), self._back(d), steps, slopes)

@@ -59,4 +59,4 @@ def with_options(solver: Any, options: dict[str, Any]) -> Solver[Any]:
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, 1, 0.4)
-    return (f"did you mean {close[0]!r}? " if close else "") + f"Known are {', '.join(known)}."
+    return (f"did you mean {close[0]!r}? Known" if close else "known") + f" are {', '.join(known)}."

@@ -25,14 +25,14 @@ class Smooth:
 
     precision = 2.2e-16
 
-    def __init__(self, value, gradient, hessian):
-        self.value, self.gradient, self.hessian, self.trials = value, gradient, hessian, []
+    def __init__(self, value, gradient, curvature):
+        self.value, self.gradient, self.curvature, self.trials = value, gradient, curvature, []
 
     def at(self, x):
-        return Point(x, self.value(x), self.gradient(x), self.hessian(x))
+        return Point(x, self.value(x), self.gradient(x), self.curvature(x))
 
-    def hess_mul(self, curvature, v):
-        return curvature @ v
+    def hessian(self, curvature):
+        return lambda v: curvature @ v
 
     def along(self, point, d, steps, slopes=()):
         assert len(steps) > 0

@@ -9,7 +9,8 @@ from matrices import KINDS
 from problems import Dense, dense, parts
 
 from dask_newton.arrays import to_host
-from dask_newton.objectives.local import LocalObjective
+from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.local import LocalHessian, LocalObjective
 from dask_newton.objectives.tiles import take_tiled
 from dask_newton.penalties import L2, NoPenalty
 
@@ -78,6 +79,29 @@ def test_any_array_type_and_device_gives_the_same_numbers(model):
         assert other.device == device
         np.testing.assert_allclose(to_host(other), one, atol=1e-13 * np.abs(one).max())
     np.testing.assert_allclose(there.along(b, d1, (1.0, 0.5))[0], here.along(a, d, (1.0, 0.5))[0], rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["dense", "csr_array", "strict"])
+@pytest.mark.parametrize("largest", [0, 1000])
+def test_many_products_are_made_with_a_matrix(kind, largest, monkeypatch):
+    """The same numbers before and after the matrix is made; from then on X is not read. Too large ones are not made."""
+    device = strict.Device("device1")
+    move = {
+        "dense": None, "strict": lambda a: strict.asarray(a, device=device),
+        "csr_array": lambda a: KINDS["csr_array"](a) if a.ndim == 2 else a,
+    }[kind]
+    whole, local, x, _, center = make("softmax", move, ridge=True, proximal=True)
+    _, _, H = expected(whole, x, center, True, True)
+    curvature, products = local.at(local.device(x)).curvature, []
+    monkeypatch.setattr(LocalHessian, "MAX_DIM", largest)
+    multiply = LinearBlock.hess_mul
+    monkeypatch.setattr(LinearBlock, "hess_mul", lambda *args: products.append(args) or multiply(*args))
+    hessian = local.hessian(curvature)
+    for d in np.random.default_rng(2).normal(size=(20, *x.shape)):
+        product = hessian(local.device(d))
+        assert getattr(product, "device", "cpu") == (device if kind == "strict" else "cpu")
+        np.testing.assert_allclose(to_host(product), (H @ d.ravel()).reshape(d.shape), atol=1e-12)
+    assert len(products) == (1 if largest else 20)  # q (K + 1) / 16 = 6 * 4 / 16
 
 
 def test_blocks_make_up_the_whole():

@@ -23,7 +23,7 @@ def test_the_shares_of_the_blocks_add_up_to_the_objective():
     parts = [share.at(F.null) for share in shares(F)]
     assert sum(part.value for part in parts) == pytest.approx(point.value, rel=1e-14)
     np.testing.assert_allclose(sum(part.gradient for part in parts), point.gradient, atol=1e-15)
-    product = sum(share.hess_mul(part.curvature, V) for share, part in zip(shares(F), parts, strict=True))
+    product = sum(share.hessian(part.curvature)(V) for share, part in zip(shares(F), parts, strict=True))
     np.testing.assert_allclose(product, F.hess_mul(point, V), atol=1e-14)
     for gradient in (True, False):
         losses = [share.loss(F.null, gradient=gradient) for share in shares(F)]
@@ -42,7 +42,7 @@ def test_the_proximal_term_of_a_share():
     (up, down), _ = share.along(point, V, (h, -h))
     assert (up - down) / (2 * h) == pytest.approx(np.vdot(point.gradient, V), rel=1e-7)
     change = share.at(F.null + h * V).gradient - share.at(F.null - h * V).gradient
-    np.testing.assert_allclose(share.hess_mul(point.curvature, V), change / (2 * h), atol=1e-7)
+    np.testing.assert_allclose(share.hessian(point.curvature)(V), change / (2 * h), atol=1e-7)
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -1,0 +1,55 @@
+"""The Hessian of one block as a matrix, made of a Gram matrix for each pair of outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import to_host
+from dask_newton.losses import Loss
+from dask_newton.objectives.linear_block import LinearBlock
+
+__all__ = ["block_hessian", "packed_hessian", "unpack_hessian"]
+
+
+def _pairs(loss: Loss) -> list[tuple[int, int]]:
+    """Return the pairs of outputs whose Hessian blocks are sent; if all diagonal ones are the same, only the first."""
+    if loss.quadratic:
+        return [(0, 0)]
+    return [(k, j) for k in range(loss.n_outputs) for j in range(k, loss.n_outputs)]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    k: int
+    j: int
+
+    def __call__(self, loss: Loss, curvature: Any) -> Any:
+        return loss.hess_entry(curvature, self.k, self.j)
+
+
+def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
+    """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
+    upper = np.triu_indices(block.shape[0])
+    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
+    return np.stack([to_host(gram)[upper] for gram in grams])
+
+
+def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np.ndarray:
+    """Return the matrix whose upper triangles were sent."""
+    q, K = shape
+    hessian, upper = np.zeros((q, K, q, K)), np.triu_indices(q)
+    for row, (k, j) in zip(packed, _pairs(loss), strict=True):
+        gram = np.empty((q, q))
+        gram[upper] = row
+        gram.T[upper] = row
+        for shift in range(K if loss.quadratic else 1):
+            hessian[:, k + shift, :, j + shift] = hessian[:, j + shift, :, k + shift] = gram
+    return hessian.reshape(q * K, q * K)
+
+
+def block_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
+    """Return the Hessian of the block's summed loss, shape (q K, q K)."""
+    return unpack_hessian(packed_hessian(block, curvature), block.shape, block.loss)
