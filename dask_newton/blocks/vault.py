@@ -106,7 +106,7 @@ def _wait(client: Client, futures: list[Any], workers: set[str]) -> None:
     while True:
         if gone := workers.difference(client.nthreads()):
             raise LostError(", ".join(sorted(gone)))
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError), client.as_current():
             wait(futures, timeout=_LOOK_EVERY)
             return
 

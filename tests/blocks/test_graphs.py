@@ -17,15 +17,18 @@ ENGINES = {
     "serial": (catalogue.serial_blocks, {}),
     "threads": (catalogue.dask_blocks, {"scheduler": "threads", "num_workers": 3}),
     "cluster": (catalogue.dask_blocks, {}),
+    "configured-cluster": (catalogue.dask_blocks, {}),
 }
 
 
-@pytest.fixture(params=[pytest.param(e, marks=pytest.mark.cluster if e == "cluster" else ()) for e in ENGINES])
+@pytest.fixture(params=[pytest.param(e, marks=pytest.mark.cluster if "cluster" in e else ()) for e in ENGINES])
 def engine(request):
     """A function that makes blocks of a list of values."""
+    make, config = ENGINES[request.param]
     if request.param == "cluster":
         request.getfixturevalue("cluster_client")
-    make, config = ENGINES[request.param]
+    elif request.param == "configured-cluster":  # a client that is not current
+        config = {"scheduler": request.getfixturevalue("session_client")}
     with dask.config.set(config):
         yield make
 
