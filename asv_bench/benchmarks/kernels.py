@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import scipy.special
 
+from dask_newton.local import CG, LSMR, SquaredCG
 from dask_newton.losses import Logistic, Softmax
 from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.local import LocalObjective
 
 from . import problems
 
@@ -107,3 +111,27 @@ class SparseKernels:
 
     def time_hessian_product(self, name: str, dtype: str, by: str) -> None:
         self.block.hess_mul(self.curvature, self.W) if by == "dask_newton" else (self.X @ self.V, self.X.T @ self.R)
+
+
+class LocalSystem:
+    """CG, LSMR and CG on the squared matrix on one block, by products with X alone or with the Hessian in the end."""
+
+    params = (("breast_cancer", "digits", "tall"), ("CG", "LSMR", "SquaredCG"), ("matrix", "products"))
+    param_names = ("problem", "solver", "by")
+    timeout = 600
+
+    def setup(self, name: str, solver: str, by: str) -> None:
+        problem = problems.make(name)
+        loss = Logistic() if problem.n_outputs == 1 else Softmax(problem.n_outputs)
+        rows = np.arange(len(problem.y)) % 8 == 0  # an eighth, as one block of eight
+        y = problem.y[rows].astype(float) if problem.n_outputs == 1 else problem.y[rows]
+        block = LinearBlock(problem.X[rows], y, None, None, loss, fit_intercept=True)
+        self.local = LocalObjective(block, block.total_weight, ridge=1e-6)
+        self.point = self.local.at(np.zeros(block.shape))
+        cg = CG(rtol=1e-4, max_iter=200)
+        self.method = {"CG": cg, "LSMR": LSMR(1e-4, 200, 1e-6), "SquaredCG": SquaredCG(cg, 1e-6)}[solver]
+
+    def time_solve(self, name: str, solver: str, by: str) -> None:
+        curvature = self.point.curvature
+        products = functools.partial(self.local.hess_mul, curvature)
+        self.method.solve(self.local.hessian(curvature) if by == "matrix" else products, self.point.gradient)
