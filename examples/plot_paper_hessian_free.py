@@ -129,7 +129,8 @@ print(table.to_string(na_rep="-", float_format="{:.4g}".format))
 # On MNIST with 400 hidden units it is much the same: after four times the reductions SGD is far from where gn-cg, hf-cg
 # and hybrid-cg end, and Adam gets there with three times as many. Bi-CG-STAB is the last of the second-order methods.
 # L-BFGS needs a quarter of their reductions, and K-FAC a fifteenth. Newton-ADMM is quick at first, but an iteration of
-# it is long.
+# it is long. With layers of 400 and 150 units Adam needs only half as many again as gn-cg, and half the time; nothing
+# else changes.
 
 fig, axes = plt.subplots(1, 3, figsize=(13, 4), sharey=True, layout="constrained")
 for ax, (axis, label) in zip(axes, AXES.items(), strict=True):
