@@ -107,12 +107,16 @@ def compare_costs(problem: LinearObjective, machine: Machine, measuring: float =
     reason = why
     # Expected work is that of convex problems; where the loss is not convex it only says in which order others follow.
     if problem.loss.convex and first.seconds is not None and least.seconds is not None:
-        if least.seconds < min(_CLEARLY_LESS * first.seconds, first.seconds - _WORTH_IT):
+        saved = first.seconds - least.seconds
+        if saved > max((1 - _CLEARLY_LESS) * first.seconds, _WORTH_IT):
             reason = (
                 f"at the measured rates it should take {least.seconds:.2g} seconds, and {first.solver.name}, usual for "
                 f"this shape, {first.seconds:.2g}"
             )
             first = least
+        elif least is not first:
+            limit = f"{_WORTH_IT:g} seconds" if saved <= _WORTH_IT else "half of the time"
+            reason += f"; {least.solver.name} is not expected to save more than {limit}"
     others = [e.solver.name for e in known if e is not first and e.solver.name in _FALLBACKS]
     return Explanation(
         problem.n_rows, problem.shape, problem.n_stored, problem.blocks.n_blocks, problem.blocks.streamed,

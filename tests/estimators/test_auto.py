@@ -125,6 +125,8 @@ def test_little_is_not_worth_another_choice():
         assert 2 * costs["newton-cholesky"] < costs["sampled-newton"]
         assert (costs["sampled-newton"] - costs["newton-cholesky"] > 2) == (choice == "newton-cholesky")
         assert table.choice == choice
+        remark = "newton-cholesky is not expected to save more than 2 seconds"
+        assert (remark in str(table)) == (choice == "sampled-newton")
 
 
 def test_losses_that_are_not_convex_get_a_solver_for_negative_curvature():
