@@ -20,7 +20,7 @@ from . import problems
 
 N_BLOCKS = 8
 TOL = 1e-6
-MAX_SECONDS = 60.0  # of a fit; what came of it is tracked as its gap
+MAX_SECONDS = 60.0 if problems.FULL else 15.0  # of a fit; what came of it is tracked as its gap
 # Without those that need not come near an optimum: `dask-newton compare` shows what they do.
 COMPARED = ("auto", *(name for name in SOLVERS if name not in ("aide", "dane", "inexact-dane", "sgd")))
 
