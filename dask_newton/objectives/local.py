@@ -167,8 +167,8 @@ class LocalHessian:
     def __init__(self, local: LocalObjective, curvature: tuple[Array, ...]) -> None:
         self._local, self._curvature, self._matrix = local, curvature, None
         q, K = local.block.shape
-        # The matrix takes q (K + 1) / 4 times the multiplications of a product, and each a half to a tenth of the time.
-        self._products_left = max(1, q * (K + 1) // 16) if q * K <= self.MAX_DIM else -1
+        # The matrix takes q (K + 1) / 4 times the multiplications of a product, each in half the time or less.
+        self._products_left = max(1, q * (K + 1) // 8) if q * K <= self.MAX_DIM else -1
 
     def __call__(self, v: Array) -> Array:
         """Return the product with v, of shape (q, K)."""

@@ -101,7 +101,7 @@ def test_many_products_are_made_with_a_matrix(kind, largest, monkeypatch):
         product = hessian(local.device(d))
         assert getattr(product, "device", "cpu") == (device if kind == "strict" else "cpu")
         np.testing.assert_allclose(to_host(product), (H @ d.ravel()).reshape(d.shape), atol=1e-12)
-    assert len(products) == (1 if largest else 20)  # q (K + 1) / 16 = 6 * 4 / 16
+    assert len(products) == (3 if largest else 20)  # q (K + 1) / 8 = 6 * 4 / 8
 
 
 def test_blocks_make_up_the_whole():
