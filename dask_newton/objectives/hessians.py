@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import to_host
+from dask_newton.arrays import namespace, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock
 
@@ -33,23 +33,33 @@ class _Entry:
 def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
     """Return the upper triangles of the Hessian blocks of all pairs of outputs, packed."""
     upper = np.triu_indices(block.shape[0])
-    grams = block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
-    return np.stack([to_host(gram)[upper] for gram in grams])
+    return np.stack([to_host(gram)[upper] for gram in _grams(block, curvature)])
 
 
 def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np.ndarray:
     """Return the matrix whose upper triangles were sent."""
-    q, K = shape
-    hessian, upper = np.zeros((q, K, q, K)), np.triu_indices(q)
-    for row, (k, j) in zip(packed, _pairs(loss), strict=True):
-        gram = np.empty((q, q))
+    q, _ = shape
+    upper, grams = np.triu_indices(q), np.empty((len(packed), q, q))
+    for row, gram in zip(packed, grams, strict=True):
         gram[upper] = row
         gram.T[upper] = row
-        for shift in range(K if loss.quadratic else 1):
-            hessian[:, k + shift, :, j + shift] = hessian[:, j + shift, :, k + shift] = gram
-    return hessian.reshape(q * K, q * K)
+    return _matrix(list(grams), loss)
 
 
-def block_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
-    """Return the Hessian of the block's summed loss, shape (q K, q K)."""
-    return unpack_hessian(packed_hessian(block, curvature), block.shape, block.loss)
+def block_hessian(block: LinearBlock, curvature: Any) -> Any:
+    """Return the Hessian of the block's summed loss, shape (q K, q K), on the device of the block."""
+    return _matrix(_grams(block, curvature), block.loss)
+
+
+def _grams(block: LinearBlock, curvature: Any) -> list[Any]:
+    return block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
+
+
+def _matrix(grams: list[Any], loss: Loss) -> Any:
+    """Return the matrix whose blocks, by pairs of outputs, are given."""
+    xp, q, K = namespace(grams[0]), grams[0].shape[0], loss.n_outputs
+    of = dict(zip(_pairs(loss), grams, strict=True))
+    if loss.quadratic:
+        of = {(k, j): grams[0] if k == j else xp.zeros_like(grams[0]) for k in range(K) for j in range(k, K)}
+    every = xp.stack([of[min(k, j), max(k, j)] for k in range(K) for j in range(K)])
+    return xp.reshape(xp.permute_dims(xp.reshape(every, (K, K, q, q)), (2, 0, 3, 1)), (q * K, q * K))

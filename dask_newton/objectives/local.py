@@ -174,7 +174,7 @@ class LocalHessian:
         """Return the product with v, of shape (q, K)."""
         local, xp = self._local, namespace(v)
         if self._products_left == 0:
-            self._matrix = local.device(block_hessian(local.block, self._curvature) / local.scale)
+            self._matrix = block_hessian(local.block, self._curvature) / local.scale
         self._products_left -= 1
         if self._matrix is None:
             return local.hess_mul(self._curvature, v)

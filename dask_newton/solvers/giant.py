@@ -176,7 +176,7 @@ def _local_minimiser(
     local = LocalObjective(block, weight)
     more = damping * len(W) / block.n_rows
     if explicit:
-        hessian = block_hessian(block, curvature) / weight
+        hessian = to_host(block_hessian(block, curvature)) / weight
         diagonal = np.diagonal(hessian) + ridge
         hessian[np.diag_indices(W.size)] = (1 + more) * diagonal
         parts = [(np.arange(W.size), hessian)]

@@ -33,7 +33,7 @@ FITS = [
 # Of a row sample X and y are sent. Conjugate gradients copy their end, and every eight iterations whether it is near.
 COPIES = {
     "_facts": {1}, "at": {2}, "along": {2}, "more": {1}, "step": {2}, "hess_mul": {1}, "hess_diag": {1}, "gram": {1},
-    "sample_gram": {1}, "sample_rows": {2}, "average": set(range(3, 10)), "_local_minimiser": {0},
+    "sample_gram": {1}, "sample_rows": {2}, "average": set(range(3, 10)), "_local_minimiser": {1},
     "update_block": set(range(3, 7)),
 }
 
@@ -43,7 +43,7 @@ def expected_copies(name, K, shared):
         return {2 * K + 1}
     if name == "gradients":
         return {len(shared["steps"]) + 1}
-    packed = K * (K + 1) // 2 if shared.get("hessian") or name == "_local_minimiser" else 0
+    packed = K * (K + 1) // 2 if shared.get("hessian") else 0
     return {copies + packed for copies in COPIES[name]}
 
 
