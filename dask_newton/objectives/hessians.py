@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import namespace, to_host
+from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear_block import LinearBlock
 
@@ -57,9 +57,9 @@ def _grams(block: LinearBlock, curvature: Any) -> list[Any]:
 
 def _matrix(grams: list[Any], loss: Loss) -> Any:
     """Return the matrix whose blocks, by pairs of outputs, are given."""
-    xp, q, K = namespace(grams[0]), grams[0].shape[0], loss.n_outputs
-    of = dict(zip(_pairs(loss), grams, strict=True))
-    if loss.quadratic:
-        of = {(k, j): grams[0] if k == j else xp.zeros_like(grams[0]) for k in range(K) for j in range(k, K)}
-    every = xp.stack([of[min(k, j), max(k, j)] for k in range(K) for j in range(K)])
-    return xp.reshape(xp.permute_dims(xp.reshape(every, (K, K, q, q)), (2, 0, 3, 1)), (q * K, q * K))
+    q, K = grams[0].shape[0], loss.n_outputs
+    hessian = from_host(np.zeros((q, K, q, K)), grams[0])
+    for gram, (k, j) in zip(grams, _pairs(loss), strict=True):
+        for shift in range(K if loss.quadratic else 1):
+            hessian[:, k + shift, :, j + shift] = hessian[:, j + shift, :, k + shift] = gram
+    return namespace(hessian).reshape(hessian, (q * K, q * K))
