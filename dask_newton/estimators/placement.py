@@ -180,7 +180,7 @@ def _rechunked(rows: Rows, n_blocks: int) -> Rows:
 def _sizes(n_rows: int, n_blocks: int) -> list[int]:
     """Return the numbers of rows of blocks that differ by one at most."""
     if not 1 <= n_blocks <= n_rows:
-        raise ValueError(f"n_blocks={n_blocks} must lie between 1 and the number of rows, {n_rows}.")
+        raise ValueError(f"{n_rows} rows cannot be cut into {n_blocks} blocks; give a number from 1 to {n_rows}.")
     return [n_rows // n_blocks + (i < n_rows % n_blocks) for i in range(n_blocks)]
 
 

@@ -38,7 +38,9 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = (), *, network
         return solver
     every = solver_classes(network=network)
     if solver not in every:
-        raise ValueError(f"solver={solver!r} is not known; {_nearest(str(solver), [*also, *sorted(every)])}")
+        usual = sorted(every if network else SOLVERS)
+        nearest = _nearest(str(solver), [*also, *sorted(every)], [*also, *usual])
+        raise ValueError(f"solver={solver!r} is not known; {nearest}")
     return every[solver]()
 
 
@@ -53,10 +55,11 @@ def with_options(solver: Any, options: dict[str, Any]) -> Solver[Any]:
     known = [field.name for field in dataclasses.fields(solver)]
     for option in options:
         if option not in known:
-            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known)}")
+            raise ValueError(f"solver {solver.name!r} has no option {option!r}; {_nearest(option, known, known)}")
     return dataclasses.replace(solver, **options)
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.4)
-    return (f"did you mean {close[0]!r}? Known" if close else "known") + f" are {', '.join(known)}."
+def _nearest(name: str, names: list[str], listed: list[str]) -> str:
+    """Name the nearest of some names, and list those that are of use here."""
+    close = difflib.get_close_matches(name, names, 1, 0.4)
+    return (f"did you mean {close[0]!r}? Known" if close else "known") + f" are {', '.join(listed)}."

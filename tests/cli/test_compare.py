@@ -88,7 +88,7 @@ def test_the_data_stay_where_they_are(data):
         (("--option", "giant.cg_max_iter=many"), 1, "must be a number"),
         (("--model", "ridge", "--C", 1), 1, "see dask-newton compare --help"),
         (("--m", 0), 2, "0 is not in the range x>=1"),
-        (("--m", 1000), 1, "n_blocks=1000 must lie between 1 and the number of rows, 40"),
+        (("--m", 1000), 1, "40 rows cannot be cut into 1000 blocks"),
         (("--test", "nowhere.zarr"), 1, "There is no data set at nowhere.zarr"),
         (("--csv", "taken.csv"), 1, "taken.csv exists already"),
         (("--plot", "nowhere/gaps.png"), 1, "does not exist"),

@@ -142,7 +142,7 @@ def test_wrong_names_cost_no_look_at_the_data():
 def test_what_is_wrong_for_all_solvers_is_an_error():
     with pytest.raises(ValueError, match="NaN"):
         compare(LogisticRegression(), np.where(X > 2, np.nan, X), Y, solvers=["giant", "newton-cg"])
-    with pytest.raises(ValueError, match="n_blocks=151 must lie between 1 and the number of rows, 150"):
+    with pytest.raises(ValueError, match="150 rows cannot be cut into 151 blocks"):
         compare(LogisticRegression(), X, Y, n_blocks=151)
 
 

@@ -112,6 +112,7 @@ def test_other_dask_collections_are_not_pulled_into_memory():
         ({"tol": -1}, "'tol' parameter"),
         ({"solver": "newton-cholsky"}, "did you mean 'newton-cholesky'"),
         ({"solver": "lbgfs"}, "Known are auto"),
+        ({"solver": "gn_cg"}, "did you mean 'gn-cg'. Known are auto, ((?!gn-cg).)*$"),  # of networks: not listed
         ({"solver": "giant", "solver_options": {"cg_maxiter": 3}}, "did you mean 'cg_max_iter'"),
         ({"solver_options": {"rho": 1}}, "named solver"),
         ({"class_weight": {"cat": 2}}, "not in y"),

@@ -111,8 +111,8 @@ def test_nonlinear_least_squares_find_the_coefficients_that_made_exact_targets()
         (lambda X, y: make_problem(X, 2 * y - 1, loss=Logistic()), "targets that Logistic does not allow"),
         (lambda X, y: make_problem(X, np.column_stack([y, y, y]), loss=Squared(2)), "y has 3 columns .* 2 outputs"),
         (lambda X, y: make_problem(chunked(X), chunked(y).astype(str), loss=Squared()), "y has dtype"),
-        (lambda X, y: make_problem(X, y, loss=Squared(), n_blocks=0), "n_blocks=0 must lie between 1 and .* 600"),
-        (lambda X, y: make_problem(chunked(X), y, loss=Squared(), n_blocks=601), "n_blocks=601 must lie between"),
+        (lambda X, y: make_problem(X, y, loss=Squared(), n_blocks=0), "600 rows cannot be cut into 0 blocks"),
+        (lambda X, y: make_problem(chunked(X), y, loss=Squared(), n_blocks=601), "cannot be cut into 601 blocks"),
         (lambda X, y: make_problem(*unknown(X, y), loss=Squared(), n_blocks=2), "n_blocks needs to know the number of"),
     ],
 )
