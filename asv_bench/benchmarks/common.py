@@ -82,12 +82,6 @@ def fit(
     max_seconds: float | None = MAX_SECONDS,
 ) -> LogisticRegression:
     """Fit in blocks, with the current Dask scheduler."""
-    rows = -(-len(problem.y) // blocks)
-    parts = [problem.X[start : start + rows] for start in range(0, len(problem.y), rows)]
-    X = da.concatenate(
-        [da.from_delayed(dask.delayed(part, traverse=False), part.shape, meta=part[:0]) for part in parts]
-    )
-    y = da.from_array(problem.y, chunks=rows, name=False)
     clf = LogisticRegression(
         C=problem.C, l1_ratio=problem.l1_ratio, fit_intercept=False, solver=solver, tol=tol, max_iter=max_iter,
         max_seconds=max_seconds, random_state=0,
@@ -95,4 +89,14 @@ def fit(
     with warnings.catch_warnings():
         # Where float32 cannot reach tol the tracked gap shows what was reached.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return clf.fit(X, y)
+        return clf.fit(*chunked(problem, blocks))
+
+
+def chunked(problem: problems.Problem, blocks: int) -> tuple[da.Array, da.Array]:
+    """Return X and y as Dask arrays of so many blocks."""
+    rows = -(-len(problem.y) // blocks)
+    parts = [problem.X[start : start + rows] for start in range(0, len(problem.y), rows)]
+    X = da.concatenate(
+        [da.from_delayed(dask.delayed(part, traverse=False), part.shape, meta=part[:0]) for part in parts]
+    )
+    return X, da.from_array(problem.y, chunks=rows, name=False)
