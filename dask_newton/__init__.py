@@ -2,6 +2,7 @@
 
 import logging
 
+from dask_newton.checkpoint import Checkpoint, CheckpointError
 from dask_newton.comparison import Comparison, compare
 from dask_newton.estimators import (
     ElasticNet,
@@ -23,9 +24,10 @@ from dask_newton.models import load_model, save_model
 __version__ = "0.1.0"
 
 __all__ = [
-    "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
-    "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Result", "Ridge", "TweedieRegressor", "__version__",
-    "compare", "load_model", "make_network", "make_problem", "minimize", "save_model",
+    "Checkpoint", "CheckpointError", "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression",
+    "LogisticRegression", "LossRegressor", "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Result", "Ridge",
+    "TweedieRegressor", "__version__", "compare", "load_model", "make_network", "make_problem", "minimize",
+    "save_model",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

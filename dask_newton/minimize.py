@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from dask_newton.blocks import Meter
+from dask_newton.checkpoint import Checkpoint, Keeper
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.network import NetworkObjective
@@ -88,6 +91,7 @@ def minimize(
     max_seconds: float | None = None,
     state: State | None = None,
     callbacks: Sequence[Callable[[dict[str, Any], State], bool | None]] = (),
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Result:
     """Minimise an objective.
 
@@ -107,12 +111,16 @@ def minimize(
         Stop when the certificate is at most this: the largest entry of the gradient of the mean objective.
     max_rounds, max_bytes, max_seconds : float, optional
         Further budgets: communication rounds, bytes sent up and down, and seconds of this run, as the history counts
-        them. They are looked at between iterations, so that the last iteration may exceed them.
+        them. They are looked at between iterations, so that the last iteration may exceed them. A run that goes on
+        from a checkpoint counts iterations, rounds and bytes from the beginning of the first, and seconds from its own.
     state : State, optional
         Go on from the state of an earlier result instead of from ``start``.
     callbacks : sequence of callable
         Each is called with the record of every iteration, to which it may add, and with the state. One that returns
         True ends the run.
+    checkpoint : Checkpoint or path, optional
+        Save the run there as it goes on. If a run was saved there already, go on from it instead of from ``start``;
+        the history goes on as well.
 
     Returns
     -------
@@ -131,50 +139,41 @@ def minimize(
     ValueError
         If no solver has this name, ``start`` has another shape than the coefficients, or the objective is not finite
         there.
+    CheckpointError
+        If the checkpoint is damaged, or of another problem or solver.
     """
     solver = named_solver(solver, network=isinstance(problem, NetworkObjective))
     solver.check(problem)
-    began, history = time.perf_counter(), History(solver.name)
-    first = problem.blocks.meter.snapshot()
-    limits = (max_iter, max_rounds, max_bytes, max_seconds)
+    history = History(solver.name)
+    ledger = _Ledger(history, problem.blocks.meter, (max_iter, max_rounds, max_bytes, max_seconds))
+    keeper = None if checkpoint is None else Keeper(Checkpoint.of(checkpoint), problem, solver, history)
+    looking: list[Callable[..., bool | None]] = [*callbacks, *([] if keeper is None else [keeper])]
 
     def record(iteration: int, state: State, info: Info) -> Status | None:
         """Record an iteration; return why the run ends with it, if a budget or a callback says so."""
-        spent = {key: count - first[key] for key, count in problem.blocks.meter.snapshot().items()}
-        row: dict[str, Any] = {
-            "iteration": iteration,
-            "objective": state.value,
-            "gradient_norm": state.residual if np.isfinite(state.residual) else float("nan"),
-            "step_size": info.step_size,
-            "inner_iterations": info.inner_iterations,
-            **spent,
-            "seconds": time.perf_counter() - began,
-            "note": info.note,
-            **(info.extra or {}),
-        }
-        history.records.append(row)
+        row = ledger.write(iteration, state, info)
         logger.debug("%s %s", solver.name, row)
-        if any([callback(row, state) for callback in callbacks]):
+        if any([callback(row, state) for callback in looking]):
             return Status.STOPPED
-        used = (iteration, row["rounds"], row["bytes_up"] + row["bytes_down"], row["seconds"])
-        budgets = zip(_BUDGETS, used, limits, strict=True)
-        return next((name for name, n, limit in budgets if limit is not None and n >= limit), None)
+        return ledger.spent(row)
 
-    if state is None:
-        start = np.array(problem.null if start is None else start, dtype=np.float64)
-        if start.shape != problem.shape:
-            raise ValueError(
-                f"start has the shape {start.shape}; this problem has coefficients of the shape {problem.shape}, "
-                "one row per feature (and one for the intercept, the last) and one column per output."
-            )
-        state = solver.init(problem, start)
-        if state.status is Status.NAN:
-            raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
-    iteration, ended = 0, record(0, state, Info())
+    restored = None if keeper is None else keeper.restore()
+    if restored is not None:
+        if state is not None:
+            raise ValueError("state and checkpoint both say where to go on from; give one of them.")
+        state = restored
+        ledger.go_on()
+        iteration, ended = history[-1]["iteration"], ledger.spent(history[-1])
+    else:
+        if state is None:
+            state = _start(problem, solver, start)
+        iteration, ended = 0, record(0, state, Info())
     while ended is None and not (state.residual <= tol) and state.status is Status.RUNNING:
         iteration += 1
         state, info = solver.step(problem, state)
         ended = record(iteration, state, info)
+    if keeper is not None:
+        keeper.save(state)
     if state.residual <= tol:
         status = Status.CONVERGED
     else:
@@ -209,3 +208,61 @@ def minimize(
             solver.name,
         )
     return Result(state.W, value, residual, status, iteration, history, state, problem.convex)
+
+
+def _start(problem: Objective, solver: Solver[Any], start: np.ndarray | None) -> State:
+    """Return the state at the start."""
+    start = np.array(problem.null if start is None else start, dtype=np.float64)
+    if start.shape != problem.shape:
+        raise ValueError(
+            f"start has the shape {start.shape}; this problem has coefficients of the shape {problem.shape}, "
+            "one row per feature (and one for the intercept, the last) and one column per output."
+        )
+    state: State = solver.init(problem, start)
+    if state.status is Status.NAN:
+        raise ValueError("The objective is not finite at the starting point; scale the features or start at zero.")
+    return state
+
+
+class _Ledger:
+    """Writes the records of a run, and knows its budgets.
+
+    Parameters
+    ----------
+    history : History
+    meter : Meter
+    limits : tuple
+        Of iterations, rounds, bytes and seconds; None is no limit.
+    """
+
+    def __init__(self, history: History, meter: Meter, limits: tuple[float | None, ...]) -> None:
+        self.history, self.meter, self.limits = history, meter, limits
+        self.began, self.earlier, self.first = time.perf_counter(), 0.0, meter.snapshot()
+
+    def go_on(self) -> None:
+        """Count on from the last record, which is of an earlier run."""
+        last = self.history[-1]
+        self.first = {key: count - last[key] for key, count in self.first.items()}
+        self.earlier = last["seconds"]
+
+    def write(self, iteration: int, state: State, info: Info) -> dict[str, Any]:
+        """Record an iteration."""
+        row = {
+            "iteration": iteration,
+            "objective": state.value,
+            "gradient_norm": state.residual if np.isfinite(state.residual) else float("nan"),
+            "step_size": info.step_size,
+            "inner_iterations": info.inner_iterations,
+            **{key: count - self.first[key] for key, count in self.meter.snapshot().items()},
+            "seconds": self.earlier + time.perf_counter() - self.began,
+            "note": info.note,
+            **(info.extra or {}),
+        }
+        self.history.records.append(row)
+        return row
+
+    def spent(self, row: dict[str, Any]) -> Status | None:
+        """Return the budget that a record has used up, if there is one; seconds are those of this run."""
+        used = (row["iteration"], row["rounds"], row["bytes_up"] + row["bytes_down"], row["seconds"] - self.earlier)
+        budgets = zip(_BUDGETS, used, self.limits, strict=True)
+        return next((name for name, n, limit in budgets if limit is not None and n >= limit), None)

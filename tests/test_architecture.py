@@ -27,7 +27,7 @@ OBJECTIVES = BASE | {"blocks", "local", "losses", "penalties"}
 LAYERWISE = OBJECTIVES | {"objectives"}
 SOLVERS = LAYERWISE | {"layerwise"}
 MINIMIZE = SOLVERS | {"solvers"}
-RUNS = {"checkpoint", "history", "minimize"}
+RUNS = {"checkpoint", "history", "minimize", "stored"}
 MAY_IMPORT = {
     "arrays": set(),
     "blocks": BASE,
@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "layerwise": LAYERWISE,
     "solvers": SOLVERS,
     "history": set(),
-    "checkpoint": MINIMIZE | {"history"},
+    "stored": {"data", "history"},
+    "checkpoint": MINIMIZE | {"data", "history", "stored"},
     "minimize": MINIMIZE | {"checkpoint", "history"},
     "estimators": MINIMIZE | RUNS | {"data"},
     "models": MINIMIZE | RUNS | {"data", "estimators"},
@@ -48,7 +49,7 @@ MAY_IMPORT = {
     "testing": set(),  # for the estimators of anybody: it must not lean on ours
 }
 # dask_newton/__init__.py gathers public names; only what stands above estimators takes them from there.
-MAY_IMPORT[""] = {"comparison", "estimators", "minimize", "models", "objectives", "solvers"}
+MAY_IMPORT[""] = {"checkpoint", "comparison", "estimators", "minimize", "models", "objectives", "solvers"}
 # testing/ gives Dask's arrays, schedulers and clusters to estimators, and pickles them as users do, but to no file.
 HAVE_DASK = ("blocks/", "cli/", "data/", "estimators/", "testing/")
 PICKLES = "testing/"

@@ -20,7 +20,7 @@ import numpy as np
 from dask_newton.arrays import align, from_host, is_sparse, namespace, to_host
 from dask_newton.blocks.structure import children, leaves, rebuilt
 
-__all__ = ["Folder", "Packed", "pack", "unpack"]
+__all__ = ["Folder", "Packed", "Record", "Stored", "pack", "unpack"]
 
 
 class Folder:
@@ -51,14 +51,14 @@ class Packed:
     foreign: bool
 
 
-class _Stored:
+class Stored:
     """Stands for an array: the array on the host or its number in the file, and its type where that is not NumPy."""
 
     def __init__(self, array: np.ndarray | int, kind: str | None) -> None:
         self.array, self.kind = array, kind
 
 
-class _Record:
+class Record:
     """Stands for a dataclass, which might not accept anything but arrays in its fields."""
 
     def __init__(self, cls: type, entries: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def pack(value: Any, path: str | None = None) -> Packed:
         if kind is None:
             return leaf
         arrays.append(to_host(leaf))
-        return _Stored(arrays[-1] if path is None else len(arrays) - 1, None if kind == "numpy.ndarray" else kind)
+        return Stored(arrays[-1] if path is None else len(arrays) - 1, None if kind == "numpy.ndarray" else kind)
 
     structure = _take_apart(value, store)
     if path is None or not arrays:
@@ -108,14 +108,14 @@ def _take_apart(value: Any, store: Callable[[Any], Any]) -> Any:
     if entries is None:
         return store(value)
     apart = {key: _take_apart(entry, store) for key, entry in entries.items()}
-    return rebuilt(value, apart) if isinstance(value, tuple | list | dict) else _Record(type(value), apart)
+    return rebuilt(value, apart) if isinstance(value, tuple | list | dict) else Record(type(value), apart)
 
 
 def _put_together(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> Any:
-    if isinstance(value, _Stored):
+    if isinstance(value, Stored):
         array = load(value.array)
         return array if value.kind is None else from_host(array, _array_in(block, value.kind))
-    if isinstance(value, _Record):
+    if isinstance(value, Record):
         return value.cls(**{name: _put_together(entry, load, block) for name, entry in value.entries.items()})
     entries = children(value)
     if entries is None:

@@ -45,6 +45,7 @@ NOT_CONVERGED = 3
         "dask-newton fit bikes.zarr --model poisson --alpha 1e-4",
         "dask-newton fit mnist.zarr/train --model mlp --hidden 400,150 --activation tanh --solver gn-cg",
         "dask-newton fit /shared/data.zarr --scheduler tcp://10.0.0.1:8786 --out model.zarr",
+        "dask-newton fit /shared/data.zarr --checkpoint fit.zarr --max-seconds 3000 --out model.zarr",
     )
 )
 @click.argument("data")
@@ -67,6 +68,11 @@ NOT_CONVERGED = 3
 @computing_options
 @click.option("--test", metavar="PATH", help="Data set on which to report the score as well.")
 @click.option("--out", metavar="PATH", help="Save the model there, such as model.zarr.")
+@click.option(
+    "--checkpoint",
+    metavar="PATH",
+    help="Save the fit there as it goes on, such as fit.zarr, and go on from what was saved there.",
+)
 @click.option("--history", metavar="FILE", help="Save what happened at every iteration as CSV.")
 @click.option("--plot", metavar="FILE", help="Save a picture of the convergence (needs matplotlib).")
 @click.option("--overwrite", is_flag=True, help="Replace what is at --out, --history and --plot.")
@@ -80,6 +86,7 @@ def fit(
     workers: int | None,
     test: str | None,
     out: str | None,
+    checkpoint: str | None,
     history: str | None,
     plot: str | None,
     overwrite: bool,
@@ -104,7 +111,7 @@ def fit(
     )
     for destination in (history, plot):
         check_destination(destination, overwrite)
-    check_destination(out, overwrite, zarr=True, inputs=(data, test))
+    check_destination(out, overwrite, zarr=True, inputs=(data, test, checkpoint))
     if plot is not None:
         from dask_newton.cli.plots import require_matplotlib
 
@@ -120,7 +127,7 @@ def fit(
 
             began = time.perf_counter()
             with listening(show) as listener:
-                model.fit(data)
+                model.fit(data, checkpoint=checkpoint)
             seconds = time.perf_counter() - began
             if out is not None:
                 from dask_newton.models import save_model

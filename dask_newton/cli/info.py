@@ -1,4 +1,4 @@
-"""``dask-newton info``: what a data set or a model holds."""
+"""``dask-newton info``: what a data set, a model or a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ __all__ = ["info"]
         "dask-newton info mnist.zarr",
         "dask-newton info mnist.zarr --verify",
         "dask-newton info model.zarr --json",
+        "dask-newton info fit.zarr",
     )
 )
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--verify", is_flag=True, help="Read a whole data set and compare it with its checksums.")
 def info(path: str, as_json: bool, verify: bool) -> None:
-    """Show what a data set, or a model, holds."""
+    """Show what a data set, a model or a checkpoint holds."""
+    from dask_newton.checkpoint import is_checkpoint
     from dask_newton.data import dataset_info, verify_dataset
     from dask_newton.models import is_model
 
+    kinds = ((is_model, _model_info), (is_checkpoint, _checkpoint_info))
     with echo_warnings():
-        found = _model_info(path) if is_model(path) else dataset_info(path)
-        if verify and "estimator" not in found:
+        described = next((describe for holds, describe in kinds if holds(path)), None)
+        found = dataset_info(path) if described is None else described(path)
+        if verify and described is None:
             found["verified_chunks"] = verify_dataset(path)
     if as_json:
         click.echo(json.dumps(found, indent=2))
-    elif "estimator" in found:
+    elif described is not None:
         _print_pairs(path, found)
     else:
         _print_dataset(path, found)
@@ -64,6 +68,25 @@ def _model_info(path: str) -> dict[str, Any]:
         "iterations": int(np.max(model.n_iter_)),
         "passes": model.n_passes_,
         "rounds": model.n_rounds_,
+    }
+
+
+def _checkpoint_info(path: str) -> dict[str, Any]:
+    from dask_newton.checkpoint import saved_run
+
+    saved = saved_run(path)
+    assert saved is not None
+    last, problem = saved.history[-1], saved.attributes["problem"]
+    return {
+        "checkpoint of": saved.attributes["solver"]["repr"],
+        **{name: problem[name] for name in ("objective", "loss", "penalty")},
+        "blocks": len(problem["weights"]),
+        "shape of W": problem["shape"],
+        "iterations": last["iteration"],
+        "value": last["objective"],
+        "largest gradient entry": last["gradient_norm"],
+        "passes": last["passes"],
+        "seconds": last["seconds"],
     }
 
 

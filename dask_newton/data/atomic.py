@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["check_target", "recover", "replacing"]
 
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
@@ -44,12 +44,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     """
     target = Path(os.path.abspath(path))
     check_target(target, overwrite)
-    home = target.parent
-    # Inside a Zarr group a temporary directory would be listed as a member of it, so it lies beside the
-    # outermost one.
-    while any((home / name).exists() for name in _ZARR_FILES):
-        home = home.parent
-    partial = home / f".{target.name}.partial-{secrets.token_hex(4)}"
+    partial = _home(target) / f".{target.name}.partial-{secrets.token_hex(4)}"
     try:
         yield partial
         _publish(partial, target, overwrite)
@@ -72,6 +67,25 @@ def check_target(target: Path, overwrite: bool) -> None:
         replaceable = any((target / name).exists() for name in _ZARR_FILES)
     if not replaceable:
         raise FileExistsError(f"{target} is not a Zarr group, so it is not overwritten; remove it yourself.")
+
+
+def recover(target: Path) -> bool:
+    """Put back what a process that was killed between the two renames of :func:`replacing` left aside, if one was."""
+    if target.exists():
+        return False
+    left = sorted(_home(target).glob(f".{target.name}.old-*"), key=lambda path: path.stat().st_mtime)
+    if left:
+        os.replace(left[-1], target)
+    return bool(left)
+
+
+def _home(target: Path) -> Path:
+    # Inside a Zarr group a temporary directory would be listed as a member of it, so it lies beside the
+    # outermost one.
+    home = target.parent
+    while any((home / name).exists() for name in _ZARR_FILES):
+        home = home.parent
+    return home
 
 
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:

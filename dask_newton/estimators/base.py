@@ -15,6 +15,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from dask_newton.checkpoint import saved_run
 from dask_newton.estimators.inputs import Rows, open_rows
 from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation, log_iteration, shown_log
 from dask_newton.estimators.outputs import map_rows
@@ -96,9 +97,23 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
         """Validate what was given to fit, and say how blocks are made of it."""
 
+    @abstractmethod
+    def _chosen_solver(self) -> Solver[Any] | None:
+        """Return the solver with its options, after a look at them; None for 'auto'."""
+
+    def _check_run(self, checkpoint: Any) -> None:
+        """Look at what a fit is to do: a wrong name, or a damaged checkpoint, must not cost a look at the data."""
+        self._chosen_solver()
+        if checkpoint is not None and self.early_stopping:
+            raise ValueError(
+                "early_stopping=True and checkpoint do not go together: what rows that were held out have said is not "
+                "saved. Use one of the two."
+            )
+        saved_run(checkpoint)
+
     def _minimize(
         self, problem: Objective, solver: Solver[Any], start: np.ndarray | None, held_out: Validation | None,
-        monitors: Sequence[Any], given: tuple[Any, Any, Any],
+        monitors: Sequence[Any], given: tuple[Any, Any, Any], checkpoint: Any,
     ) -> ScikitLearnCallbacks:
         """Minimise, and set the attributes; what is returned is closed once no more are to come."""
         looking = [*([] if held_out is None else [held_out]), *monitors, *([log_iteration] if self.verbose else [])]
@@ -107,6 +122,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
             result = minimize(
                 problem, solver, start, max_iter=self.max_iter, tol=self.tol, max_rounds=self.max_rounds,
                 max_bytes=self.max_bytes, max_seconds=self.max_seconds, callbacks=[*looking, bridge],
+                checkpoint=checkpoint,
             )
         if held_out is not None and self.early_stopping:
             result = dataclasses.replace(result, W=held_out.best_W)

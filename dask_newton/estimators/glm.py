@@ -55,6 +55,7 @@ class _GeneralisedLinear(Regressor):
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None,
         coef_init: Any = None, intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+        checkpoint: Any = None,
     ) -> Self:
         """Fit the model.
 
@@ -73,6 +74,8 @@ class _GeneralisedLinear(Regressor):
             Where to start, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
             Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+        checkpoint : Checkpoint or path, optional
+            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
 
         Returns
         -------
@@ -85,7 +88,7 @@ class _GeneralisedLinear(Regressor):
             If the certificate did not reach ``tol``.
         """
         offset = self._with_exposure(offset, exposure)
-        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val)
+        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val, checkpoint)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, exposure: Any = None

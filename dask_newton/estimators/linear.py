@@ -13,6 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from dask_newton.checkpoint import saved_run
 from dask_newton.estimators.auto import choose_solver, explain
 from dask_newton.estimators.base import Estimator
 from dask_newton.estimators.exchange import ExchangeMixin
@@ -90,6 +91,9 @@ class LinearEstimator(ExchangeMixin, Estimator):
         W = self._coefficients()
         return W if len(W) == self.n_features_in_ + 1 else None
 
+    def _chosen_solver(self) -> Solver[Any] | None:
+        return make_solver(self.solver, self.solver_options)
+
     def _objective(self, rows: Rows, make: BlockMaker) -> tuple[LinearObjective, float]:
         """Put the rows into blocks and look at them; return the seconds of that look as well."""
         blocks, data = place_rows(rows, make, self.persist)
@@ -122,22 +126,25 @@ class LinearEstimator(ExchangeMixin, Estimator):
     def _fit_rows(
         self, rows: Rows, make: BlockMaker, *, coef_init: Any = None, intercept_init: Any = None,
         previous: np.ndarray | None = None, validation: Rows | None = None,
-        given: tuple[Any, Any, Any] = (None, None, None),
+        given: tuple[Any, Any, Any] = (None, None, None), checkpoint: Any = None,
     ) -> Self:
         """Minimise over rows and set the attributes."""
         if self.early_stopping and validation is None:
             raise ValueError("early_stopping=True needs X_val and y_val in fit: rows that are held out.")
         if coef_init is not None:
             previous = _joined(coef_init, intercept_init)
-        solver = make_solver(self.solver, self.solver_options)
+        solver, saved = self._chosen_solver(), saved_run(checkpoint)
         problem, first_pass = self._objective(rows, make)
         start = self._start(problem, previous)
         self.__dict__.pop("explanation_", None)
-        if solver is None:
-            solver, self.explanation_ = choose_solver(problem, first_pass, self.tol)
-            logger.info("solver='auto' chose %r: %s.", self.explanation_.choice, self.explanation_.reason)
-        if self.random_state is not None:
-            solver = seeded(solver, int(check_random_state(self.random_state).randint(2**31 - 1)))
+        if solver is None and saved is not None:
+            solver = saved.solver()
+        else:
+            if solver is None:
+                solver, self.explanation_ = choose_solver(problem, first_pass, self.tol)
+                logger.info("solver='auto' chose %r: %s.", self.explanation_.choice, self.explanation_.reason)
+            if self.random_state is not None:
+                solver = seeded(solver, int(check_random_state(self.random_state).randint(2**31 - 1)))
         held_out = None
         if validation is not None:
             blocks, data = place_rows(validation, dataclasses.replace(make, reweigh=None), self.persist)
@@ -146,7 +153,7 @@ class LinearEstimator(ExchangeMixin, Estimator):
                 lambda W: {"validation_loss": objective.value(W)},
                 self.n_iter_no_change if self.early_stopping else None,
             )
-        self._minimize(problem, solver, start, held_out, (), given).close()
+        self._minimize(problem, solver, start, held_out, (), given, checkpoint).close()
         return self
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:

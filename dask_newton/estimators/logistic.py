@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from dask_newton.estimators.classification import Classifier
 from dask_newton.estimators.linear import LinearEstimator
-from dask_newton.estimators.options import elastic_net, make_solver
+from dask_newton.estimators.options import elastic_net
 from dask_newton.penalties import NoPenalty, Penalty
 from dask_newton.solvers import Solver
 
@@ -137,6 +137,7 @@ class LogisticRegression(Classifier, LinearEstimator):
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, classes: Any = None,
         coef_init: Any = None, intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+        checkpoint: Any = None,
     ) -> LogisticRegression:
         """Fit the model.
 
@@ -155,6 +156,8 @@ class LogisticRegression(Classifier, LinearEstimator):
             Where to start, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
             Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+        checkpoint : Checkpoint or path, optional
+            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
 
         Returns
         -------
@@ -166,13 +169,13 @@ class LogisticRegression(Classifier, LinearEstimator):
         ConvergenceWarning
             If the certificate did not reach ``tol``.
         """
-        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        self._check_run(checkpoint)
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         self._fit_rows(
             rows, make, coef_init=coef_init, intercept_init=intercept_init,
             previous=self._previous() if np.array_equal(self.classes_, before) else None,
-            validation=self._open_validation(X_val, y_val),
+            validation=self._open_validation(X_val, y_val), checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)

@@ -89,7 +89,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, classes: Any = None,
-        X_val: Any = None, y_val: Any = None,
+        X_val: Any = None, y_val: Any = None, checkpoint: Any = None,
     ) -> MLPClassifier:
         """Fit the model.
 
@@ -106,6 +106,8 @@ class MLPClassifier(Classifier, NetworkEstimator):
             All labels that there are, to save the search for them. One of them may be missing from y.
         X_val, y_val : array-like or Dask array, optional
             Rows that are held out. Their mean loss and accuracy are recorded in ``history_`` at every iteration.
+        checkpoint : Checkpoint or path, optional
+            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
 
         Returns
         -------
@@ -117,12 +119,12 @@ class MLPClassifier(Classifier, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        self._chosen_solver()  # a wrong name must not cost a look at the data
+        self._check_run(checkpoint)
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         return self._fit_rows(
             rows, make, self._open_validation(X_val, y_val), same_outputs=np.array_equal(self.classes_, before),
-            score=_hits, merit=_share,
+            score=_hits, merit=_share, checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 
@@ -212,7 +214,7 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, X_val: Any = None,
-        y_val: Any = None,
+        y_val: Any = None, checkpoint: Any = None,
     ) -> MLPRegressor:
         """Fit the model.
 
@@ -226,6 +228,8 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
             Added to the margins, in the shape of y; give it to :meth:`predict` as well.
         X_val, y_val : array-like or Dask array, optional
             Rows that are held out. Their mean loss and R2 are recorded in ``history_`` at every iteration.
+        checkpoint : Checkpoint or path, optional
+            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
 
         Returns
         -------
@@ -237,11 +241,11 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        self._chosen_solver()  # a wrong name must not cost a look at the data
+        self._check_run(checkpoint)
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
-            rows, make, validation, same_outputs=True, score=_squares, merit=r2,
+            rows, make, validation, same_outputs=True, score=_squares, merit=r2, checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.history import History
 from dask_newton.solvers import State
 
 __all__ = ["Plateau", "ScikitLearnCallbacks", "Validation", "log_iteration", "shown_log"]
@@ -78,14 +79,22 @@ class Plateau:
         self.tol, self.patience = tol, patience
         self.best, self.waited, self.ended = np.inf, 0, False
 
+    def catch_up(self, history: History) -> None:
+        """Look at the iterations of an earlier run that this one goes on from."""
+        for record in history:
+            self._look(record)
+
     def __call__(self, record: dict[str, Any], state: State) -> bool:
         """Look at an iteration; True ends the fit."""
+        self._look(record)
+        return self.ended
+
+    def _look(self, record: dict[str, Any]) -> None:
         value = record["objective"]
         if not np.isnan(value):  # some solvers do not know it in every iteration
             self.waited = 0 if value < self.best - self.tol else self.waited + 1
             self.best = min(self.best, value)
         self.ended = self.waited >= self.patience
-        return self.ended
 
 
 class ScikitLearnCallbacks:

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_newton.arrays import to_host
 from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.checkpoint import saved_run
 from dask_newton.estimators.auto_network import usual_network_solver
 from dask_newton.estimators.base import Estimator
 from dask_newton.estimators.held_out import HoldOut
@@ -188,7 +189,6 @@ class NetworkEstimator(Estimator):
         return tuple(sizes.tolist())
 
     def _chosen_solver(self) -> Solver[Any] | None:
-        """Return the solver with its options, after a look at them; None for 'auto'."""
         solver, options = make_solver(self.solver, self.solver_options, network=True), self.solver_options or {}
         if solver is not None and isinstance(self.solver, str) and has_option(solver, "batch_size"):
             size = BATCH_SIZE if self.batch_size == "auto" else self.batch_size
@@ -205,7 +205,7 @@ class NetworkEstimator(Estimator):
 
     def _fit_rows(
         self, rows: Rows, make: BlockMaker, validation: Rows | None, *, same_outputs: bool, given: tuple[Any, Any, Any],
-        score: Callable[[RowBlock, Any], Any], merit: Callable[[np.ndarray], float],
+        score: Callable[[RowBlock, Any], Any], merit: Callable[[np.ndarray], float], checkpoint: Any,
     ) -> Self:
         """Minimise over rows and set the attributes.
 
@@ -215,8 +215,8 @@ class NetworkEstimator(Estimator):
             What was given to fit.
         same_outputs : bool
             Whether the outputs of the previous fit mean the same.
-        given
-            For callbacks.
+        given, checkpoint
+            For callbacks, and where the fit is saved.
         score, merit : callable
             ``score(block, margins)`` is what is summed over blocks, and ``merit`` makes the score of the sum.
         """
@@ -238,6 +238,8 @@ class NetworkEstimator(Estimator):
             solver = seeded(solver, seed)
         unit = float(problem.scale[0, 0]) ** (2 if make.loss.quadratic else 1)  # of the loss
         held_out, plateau = None, Plateau(self.tol * unit, self.n_iter_no_change)
+        if (saved := saved_run(checkpoint)) is not None:
+            plateau.catch_up(saved.history)
         if inside is not None or validation is not None:
             outside = inside and dataclasses.replace(inside, validation=True)
             placed = place_rows(
@@ -253,7 +255,7 @@ class NetworkEstimator(Estimator):
             start = self._theta().astype(np.float64)
         self._layers, self._single = layers, problem.precision > 1e-10
         monitors = () if self.early_stopping else (plateau,)
-        bridge = self._minimize(problem, solver, start, held_out, monitors, given)
+        bridge = self._minimize(problem, solver, start, held_out, monitors, given, checkpoint)
         if self.result_.status is Status.STOPPED and (plateau.ended or (held_out is not None and held_out.ended)):
             self.result_ = dataclasses.replace(self.result_, status=Status.NO_CHANGE)
             self.converged_ = True

@@ -11,7 +11,6 @@ from sklearn.callback import with_callbacks
 from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.linear import LinearEstimator
 from dask_newton.estimators.numeric import NumericEstimator
-from dask_newton.estimators.options import make_solver
 from dask_newton.estimators.placement import BlockMaker
 
 __all__ = ["Regressor"]
@@ -88,7 +87,7 @@ class Regressor(NumericEstimator, LinearEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, coef_init: Any = None,
-        intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+        intercept_init: Any = None, X_val: Any = None, y_val: Any = None, checkpoint: Any = None,
     ) -> Self:
         """Fit the model.
 
@@ -105,6 +104,8 @@ class Regressor(NumericEstimator, LinearEstimator):
             Where to start, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
             Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+        checkpoint : Checkpoint or path, optional
+            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
 
         Returns
         -------
@@ -116,18 +117,19 @@ class Regressor(NumericEstimator, LinearEstimator):
         ConvergenceWarning
             If the certificate did not reach ``tol``.
         """
-        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val)
+        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val, checkpoint)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, offset: Any, coef_init: Any, intercept_init: Any, X_val: Any,
-        y_val: Any,
+        y_val: Any, checkpoint: Any,
     ) -> Self:
-        make_solver(self.solver, self.solver_options)  # a wrong name must not cost a look at the data
+        self._check_run(checkpoint)
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
             rows, make, coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(),
-            validation=validation, given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
+            validation=validation, checkpoint=checkpoint,
+            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 
     def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:

@@ -1,6 +1,6 @@
 """Fitted estimators <-> Zarr groups: arrays and JSON, nothing that is executed when it is read.
 
-``parameters`` turns parameters and solvers into JSON and back, ``arrays`` writes arrays and histories with checksums,
+``parameters`` turns parameters and solvers into JSON and back,
 ``coefficients`` says which arrays a model has, and ``group`` puts all together. An estimator that can be saved is one
 entry in ``group.ESTIMATORS``.
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from dask_newton.estimators import LogisticRegression
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.history import History
 from dask_newton.minimize import Result
-from dask_newton.models.arrays import read_history, write_history
 from dask_newton.models.coefficients import is_convex, parameters_of, set_coefficients, write_coefficients
 from dask_newton.models.parameters import (
     ModelError,
@@ -40,6 +38,7 @@ from dask_newton.models.parameters import (
     known_solvers,
 )
 from dask_newton.solvers import Status
+from dask_newton.stored import is_marked, read_history, write_history
 
 __all__ = ["is_model", "load_model", "save_model"]
 
@@ -148,10 +147,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 def is_model(path: str | os.PathLike[str]) -> bool:
     """Whether there is a Zarr group at ``path`` that says it is a model."""
-    try:
-        return _FORMAT_KEY in zarr.open_group(os.fspath(path), mode="r", use_consolidated=False).attrs
-    except (OSError, JSONDecodeError, ValueError, KeyError, TypeError):
-        return False
+    return is_marked(path, _FORMAT_KEY)
 
 
 def _open(path: str | os.PathLike[str]) -> tuple[zarr.Group, str]:

@@ -7,14 +7,16 @@ W is one element of a Euclidean space, of shape (q, K). Every method that reads 
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
 from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.losses import Loss
 from dask_newton.objectives.points import Along, Point
 from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty
 
@@ -28,6 +30,11 @@ class Objective(ABC):
     ----------
     blocks : Blocks
         The engine.
+    data : PerBlock
+        The rows.
+    weights : ndarray, shape (n_blocks,)
+        Sum of the sample weights of every block.
+    loss : Loss
     penalty : Penalty
         R.
     shape : (int, int)
@@ -43,6 +50,9 @@ class Objective(ABC):
     """
 
     blocks: Blocks
+    data: PerBlock[Any]
+    weights: np.ndarray
+    loss: Loss
     penalty: Penalty
     shape: tuple[int, int]
     precision: float
@@ -95,6 +105,12 @@ class Objective(ABC):
     def has_no_optimum(self, value: float) -> bool:
         """Whether a value of F shows that it decreases for ever."""
         return False
+
+    def describe(self) -> dict[str, Any]:
+        """Say in words and numbers what is minimised, to tell it from another objective: all but rows and arrays."""
+        held = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast("Any", self))}
+        words = {name: repr(x) for name, x in held.items() if not isinstance(x, Blocks | PerBlock | np.ndarray)}
+        return {"objective": type(self).__name__, **words, "shape": str(self.shape), "weights": self.weights.tolist()}
 
     @cached_property
     def smooth(self) -> SmoothPenalty:

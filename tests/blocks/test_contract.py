@@ -190,6 +190,26 @@ def test_columns_of_state_go_from_pass_to_pass(engine, n_blocks):
         np.testing.assert_array_equal(got.before, expected.before)
 
 
+def test_columns_leave_and_come_back_off_the_meter(engine):
+    blocks, data = engine(rows(5))
+    column = blocks.map_blocks(_with_squares, data)
+    before = blocks.meter.snapshot()
+    back = blocks.put_back(blocks.take(column), data)
+    assert blocks.meter.snapshot() == before
+    for there, here in zip(blocks.gather(back), blocks.gather(column), strict=True):
+        assert there["name"] == here["name"] == "squares"
+        np.testing.assert_array_equal(there["values"][0], here["values"][0])
+    assert blocks.map_reduce(_first_sum, back) == blocks.map_reduce(_first_sum, column)
+
+
+def _with_squares(X):
+    return {"name": "squares", "values": (X**2, len(X))}
+
+
+def _first_sum(value):
+    return float(value["values"][0].sum())
+
+
 def test_columns_are_write_once(engine):
     blocks, column = engine(rows(3))
     first = blocks.map_blocks(column_sums, column, scale=1.0)

@@ -274,3 +274,26 @@ def test_info_of_a_model(tmp_path, data):
     output = run("info", tmp_path / "model.zarr")
     assert "C=0.5, l1_ratio=1.0" in output
     assert "setosa, versicolor, virginica" in output
+
+
+def test_fit_goes_on_from_a_checkpoint(tmp_path, data):
+    path, out = tmp_path / "fit.zarr", tmp_path / "model.zarr"
+    command = ("fit", data / "train", "--checkpoint", path, "--solver", "newton-cg", "--tol", "1e-9", "--out", out)
+    run(*command, "--max-iter", "2", status=3)
+    found = json.loads(run("info", path, "--json"))
+    assert found["iterations"] == 2
+    assert found["blocks"] == 4
+    assert found["checkpoint of"].startswith("NewtonCG(")
+    assert "L2(" in run("info", path)
+    run(*command, "--max-iter", "50", "--overwrite")
+    model = load_model(out)
+    assert model.converged_
+    assert [record["iteration"] for record in model.history_] == list(range(model.n_iter_[0] + 1))
+    dataset = open_dataset(data / "train")
+    expected = LogisticRegression(tol=1e-9).fit(dataset.X, dataset.y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-6)
+    assert "is no checkpoint" in run("fit", data / "train", "--checkpoint", out, status=1)
+    assert "holds the input" in run("fit", data / "train", "--checkpoint", path, "--out", path, status=1)
+    assert "saved with solver NewtonCG" in run(
+        "fit", data / "train", "--checkpoint", path, "--solver", "lbfgs", status=1
+    )

@@ -1,7 +1,9 @@
-"""The arrays of a model: written with checksums, one array per quantity of the history."""
+"""Arrays and histories in Zarr groups, written with checksums: what models and checkpoints have in common."""
 
 from __future__ import annotations
 
+import os
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,30 @@ import zarr
 
 from dask_newton.data.columns import Column
 from dask_newton.data.integrity import verify_group
+from dask_newton.data.layout import DatasetError
 from dask_newton.data.reader import array_of, open_group
 from dask_newton.data.rows import plain_dtype
 from dask_newton.history import History
-from dask_newton.models.parameters import ModelError
 
-__all__ = ["read_array", "read_history", "write_array", "write_history"]
+__all__ = ["is_marked", "read_array", "read_history", "write_array", "write_history"]
 
 
-def write_array(group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...]) -> None:
-    """Write an array in one chunk."""
-    column = Column.create(group, name, values, max(1, len(values)), True, dims)
-    column.append(values)
+def is_marked(path: str | os.PathLike[str], key: str) -> bool:
+    """Whether there is a Zarr group at ``path`` with an attribute of that name."""
+    try:
+        return key in zarr.open_group(os.fspath(path), mode="r", use_consolidated=False).attrs
+    except (OSError, JSONDecodeError, ValueError, KeyError, TypeError):
+        return False
+
+
+def write_array(
+    group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], chunk: int | None = None
+) -> None:
+    """Write an array in chunks of so many rows, by default in one."""
+    rows = max(1, len(values)) if chunk is None else chunk
+    column = Column.create(group, name, values, rows, True, dims)
+    for start in range(0, max(1, len(values)), rows):
+        column.append(values[start : start + rows])
     column.finish()
 
 
@@ -48,7 +62,7 @@ def write_history(group: zarr.Group, history: History) -> None:
 
 
 def read_history(where: str) -> History:
-    """Read and verify the history of the model at ``where``."""
+    """Read and verify the history in the group at ``where``."""
     group, place = open_group(Path(where, "history"))
     verify_group(group, place)
     attributes: dict[str, Any] = group.attrs.asdict()
@@ -57,13 +71,13 @@ def read_history(where: str) -> History:
     for name in attributes["columns"]:
         array = read_array(group, name, where)
         if array is None:
-            raise ModelError(f"The model {where} is damaged: its history has no {name!r}.")
+            raise DatasetError(f"the history has no {name!r}.")
         values[name] = array.tolist()
         noted: dict[str, Any] = group[name].attrs.asdict()
         present[name] = set(noted.get("present", range(len(array))))
     lengths = {len(column) for column in values.values()}
     if len(lengths) > 1:
-        raise ModelError(f"The model {where} is damaged: the columns of its history differ in length.")
+        raise DatasetError("the columns of the history differ in length.")
     records = [
         {name: values[name][i] for name in values if i in present[name]}
         for i in range(max(lengths, default=0))
