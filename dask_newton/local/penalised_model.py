@@ -5,6 +5,7 @@
 in variables scaled to a unit diagonal of M, on a working set: the groups that are not zero, or whose gradient is too
 large for them to stay so. The set grows until none is left outside. Inside, bursts of FISTA with restart (O'Donoghue
 and Candes 2015) find the support, and Newton steps on the support, one of which is exact for the l1 norm, the rest.
+Where M is known by its products only, conjugate gradients find these steps, and there is no working set.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.local.cg import CG
 from dask_newton.local.preconditioners import Factor
 
 __all__ = ["minimize_by_products", "minimize_model"]
 
 Part = tuple[np.ndarray, np.ndarray]
 _BURST = 100  # iterations of FISTA between Newton steps: about what a factorisation costs
+_SETTLED = 10  # iterations of FISTA that leave the support as it is, before conjugate gradients take over
 _LARGEST_FACTOR = 2000  # rows; beyond, FISTA goes on alone
 
 
@@ -59,14 +62,23 @@ def minimize_by_products(
     product: Callable[[np.ndarray], np.ndarray], diagonal: np.ndarray, g: np.ndarray, w: np.ndarray, norms: Any,
     *, rtol: float, max_iter: int,
 ) -> np.ndarray:
-    """Minimise a penalised model of whose matrix only products and the diagonal are known, by FISTA alone.
+    """Minimise a penalised model of whose matrix only products and the diagonal are known, by ``max_iter`` of them.
 
     See :func:`minimize_model`. A tenth of ``max_iter`` more products give the largest eigenvalue.
     """
     scale = _scale(diagonal, norms)
     model = _Model(lambda d: scale * product(scale * d), g * scale, w / scale, norms.scaled(scale))
     L = 1.2 * _power_iteration(model.product, len(g), max(5, max_iter // 10))
-    return _fista(model, model.v0, L, _enough(model, rtol), max_iter)[0] * scale
+    enough, walk, settled = _enough(model, rtol), _Walk.at(model.v0), _SETTLED
+    left, walked, converged = max_iter, 0, False
+    while left > 0 and not converged:
+        walk, n_iter, converged = _fista(model, walk, L, enough, left, settled)
+        left, walked = left - n_iter, walked + n_iter
+        if left > 2 and not converged:  # not more of them than of FISTA's, lest they are in vain
+            new, n_products = _conjugate_step(model, walk.v, enough, min(left - 2, max(walked, 2 * _SETTLED)))
+            walk = walk if new is None else _Walk.at(new)
+            left, settled = left - n_products, 2 * settled
+    return walk.v * scale
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,10 @@ class _Model:
 
     def gradient(self, v: np.ndarray) -> np.ndarray:
         return self.g0 + self.product(v - self.v0)
+
+    def value(self, v: np.ndarray, gradient: np.ndarray) -> float:
+        """Return the model at a point with this gradient."""
+        return float(np.dot(self.g0 + gradient, v - self.v0)) / 2 + float(self.norms.value(v))
 
     def violation(self, v: np.ndarray, gradient: np.ndarray) -> float:
         return float(np.max(np.abs(v - self.norms.prox(v - gradient, 1.0)), initial=0.0))
@@ -162,7 +178,8 @@ def _solve_inside(
     model, done = _Model(product, g0, v0, norms), 0
     L = max((_largest_eigenvalue(A) for _, A in parts), default=1.0)
     while done < max_iter:
-        v, converged = _fista(model, v, L, enough, min(_BURST, max_iter - done))
+        walk, _, converged = _fista(model, _Walk.at(v), L, enough, min(_BURST, max_iter - done))
+        v = walk.v
         done += _BURST
         if converged:
             break
@@ -172,19 +189,40 @@ def _solve_inside(
     return v
 
 
-def _fista(model: _Model, v: np.ndarray, L: float, enough: float, max_iter: int) -> tuple[np.ndarray, bool]:
-    """Return the last point, and whether the proximal gradient is at most ``enough`` there."""
-    y, momentum = v, 1.0
-    for _ in range(max_iter):
+@dataclass(frozen=True)
+class _Walk:
+    """Where FISTA is: the point, the one from which the next step goes, and the momentum."""
+
+    v: np.ndarray
+    y: np.ndarray
+    momentum: float
+
+    @classmethod
+    def at(cls, v: np.ndarray) -> _Walk:
+        return cls(v, v, 1.0)
+
+
+def _fista(
+    model: _Model, walk: _Walk, L: float, enough: float, max_iter: int, settled: int | None = None
+) -> tuple[_Walk, int, bool]:
+    """Go on; return where that leads, the iterations, and whether the proximal gradient is at most ``enough`` there.
+
+    It ends as well when ``settled`` iterations have left the support as it is.
+    """
+    v, y, momentum, same = walk.v, walk.y, walk.momentum, 0
+    for k in range(1, max_iter + 1):
         new = model.norms.prox(y - model.gradient(y) / L, 1 / L)
         if np.max(np.abs(new - y), initial=0.0) * L <= enough:
-            return new, True
+            return _Walk.at(new), k, True
+        same = same + 1 if np.array_equal(new != 0, v != 0) else 0
         if np.dot(y - new, new - v) > 0:
             momentum = 1.0
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         y = new + (momentum - 1) / following * (new - v)
         v, momentum = new, following
-    return v, False
+        if same == settled:
+            return _Walk(v, y, momentum), k, False
+    return _Walk(v, y, momentum), max_iter, False
 
 
 def _newton(parts: Sequence[Part], model: _Model, v: np.ndarray, enough: float) -> tuple[np.ndarray, bool]:
@@ -207,6 +245,24 @@ def _newton(parts: Sequence[Part], model: _Model, v: np.ndarray, enough: float) 
             return v, False
         v, violation = new, after
     return v, True
+
+
+def _conjugate_step(model: _Model, v: np.ndarray, enough: float, most: int) -> tuple[np.ndarray | None, int]:
+    """Do a Newton step on the support, found by products; return the point, None if it is no better, and the number."""
+    gradient = model.gradient(v)
+    on = model.norms.free | (model.norms.size(v) > 0)
+    slope = np.where(on, gradient + model.norms.grad(v), 0.0)
+    size = float(np.linalg.norm(slope))
+    if size <= enough:
+        return None, 1
+
+    def product(d: np.ndarray) -> np.ndarray:
+        return np.where(on, model.product(d) + model.norms.hess_mul(v, d), 0.0)
+
+    found = CG(0.3 * enough / size, most).solve(product, -slope)
+    new = model.norms.cut(v + found.x, v)
+    better = model.value(new, model.gradient(new)) < model.value(v, gradient)
+    return new if better else None, found.n_products + 2
 
 
 def _largest_eigenvalue(A: np.ndarray) -> float:

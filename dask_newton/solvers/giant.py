@@ -52,9 +52,9 @@ class GIANT(Solver[PointState]):
     Parameters
     ----------
     cg_max_iter : int
-        CG iterations of a block at most; for a penalty that is not smooth twice as many of FISTA.
+        CG iterations of a block at most; for a penalty that is not smooth twice as many of FISTA and CG.
     cg_rtol : float
-        Relative residual at which a block's CG, or FISTA, stops.
+        Relative residual at which a block stops.
     npc : {'abort', 'skip', 'steepest'}
         What to do when a block meets negative curvature or NaN: stop, as the reference codes do; leave the block
         out of the average; or let it answer -g. Curvature zero of a convex loss (a block with fewer rows than

@@ -101,6 +101,26 @@ def test_an_ill_conditioned_model_is_solved_by_newton_steps_on_the_support():
     assert violation(u, parts, g, w, norms) <= 2e-9 * violation(w, parts, g, w, norms)
 
 
+@pytest.mark.parametrize("condition", [1e-4, 1e-6, 1e-8])
+def test_an_ill_conditioned_model_is_solved_by_conjugate_gradients_on_the_support(condition):
+    """FISTA alone leaves a violation of 5e-9 at best after so many products."""
+    rng = np.random.default_rng(0)
+    Q, _ = np.linalg.qr(rng.normal(size=(40, 40)))
+    M = (Q * np.geomspace(condition, 1, 40)) @ Q.T
+    w = rng.normal(size=40)
+    g, norms = M @ rng.normal(size=40), Norms(np.full(40, 1e-3))
+    products = []
+
+    def product(d):
+        products.append(1)
+        return M @ d
+
+    u = minimize_by_products(product, np.diagonal(M), g, w, norms, rtol=1e-9, max_iter=1000)
+    assert len(products) <= 1100
+    parts = [(np.arange(40), M)]
+    assert violation(u, parts, g, w, norms) <= 1e-9 * violation(w, parts, g, w, norms)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_products_alone_give_the_same(family):
     parts, g, w, norms = model(7, family=family)
