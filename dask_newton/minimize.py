@@ -196,9 +196,11 @@ def minimize(
     if status is Status.STOPPED:
         logger.info("%s was stopped by a callback after %d iterations.", solver.name, iteration)
     elif status is not Status.CONVERGED:
+        lasting = keeper is not None and status is Status.MAX_SECONDS
+        again = "run it again, which goes on from the checkpoint; or " if lasting else ""
         warnings.warn(
             f"{solver.name} stopped without converging ({status.value}) after {iteration} iterations: the largest "
-            f"gradient entry is {residual:.3g}, tol is {tol:.3g}. Advice: {_ADVICE[status]}.",
+            f"gradient entry is {residual:.3g}, tol is {tol:.3g}. Advice: {again}{_ADVICE[status]}.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -119,7 +119,7 @@ class Checkpoint:
             _FORMAT_KEY: _FORMAT,
             "created_by": created_by(),
             "problem": problem.describe(),
-            "solver": {"repr": repr(solver), "record": _encoded(encoder, solver)},
+            "solver": {"name": solver.name, "repr": repr(solver), "record": _encoded(encoder, solver)},
             "state": content,
             "W": encoder.encode(np.asarray(state.W)),
             "value": encoder.encode(float(state.value)),
@@ -179,7 +179,8 @@ class Saved:
         try:
             for what, was in self.attributes["problem"].items():
                 self._require(what, was, problem.describe().get(what))
-            self._require("solver", self.attributes["solver"]["repr"], repr(solver))
+            for what, now in (("name", solver.name), ("repr", repr(solver))):
+                self._require("solver", self.attributes["solver"][what], now)
             decoder = Decoder(problem, modules_of(solver), self._arrays())
             W, value = decoder.decode(self.attributes["W"]), decoder.decode(self.attributes["value"])
             content = self.attributes["state"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
@@ -78,13 +79,16 @@ def _checkpoint_info(path: str) -> dict[str, Any]:
     assert saved is not None
     last, problem = saved.history[-1], saved.attributes["problem"]
     return {
-        "checkpoint of": saved.attributes["solver"]["repr"],
+        "checkpoint of": saved.attributes["solver"]["name"],
+        "solver": saved.attributes["solver"]["repr"],
         **{name: problem[name] for name in ("objective", "loss", "penalty")},
         "blocks": len(problem["weights"]),
         "shape of W": problem["shape"],
         "iterations": last["iteration"],
         "value": last["objective"],
-        "largest gradient entry": last["gradient_norm"],
+        "largest gradient entry": next(
+            (r["gradient_norm"] for r in reversed(saved.history.records) if math.isfinite(r["gradient_norm"])), None
+        ),
         "passes": last["passes"],
         "seconds": last["seconds"],
     }

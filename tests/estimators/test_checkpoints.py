@@ -101,7 +101,7 @@ def test_other_data_and_other_settings_are_refused(tmp_path):
     model = LogisticRegression(solver="newton-cg", max_iter=2, tol=1e-9).fit(cut(X), cut(Y), checkpoint=path)
     for change, rows, message in (
         ({"C": 2.0}, (cut(X), cut(Y)), "saved with penalty"),
-        ({"solver": "giant"}, (cut(X), cut(Y)), "saved with solver NewtonCG"),
+        ({"solver": "giant"}, (cut(X), cut(Y)), "saved with solver newton-cg, and now it is giant"),
         ({}, (cut(X, 200), cut(Y, 200)), "saved with weights 4 blocks"),
         ({}, (cut(X[:, ::-1]), cut(Y)), "X or y are not the same"),
     ):
