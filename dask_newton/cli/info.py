@@ -80,7 +80,6 @@ def _checkpoint_info(path: str) -> dict[str, Any]:
     last, problem = saved.history[-1], saved.attributes["problem"]
     return {
         "checkpoint of": saved.attributes["solver"]["name"],
-        "solver": saved.attributes["solver"]["repr"],
         **{name: problem[name] for name in ("objective", "loss", "penalty")},
         "blocks": len(problem["weights"]),
         "shape of W": problem["shape"],
