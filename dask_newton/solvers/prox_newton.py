@@ -93,10 +93,10 @@ class ProxNewton(Solver[ProxNewtonState]):
         q, K = problem.shape
         iterations, passes, metrics = 25.0, 60.0, 3
         share = min(1.0, max(self.hessian_rows * q, 4000) / problem.n_rows)
-        # Products on the driver with matrices that are larger than its cache run some ten times slower than factors.
+        # Some twenty products of whole matrices, as most are of a working set. They run ten times slower than factors.
         return Work(
             iterations, passes, passes, passes * problem.size + metrics * K * q * q, passes * problem.size,
-            grams=metrics * K * share * gram_flops(problem), driver=iterations * 10 * 400 * K * q * q,
+            grams=metrics * K * share * gram_flops(problem), driver=iterations * 10 * 20 * K * q * q,
         )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> ProxNewtonState:
