@@ -23,7 +23,8 @@ __all__ = ["minimize_by_products", "minimize_model"]
 
 Part = tuple[np.ndarray, np.ndarray]
 _BURST = 100  # iterations of FISTA between Newton steps: about what a factorisation costs
-_SETTLED = 10  # iterations of FISTA that leave the support as it is, before conjugate gradients take over
+_SETTLED = 10  # iterations of FISTA that hardly change the support, before conjugate gradients take over
+_HARDLY = 0.002  # of the support
 _LARGEST_FACTOR = 2000  # rows; beyond, FISTA goes on alone
 
 
@@ -207,14 +208,14 @@ def _fista(
 ) -> tuple[_Walk, int, bool]:
     """Go on; return where that leads, the iterations, and whether the proximal gradient is at most ``enough`` there.
 
-    It ends as well when ``settled`` iterations have left the support as it is.
+    It ends as well when ``settled`` iterations in a row have hardly changed the support.
     """
     v, y, momentum, same = walk.v, walk.y, walk.momentum, 0
     for k in range(1, max_iter + 1):
         new = model.norms.prox(y - model.gradient(y) / L, 1 / L)
         if np.max(np.abs(new - y), initial=0.0) * L <= enough:
             return _Walk.at(new), k, True
-        same = same + 1 if np.array_equal(new != 0, v != 0) else 0
+        same = same + 1 if np.sum((new != 0) != (v != 0)) <= _HARDLY * np.sum(new != 0) else 0
         if np.dot(y - new, new - v) > 0:
             momentum = 1.0
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
