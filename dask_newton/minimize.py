@@ -157,11 +157,10 @@ def minimize(
             return Status.STOPPED
         return ledger.spent(row)
 
-    restored = None if keeper is None else keeper.restore()
-    if restored is not None:
+    if keeper is not None and keeper.saved is not None:
         if state is not None:
             raise ValueError("state and checkpoint both say where to go on from; give one of them.")
-        state = restored
+        state = keeper.restore(keeper.saved)
         ledger.go_on()
         iteration, ended = history[-1]["iteration"], ledger.spent(history[-1])
     else:

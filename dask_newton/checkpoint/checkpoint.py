@@ -177,8 +177,9 @@ class Saved:
             If problem or solver are not those of the run that was saved.
         """
         try:
+            here = problem.describe()
             for what, was in self.attributes["problem"].items():
-                self._require(what, was, problem.describe().get(what))
+                self._require(what, was, here.get(what))
             for what, now in (("name", solver.name), ("repr", repr(solver))):
                 self._require("solver", self.attributes["solver"][what], now)
             decoder = Decoder(problem, modules_of(solver), self._arrays())

@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import Any
 
-from dask_newton.checkpoint.checkpoint import Checkpoint
+from dask_newton.checkpoint.checkpoint import Checkpoint, Saved
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers import Solver, State, Status
@@ -27,6 +27,11 @@ class Keeper:
     solver : Solver
     history : History
         Of the run; :meth:`restore` puts the records of the earlier one into it.
+
+    Attributes
+    ----------
+    saved : Saved or None
+        The run that was saved there before.
     """
 
     def __init__(self, checkpoint: Checkpoint, problem: Objective, solver: Solver[Any], history: History) -> None:
@@ -35,14 +40,12 @@ class Keeper:
         self._written: int | None = None
         self._when = time.perf_counter()
 
-    def restore(self) -> State | None:
-        """Return the state of the run that was saved; None if there is none."""
-        if self.saved is None:
-            return None
-        state = self.saved.restore(self.problem, self.solver)
-        self.history.records[:] = self.saved.history.records
+    def restore(self, saved: Saved) -> State:
+        """Return the state of the run that was saved, and take over its history."""
+        state = saved.restore(self.problem, self.solver)
+        self.history.records[:] = saved.history.records
         self._written = self.history[-1]["iteration"]
-        logger.info("%s goes on after iteration %d of %s.", self.solver.name, self._written, self.saved.where)
+        logger.info("%s goes on after iteration %d of %s.", self.solver.name, self._written, saved.where)
         return state
 
     def __call__(self, record: dict[str, Any], state: State) -> None:

@@ -133,11 +133,12 @@ class LinearEstimator(ExchangeMixin, Estimator):
             raise ValueError("early_stopping=True needs X_val and y_val in fit: rows that are held out.")
         if coef_init is not None:
             previous = _joined(coef_init, intercept_init)
-        solver, saved = self._chosen_solver(), saved_run(checkpoint)
+        solver = self._chosen_solver()
+        saved = saved_run(checkpoint) if solver is None else None
         problem, first_pass = self._objective(rows, make)
         start = self._start(problem, previous)
         self.__dict__.pop("explanation_", None)
-        if solver is None and saved is not None:
+        if saved is not None:
             solver = saved.solver()
         else:
             if solver is None:
