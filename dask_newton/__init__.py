@@ -4,6 +4,7 @@ import logging
 
 from dask_newton.checkpoint import Checkpoint, CheckpointError
 from dask_newton.comparison import Comparison, compare
+from dask_newton.containers.problems import make_network, make_problem
 from dask_newton.estimators import (
     ElasticNet,
     GammaRegressor,
@@ -17,7 +18,6 @@ from dask_newton.estimators import (
     Ridge,
     TweedieRegressor,
 )
-from dask_newton.estimators.problem import make_network, make_problem
 from dask_newton.minimize import Result, minimize
 from dask_newton.models import load_model, save_model
 

@@ -17,7 +17,7 @@ from dask_newton.blocks import Meter
 from dask_newton.checkpoint import Checkpoint, Keeper
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.solvers import Info, Solver, State, Status
 from dask_newton.solvers.named import named_solver
 

@@ -24,7 +24,7 @@ from matplotlib import pyplot as plt
 from dask_newton import LogisticRegression, compare
 from dask_newton.data import make_softmax
 from dask_newton.solvers import AIDE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set.")

@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 from dask_newton import LossRegressor, compare
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.solvers import AIDE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE, NewtonCG
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set.")

@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 
 from dask_newton import LogisticRegression, compare
 from dask_newton.solvers import AIDE, GIANT, InexactDANE, NewtonADMM
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set with the splits train and test.")

@@ -25,11 +25,11 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from dask_newton.blocks import SerialBlocks
-from dask_newton.blocks.graphs import Ref, run_here
+from dask_newton.blocks.graphs.calls import Ref, run_here
 from dask_newton.losses import Softmax
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import PDADMMGrid
 

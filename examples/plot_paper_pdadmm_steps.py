@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from dask_newton import make_network, minimize
 from dask_newton.losses import Softmax
-from dask_newton.objectives.layers import Layers
+from dask_newton.objectives.network.layers import Layers
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import DLADMM, PDADMM
 

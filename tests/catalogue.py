@@ -14,8 +14,8 @@ import numpy as np
 import scipy.special
 from sklearn.metrics import mean_squared_error, mean_tweedie_deviance
 
-from dask_newton.blocks import Blocks, DaskBlocks, PerBlock, SerialBlocks
-from dask_newton.local import CG, LSMR, MINRES, SVRG, LocalNewton, SquaredCG
+from dask_newton.blocks import Blocks, PerBlock, SerialBlocks, place_delayed
+from dask_newton.inner import CG, LSMR, MINRES, SVRG, LocalNewton, SquaredCG
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import (
@@ -52,8 +52,8 @@ from dask_newton.solvers import (
     SampledNewton,
     Solver,
 )
-from dask_newton.solvers.support_newton import SupportNewton
-from dask_newton.solvers.switching import Stage, Switching
+from dask_newton.solvers.linear.support_newton import SupportNewton
+from dask_newton.solvers.relay import Stage, Switching
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def dask_blocks(parts: list[Any], persist: bool = True) -> tuple[Blocks, PerBloc
     """Blocks run by Dask's threads, or by the current distributed client."""
     import dask
 
-    return DaskBlocks.from_delayed([dask.delayed(part, traverse=False) for part in parts], persist=persist)
+    return place_delayed([dask.delayed(part, traverse=False) for part in parts], persist=persist)
 
 
 # Engine -> (function that makes blocks of it, whether a distributed client must be current).

@@ -12,10 +12,10 @@ from sklearn.model_selection import train_test_split
 
 from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Loss, Softmax
-from dask_newton.objectives.activations import ACTIVATIONS
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.network.activations import ACTIVATIONS
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2
 
 __all__ = ["blobs", "digits", "error", "network"]

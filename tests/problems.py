@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 
 LAYOUTS = ("equal", "unequal", "empty", "weightless")

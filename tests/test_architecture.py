@@ -1,7 +1,7 @@
 """The rules of the architecture, read off the source.
 
-Imports run one way: command line -> estimators -> minimize -> solvers -> layerwise -> objectives -> losses, penalties,
-local solvers and blocks -> arrays. A rule that has to be broken is changed here, in the open.
+Imports run one way: command line -> estimators -> auto -> minimize -> solvers -> objectives -> losses, penalties, inner
+solvers and blocks -> arrays. A rule that has to be broken is changed here, in the open.
 """
 
 from __future__ import annotations
@@ -23,35 +23,37 @@ MAX_LINES = 320
 
 # What each part may import, besides itself. Parts are packages, or modules beside them.
 BASE = {"arrays"}
-OBJECTIVES = BASE | {"blocks", "local", "losses", "penalties"}
-LAYERWISE = OBJECTIVES | {"objectives"}
-SOLVERS = LAYERWISE | {"layerwise"}
+OBJECTIVES = BASE | {"blocks", "inner", "losses", "penalties"}
+SOLVERS = OBJECTIVES | {"objectives"}
 MINIMIZE = SOLVERS | {"solvers"}
-RUNS = {"checkpoint", "history", "minimize", "stored"}
+RUNS = MINIMIZE | {"checkpoint", "history", "minimize", "storage"}
+CONTAINERS = OBJECTIVES | {"data", "objectives", "solvers", "storage"}
+ESTIMATORS = RUNS | {"auto", "containers", "data"}
 MAY_IMPORT = {
     "arrays": set(),
     "blocks": BASE,
-    "data": BASE,
-    "local": BASE,
+    "history": set(),
+    "storage": {"history"},
+    "data": BASE | {"storage"},
+    "inner": BASE,
     "losses": BASE,
     "penalties": BASE,
     "objectives": OBJECTIVES,
-    "layerwise": LAYERWISE,
     "solvers": SOLVERS,
-    "history": set(),
-    "stored": {"data", "history"},
-    "checkpoint": MINIMIZE | {"data", "history", "stored"},
+    "checkpoint": MINIMIZE | {"history", "storage"},
     "minimize": MINIMIZE | {"checkpoint", "history"},
-    "estimators": MINIMIZE | RUNS | {"data"},
-    "models": MINIMIZE | RUNS | {"data", "estimators"},
-    "comparison": MINIMIZE | RUNS | {"estimators"},
-    "cli": MINIMIZE | RUNS | {"comparison", "data", "estimators", "models", ""},
+    "containers": CONTAINERS,
+    "auto": RUNS | {"containers"},
+    "estimators": ESTIMATORS,
+    "models": ESTIMATORS | {"estimators"},
+    "comparison": ESTIMATORS | {"estimators"},
+    "cli": ESTIMATORS | {"comparison", "estimators", "models", ""},
     "testing": set(),  # for the estimators of anybody: it must not lean on ours
 }
 # dask_newton/__init__.py gathers public names; only what stands above estimators takes them from there.
-MAY_IMPORT[""] = {"checkpoint", "comparison", "estimators", "minimize", "models", "objectives", "solvers"}
+MAY_IMPORT[""] = {"checkpoint", "comparison", "containers", "estimators", "minimize", "models"}
 # testing/ gives Dask's arrays, schedulers and clusters to estimators, and pickles them as users do, but to no file.
-HAVE_DASK = ("blocks/", "cli/", "data/", "estimators/", "testing/")
+HAVE_DASK = ("auto/", "blocks/", "cli/", "containers/", "data/", "estimators/", "testing/")
 PICKLES = "testing/"
 
 

@@ -5,13 +5,13 @@ import inspect
 import catalogue
 
 import dask_newton.blocks
-import dask_newton.local
+import dask_newton.inner
 import dask_newton.losses
 import dask_newton.penalties
 import dask_newton.solvers
 from dask_newton.blocks import Blocks
 from dask_newton.blocks.cluster import ClusterBlocks
-from dask_newton.local import LocalResult, NewtonResult, SVRGResult
+from dask_newton.inner import LocalResult, NewtonResult, SVRGResult
 from dask_newton.losses import Loss
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
@@ -32,7 +32,7 @@ def test_every_penalty_is_listed():
 
 def test_every_local_solver_is_listed():
     results = (LocalResult, NewtonResult, SVRGResult)
-    assert {type(solver) for solver in catalogue.LOCAL_SOLVERS.values()} == members(dask_newton.local, without=results)
+    assert {type(solver) for solver in catalogue.LOCAL_SOLVERS.values()} == members(dask_newton.inner, without=results)
 
 
 def test_every_solver_is_listed_under_its_name():

@@ -14,14 +14,14 @@ import matplotlib
 import pytest
 
 import dask_newton
-from dask_newton.estimators.auto import usual_solver
+from dask_newton.auto.linear import usual_solver
 from dask_newton.losses import Logistic, Squared, SquaredSoftplus
 from dask_newton.penalties import L1, L2
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PUBLIC = ("solvers", "losses", "penalties", "local", "blocks", "data", "estimators", "testing")
+PUBLIC = ("solvers", "losses", "penalties", "inner", "blocks", "data", "estimators", "testing")
 # In the __all__ of a package for the sake of the library itself; no part of what is promised to users.
 INTERNAL = {"NETWORK_SOLVERS", "SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
 

@@ -26,7 +26,7 @@ from dask_newton import (
 from dask_newton.models import ModelError, is_model, load_model, save_model
 from dask_newton.penalties import L1
 from dask_newton.solvers import GIANT, GNCG, NewtonADMM
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])

@@ -7,11 +7,11 @@ import functools
 import numpy as np
 import scipy.special
 
-from dask_newton.local import CG, LSMR, SquaredCG
-from dask_newton.local.penalised_model import minimize_by_products
+from dask_newton.inner import CG, LSMR, SquaredCG
+from dask_newton.inner.penalised_model import minimize_by_products
 from dask_newton.losses import Logistic, Softmax
-from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.objectives.local import LocalObjective
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.local import LocalObjective
 from dask_newton.penalties import Norms
 
 from . import common, problems

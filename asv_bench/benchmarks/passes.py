@@ -10,7 +10,7 @@ import dask
 import numpy as np
 from distributed import Client, LocalCluster
 
-from dask_newton.blocks import DaskBlocks
+from dask_newton.blocks import place_delayed
 
 N_WORKERS = 2
 N_BLOCKS = (2, 64)
@@ -38,7 +38,7 @@ class Pass:
     """A pass over blocks in this process, or, with a client, in its workers."""
 
     def __init__(self, n_blocks: int, keep: int) -> None:
-        self.blocks, self.column = DaskBlocks.from_delayed([dask.delayed(float)(i) for i in range(n_blocks)])
+        self.blocks, self.column = place_delayed([dask.delayed(float)(i) for i in range(n_blocks)])
         self.state = self.blocks.place([0.0] * n_blocks)
         self.v = np.ones(7840)
         self.keep = keep

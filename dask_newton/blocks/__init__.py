@@ -3,7 +3,8 @@
 import dask_newton.blocks.config  # noqa: F401  the defaults must be there before anything is run
 from dask_newton.blocks.base import Blocks, Meter, PerBlock
 from dask_newton.blocks.dask import DaskBlocks
-from dask_newton.blocks.serial import SerialBlocks
+from dask_newton.blocks.in_memory import SerialBlocks
+from dask_newton.blocks.placing import place_delayed
 from dask_newton.blocks.threads import n_threads, parallel, run_blocks, thread_budget
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "SerialBlocks",
     "n_threads",
     "parallel",
+    "place_delayed",
     "run_blocks",
     "thread_budget",
 ]

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from dask_newton.arrays import is_sparse, nbytes
-from dask_newton.blocks.spill import Packed, pack, unpack
+from dask_newton.blocks.anchors import Packed, pack, unpack
 
 __all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
@@ -233,7 +233,7 @@ class Blocks(ABC):
     def run_graph(
         self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
     ) -> tuple[list[Any], Any] | None:
-        """Run a graph of calls, see :mod:`dask_newton.blocks.graphs`.
+        """Run a graph of calls, see :mod:`dask_newton.blocks.graphs.calls`.
 
         Parameters
         ----------

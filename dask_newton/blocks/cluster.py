@@ -16,34 +16,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, Future, get_client, wait
+from distributed import Client, Future, wait
 
+from dask_newton.blocks.anchors import Folder
 from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, payload, total_of
 from dask_newton.blocks.config import n_bytes, setting
-from dask_newton.blocks.dask import contiguous_groups
-from dask_newton.blocks.recipes import made, recipes
-from dask_newton.blocks.spill import Folder
-from dask_newton.blocks.structure import nbytes
+from dask_newton.blocks.graphs.on_cluster import run_on_cluster
+from dask_newton.blocks.group import contiguous_groups
+from dask_newton.blocks.streaming import made, recipes
 from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
-from dask_newton.blocks.vault import run_on_cluster
+from dask_newton.blocks.trees import nbytes
 
-__all__ = ["ClusterBlocks", "current_client"]
+__all__ = ["ClusterBlocks"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-def current_client() -> Client | None:
-    """Return the distributed client that Dask would compute with here, or None."""
-    scheduler = dask.config.get("scheduler", None)
-    if isinstance(scheduler, Client):
-        return scheduler
-    if scheduler not in (None, "distributed", "dask.distributed"):
-        return None
-    try:
-        return get_client()
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, eq=False)

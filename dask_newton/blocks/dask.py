@@ -13,59 +13,16 @@ import dask.base
 import dask.threaded
 import joblib
 
-from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, total_of
-from dask_newton.blocks.graphs import Held, Ref, run_here
-from dask_newton.blocks.group import run_group
+from dask_newton.blocks.base import Meter, Nodes, PerBlock, total_of
+from dask_newton.blocks.graphs.calls import Held, Ref, run_here
+from dask_newton.blocks.group import contiguous_groups, run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks
-from dask_newton.blocks.recipes import recipes
 
-__all__ = ["DaskBlocks", "contiguous_groups"]
-
-def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
-    """Cut ``range(n_blocks)`` into runs in proportion to ``weights``; runs may be empty.
-
-    Neighbours stay together because sums over complete subtrees of neighbours travel as one.
-    """
-    total, ends, seen = sum(weights), [0], 0
-    for weight in weights:
-        seen += weight
-        ends.append(round(n_blocks * seen / total))
-    return [list(range(start, stop)) for start, stop in zip(ends, ends[1:], strict=False)]
-
-
+__all__ = ["DaskBlocks"]
 
 @dataclass
 class DaskBlocks(InMemoryBlocks):
-    """Blocks in the memory of this process, run by the scheduler that Dask is configured with.
-
-    Use :meth:`from_delayed`; with a current distributed client it returns the engine for that cluster.
-    """
-
-    @staticmethod
-    def from_delayed(parts: Sequence[Any], *, persist: bool = True) -> tuple[Blocks, PerBlock[Any]]:
-        """Compute delayed blocks and keep them where they are, or compute them in every pass.
-
-        Parameters
-        ----------
-        parts : sequence of dask.delayed.Delayed
-            One per block.
-        persist : bool, default=True
-            False streams the blocks: each pass makes them from their source, no more at a time than it has threads.
-
-        Returns
-        -------
-        blocks : Blocks
-            The engine: on the current distributed client, if there is one and Dask is configured to use it.
-        column : PerBlock
-            The blocks.
-        """
-        from dask_newton.blocks.cluster import ClusterBlocks, current_client
-
-        client = current_client()
-        if client is not None:
-            return ClusterBlocks.from_delayed(parts, client, persist=persist)
-        blocks = DaskBlocks(len(parts), streamed=not persist)
-        return blocks, blocks.place(dask.compute(*parts) if persist else recipes(parts))
+    """Blocks in the memory of this process, run by the scheduler that Dask is configured with."""
 
     def run_graph(
         self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dask_newton.blocks.base import Nodes, TreeSum, payload
-from dask_newton.blocks.recipes import made
+from dask_newton.blocks.streaming import made
 from dask_newton.blocks.threads import run_blocks, thread_budget
 
-__all__ = ["run_group"]
+__all__ = ["contiguous_groups", "run_group"]
 
 
 def run_group(
@@ -61,3 +61,15 @@ def run_group(
         with thread_budget(threads):
             results = run_blocks(one, items)
     return [kept for kept, _ in results], total.nodes, sum(size for _, size in results)
+
+
+def contiguous_groups(n_blocks: int, weights: Sequence[int]) -> list[list[int]]:
+    """Cut ``range(n_blocks)`` into runs in proportion to ``weights``; runs may be empty.
+
+    Neighbours stay together because sums over complete subtrees of neighbours travel as one.
+    """
+    total, ends, seen = sum(weights), [0], 0
+    for weight in weights:
+        seen += weight
+        ends.append(round(n_blocks * seen / total))
+    return [list(range(start, stop)) for start, stop in zip(ends, ends[1:], strict=False)]

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
-from typing import Any
 
 from dask_newton.blocks.config import n_bytes
 
-__all__ = ["available_memory", "keep_freed_memory"]
+__all__ = ["keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc accepts on 64 bits
-
-
-def available_memory() -> float:
-    """Return the memory limits of all workers of the current client together, else of this process, in bytes.
-
-    Workers without a limit make it infinite.
-    """
-    from distributed.system import MEMORY_LIMIT
-
-    from dask_newton.blocks.cluster import current_client
-
-    client = current_client()
-    return float(MEMORY_LIMIT) if client is None else client.run_on_scheduler(_of_workers)
 
 
 @functools.cache
@@ -45,5 +30,3 @@ def keep_freed_memory() -> None:
             libc.mallopt(_M_TOP_PAD, kept)  # the heaps of threads heed this one
 
 
-def _of_workers(dask_scheduler: Any) -> float:
-    return float(sum(worker.memory_limit or math.inf for worker in dask_scheduler.workers.values()))

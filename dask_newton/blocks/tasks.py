@@ -9,12 +9,12 @@ from typing import Any
 
 from distributed import get_worker
 
+from dask_newton.blocks.anchors import Packed, pack, unpack
 from dask_newton.blocks.base import Nodes, payload
 from dask_newton.blocks.group import run_group
 from dask_newton.blocks.memory import keep_freed_memory
-from dask_newton.blocks.recipes import made
-from dask_newton.blocks.spill import Packed, pack, unpack
-from dask_newton.blocks.structure import aligned, nbytes
+from dask_newton.blocks.streaming import made
+from dask_newton.blocks.trees import aligned, nbytes
 
 __all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "shard", "without_kept"]
 

@@ -14,16 +14,15 @@ import numpy as np
 import zarr
 
 from dask_newton.checkpoint.codec import Decoder, Encoder, NotStoredError, modules_of
-from dask_newton.data.atomic import check_target, recover, replacing
-from dask_newton.data.integrity import verify_group
-from dask_newton.data.layout import DatasetError
-from dask_newton.data.reader import open_group
-from dask_newton.data.writer import consolidate, created_by
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers import Solver, State
 from dask_newton.solvers.base import PointState
-from dask_newton.stored import is_marked, read_array, read_history, write_array, write_history
+from dask_newton.storage.atomic import check_target, recover, replacing
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.groups import consolidate, created_by, open_group
+from dask_newton.storage.history import is_marked, read_array, read_history, write_array, write_history
+from dask_newton.storage.integrity import verify_group
 
 __all__ = ["Checkpoint", "CheckpointError", "Saved", "is_checkpoint", "saved_run"]
 

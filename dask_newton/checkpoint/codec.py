@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from dask_newton.blocks import Blocks, PerBlock
-from dask_newton.blocks.spill import Packed, Record, Stored
+from dask_newton.blocks.anchors import Packed, Record, Stored
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.points import Point
 from dask_newton.solvers import Solver, Status
 
 __all__ = ["Decoder", "Encoder", "NotStoredError", "modules_of"]
 
-_PACKAGES = ("dask_newton.solvers", "dask_newton.layerwise", "dask_newton.local")
+_PACKAGES = ("dask_newton.solvers", "dask_newton.solvers.layerwise", "dask_newton.inner")
 
 
 class NotStoredError(TypeError):

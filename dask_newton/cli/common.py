@@ -121,7 +121,7 @@ def check_destination(
     if zarr:
         from pathlib import Path
 
-        from dask_newton.data.atomic import check_target
+        from dask_newton.storage.atomic import check_target
 
         check_target(Path(full), overwrite)
     elif not os.path.isdir(folder):

@@ -19,12 +19,12 @@ class _Convert(click.Group):
     """Commands, names of data sets, or else files, which are what ``files`` converts."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from dask_newton.data.named_sets import NAMED_SETS
+        from dask_newton.data.formats.named_sets import NAMED_SETS
 
         return [*super().list_commands(ctx), *NAMED_SETS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from dask_newton.data.named_sets import NAMED_SETS
+        from dask_newton.data.formats.named_sets import NAMED_SETS
 
         if cmd_name in NAMED_SETS:
             return _named_command(cmd_name, NAMED_SETS[cmd_name])
@@ -253,7 +253,7 @@ def convert_npy_files(
     Labels that are integers or strings are taken for classes.
     """
     from dask_newton.data import save_dataset
-    from dask_newton.data.npy import open_npy
+    from dask_newton.data.formats.npy import open_npy
 
     X, y, weight = (None if file is None else open_npy(file) for file in (x_file, y_file, weight_file))
     classes = "auto" if y is not None and y.ndim == 1 and y.dtype.kind in "biuU" else None

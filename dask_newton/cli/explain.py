@@ -27,7 +27,7 @@ def explain(data: str, scheduler: str | None, workers: int | None, **settings: A
     DATA is a Zarr group such as mnist.zarr/train. It is looked at once, and a few short passes measure latency and
     arithmetic. The table has what every solver is expected to cost; nothing is fitted.
     """
-    from dask_newton.estimators.explanation import COLUMNS
+    from dask_newton.auto.explanation import COLUMNS
 
     if is_network(settings["name"]):
         raise ValueError("explain is for linear models; dask-newton fit says why it chose the solver of a network.")

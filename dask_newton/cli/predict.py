@@ -106,10 +106,10 @@ def _write(
     import numpy as np
     import zarr
 
-    from dask_newton.data.atomic import replacing
-    from dask_newton.data.columns import Column
-    from dask_newton.data.integrity import verify_group
-    from dask_newton.data.writer import consolidate
+    from dask_newton.storage.atomic import replacing
+    from dask_newton.storage.column import Column
+    from dask_newton.storage.groups import consolidate
+    from dask_newton.storage.integrity import verify_group
 
     hits = weight = 0.0
     done, columns = 0, {}

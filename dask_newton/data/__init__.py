@@ -6,16 +6,16 @@ formats have one file each.
 """
 
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.fetch import fetch_named
-from dask_newton.data.formats import convert_files
-from dask_newton.data.idx import convert_idx, idx_batches, iter_idx, read_idx_header
+from dask_newton.data.formats.fetch import fetch_named
+from dask_newton.data.formats.idx import convert_idx, idx_batches, iter_idx, read_idx_header
+from dask_newton.data.formats.named import convert_named
+from dask_newton.data.formats.pixel_rows import convert_pixel_rows, pixel_row_batches
+from dask_newton.data.formats.registry import convert_files
 from dask_newton.data.info import dataset_info
-from dask_newton.data.layout import DatasetError
-from dask_newton.data.named import convert_named
-from dask_newton.data.pixel_rows import convert_pixel_rows, pixel_row_batches
 from dask_newton.data.reader import Dataset, open_dataset, verify_dataset
 from dask_newton.data.synthetic import make_regression, make_softmax
 from dask_newton.data.writer import save_dataset, save_splits
+from dask_newton.storage.checksums import DatasetError
 
 __all__ = [
     "Dataset",

@@ -17,7 +17,8 @@ import numpy as np
 import scipy.sparse
 
 from dask_newton.arrays import is_sparse, to_host
-from dask_newton.data.layout import COLUMNS, Columns, DatasetError, chunk_rows_for, is_string
+from dask_newton.data.layout import COLUMNS, Columns, chunk_rows_for
+from dask_newton.storage.checksums import DatasetError, is_string
 
 __all__ = ["RowBatches", "rechunk_rows", "row_batches"]
 

@@ -17,9 +17,10 @@ import scipy.sparse
 import zarr
 
 from dask_newton.arrays import to_host
-from dask_newton.data.columns import Column
-from dask_newton.data.integrity import check_codecs
-from dask_newton.data.layout import DatasetError, sparse_row_bytes
+from dask_newton.data.layout import sparse_row_bytes
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.column import Column
+from dask_newton.storage.integrity import check_codecs
 
 __all__ = ["CSRColumn", "StoredCSR", "read_rows"]
 

@@ -9,9 +9,11 @@ from typing import Any
 import zarr
 
 from dask_newton.data.csr import StoredCSR
-from dask_newton.data.integrity import check_codecs, members_of, read_chunk, stored_bytes, written_here
-from dask_newton.data.layout import COLUMNS, INTERNAL, DatasetError
-from dask_newton.data.reader import array_of, open_group, splits_of
+from dask_newton.data.layout import COLUMNS, INTERNAL
+from dask_newton.data.reader import column_of, open_data, splits_of
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.groups import array_of
+from dask_newton.storage.integrity import check_codecs, members_of, read_chunk, stored_bytes, written_here
 
 __all__ = ["dataset_info"]
 
@@ -41,14 +43,14 @@ def dataset_info(path: str | os.PathLike[str] | zarr.Group) -> dict[str, Any]:
     FileNotFoundError, DatasetError
         As :func:`dask_newton.data.open_dataset`.
     """
-    group, where = open_group(path)
+    group, where = open_data(path)
     info: dict[str, Any] = {
         "path": where,
         "zarr_format": group.metadata.zarr_format,
         "written_by_dask_newton": written_here(group),
         "attrs": {key: value for key, value in group.attrs.asdict().items() if key not in INTERNAL},
     }
-    X = array_of(group, "X", where)
+    X = column_of(group, "X", where)
     if X is None:
         splits = splits_of(group, where)
         if not splits:

@@ -8,33 +8,23 @@ instead, see ``csr``.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from dask_newton.storage.checksums import FORMAT_KEY
+
 __all__ = [
     "COLUMNS",
     "CREATED",
-    "FORMAT",
-    "FORMAT_KEY",
     "INTERNAL",
     "Columns",
-    "DatasetError",
-    "checksum",
     "chunk_rows_for",
     "default_chunk_rows",
-    "dimensions",
-    "is_string",
-    "jsonable",
     "sparse_row_bytes",
 ]
 
-FORMAT = 1
-FORMAT_KEY = "dask_newton_format"
 COLUMNS = ("X", "y", "sample_weight", "offset")
 # Attributes that the writer owns: those of a data set that was opened are not handed on to the next one.
 INTERNAL = frozenset({FORMAT_KEY, "complete", "class_counts"})
@@ -46,10 +36,6 @@ _CHUNK_BYTES = 32 * 2**20
 
 # NumPy arrays; X may be a scipy.sparse.csr_array.
 Columns = dict[str, Any]
-
-
-class DatasetError(ValueError):
-    """A data set or raw file is not what it should be; the message says where, what and what to do."""
 
 
 def default_chunk_rows(row_bytes: int) -> int:
@@ -71,32 +57,3 @@ def chunk_rows_for(X: Any) -> int:
     return default_chunk_rows(int(X.shape[1]) * np.dtype(X.dtype).itemsize)
 
 
-def is_string(dtype: np.dtype[Any]) -> bool:
-    """Whether ``dtype`` holds text: fixed width (U) or variable width (T)."""
-    return dtype.kind in "UT"
-
-
-def dimensions(name: str, ndim: int) -> tuple[str, ...]:
-    """Names of the dimensions of a column."""
-    return ("sample", "feature" if name == "X" else "target")[:ndim]
-
-
-def checksum(values: np.ndarray) -> int:
-    """CRC-32 of the values of a chunk: their little-endian bytes in C order, or NUL-joined UTF-8 for text."""
-    if is_string(values.dtype):
-        return zlib.crc32("\0".join(values.ravel().tolist()).encode())
-    little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return zlib.crc32(little.view(np.uint8).reshape(-1).data)
-
-
-def jsonable(value: Any) -> Any:
-    """Turn NumPy scalars and arrays, paths and mappings into what JSON holds; leave the rest to JSON."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(entry) for entry in value]
-    return value

@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import zarr
-from zarr.errors import ContainsArrayError
 
 from dask_newton.arrays import check_array_type
 from dask_newton.data.csr import StoredCSR
-from dask_newton.data.integrity import (
+from dask_newton.data.layout import COLUMNS, INTERNAL
+from dask_newton.data.rows import as_dask, row_chunks
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.groups import array_of, member_of, open_group, plain_dtype
+from dask_newton.storage.integrity import (
     check_chunks_present,
-    check_codecs,
-    check_marker,
-    local_path,
     members_of,
     read_chunk,
     verify_group,
     written_here,
 )
-from dask_newton.data.layout import COLUMNS, INTERNAL, DatasetError
-from dask_newton.data.rows import as_dask, plain_dtype, row_chunks
 
-__all__ = ["Dataset", "array_of", "open_dataset", "open_group", "splits_of", "verify_dataset"]
+__all__ = ["Dataset", "column_of", "open_data", "open_dataset", "splits_of", "verify_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +95,8 @@ def open_dataset(
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows is {chunk_rows}; give at least 1 row, or None.")
     check_array_type(array)
-    group, where = open_group(path)
-    X = array_of(group, "X", where)
+    group, where = open_data(path)
+    X = column_of(group, "X", where)
     if X is None:
         splits = splits_of(group, where)
         if splits:
@@ -108,7 +105,7 @@ def open_dataset(
                 f"'{where}/{next(iter(splits))}'."
             )
         raise DatasetError(f"{where} has no array 'X', so it is not a data set; write one with save_dataset.")
-    columns = {name: a for name in COLUMNS if (a := array_of(group, name, where)) is not None}
+    columns = {name: a for name in COLUMNS if (a := column_of(group, name, where)) is not None}
     _check_shapes(columns, where)
     for name, column in columns.items():
         if isinstance(column, StoredCSR):
@@ -149,8 +146,8 @@ def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
         Naming the array and the chunk that is missing or differs, or the rows whose pointers or indices point
         outside, or if there are no checksums.
     """
-    group, where = open_group(path)
-    X = array_of(group, "X", where)
+    group, where = open_data(path)
+    X = column_of(group, "X", where)
     if isinstance(X, StoredCSR):
         X.verify(f"{where}/X")
     if X is not None:
@@ -161,54 +158,18 @@ def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
     return sum(verify_dataset(member) for member in splits.values())
 
 
-def open_group(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, str]:
-    """Open a group for reading and check its marker; return it with its name for messages."""
-    if isinstance(path, zarr.Group):
-        folder = local_path(path)
-        where = str(folder or path.path or path.store)
-        if folder is None:
-            check_marker(path, where)
-            return path, where
-        path = folder  # opened again by path, for reading, past any cached metadata
-    where = os.fspath(path)
-    if "://" not in where:
-        _check_exists(Path(where))
-    try:
-        group = zarr.open_group(where, mode="r", use_consolidated=False)
-    except ContainsArrayError as error:
-        raise DatasetError(f"{where} is a Zarr array; give the group that holds 'X' and 'y'.") from error
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"{where} is not a Zarr group: it has no zarr.json or .zgroup. Write one with save_dataset or "
-            "convert it."
-        ) from error
-    except (JSONDecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, OSError) as error:
-        raise DatasetError(f"The metadata of {where} cannot be read, the file is damaged: {error}") from error
-    check_marker(group, where)
-    return group, where
+def open_data(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, str]:
+    """Open a group as :func:`~dask_newton.storage.groups.open_group` does; name the splits where one was meant."""
+    if not isinstance(path, zarr.Group) and "://" not in os.fspath(path):
+        _check_exists(Path(path))
+    return open_group(path)
 
 
-def array_of(group: zarr.Group, name: str, where: str) -> Any:
-    """Return the array ``name`` of a group, None if there is none; refuse one that cannot be read safely.
-
-    ``X`` may be a :class:`StoredCSR`.
-    """
-    try:
-        node = group.get(name)
-    except Exception as error:  # zarr raises many kinds for metadata that it does not understand
-        raise DatasetError(f"The metadata of {name!r} in {where} cannot be read: {error}") from error
-    if node is None:
-        return None
-    if isinstance(node, zarr.Group):
-        if name == "X":
-            return StoredCSR.open(node, f"{where}/X")
-        raise DatasetError(f"{name!r} in {where} is a group, not an array; only X may be sparse.")
-    check_codecs(node, where)
-    if "scale_factor" in node.attrs or "add_offset" in node.attrs:
-        raise DatasetError(
-            f"{name!r} in {where} is packed (scale_factor, add_offset); unpack it, as xarray does."
-        )
-    return node
+def column_of(group: zarr.Group, name: str, where: str) -> zarr.Array | StoredCSR | None:
+    """Return a column of a data set, None if there is none; a sparse ``X`` is a :class:`StoredCSR`."""
+    if name == "X" and isinstance(node := member_of(group, "X", where), zarr.Group):
+        return StoredCSR.open(node, f"{where}/X")
+    return array_of(group, name, where)
 
 
 def splits_of(group: zarr.Group, where: str) -> dict[str, zarr.Group]:

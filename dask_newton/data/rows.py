@@ -12,10 +12,11 @@ from dask.base import tokenize
 
 from dask_newton.arrays import convert_to
 from dask_newton.data.csr import StoredCSR, read_rows
-from dask_newton.data.integrity import local_path, read_chunk
-from dask_newton.data.layout import DatasetError
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.groups import plain_dtype
+from dask_newton.storage.integrity import local_path
 
-__all__ = ["ZarrRows", "as_dask", "plain_dtype", "row_chunks"]
+__all__ = ["ZarrRows", "as_dask", "row_chunks"]
 
 # Groups of other programs often have chunks far too small for one task; ours were cut to be blocks.
 _MIN_BLOCK_BYTES = 16 * 2**20
@@ -123,24 +124,3 @@ def as_dask(
     )
 
 
-def plain_dtype(array: zarr.Array, where: str) -> np.dtype[Any]:
-    """Convert a dtype to native byte order; give text of variable width the width of its longest value."""
-    if array.dtype.kind in "biuf":
-        return np.dtype(array.dtype.newbyteorder("="))
-    if array.dtype.kind == "U":
-        return np.dtype(f"U{array.dtype.itemsize // 4}")
-    if array.dtype.kind not in "TO":
-        raise DatasetError(
-            f"{array.basename!r} in {where} has dtype {array.dtype}; numbers and strings are read."
-        )
-    width = array.attrs.get("max_chars")
-    if not isinstance(width, int):
-        width = 1
-        for start in range(0, array.shape[0], array.chunks[0]):
-            values = (
-                read_chunk(array, start, min(start + array.chunks[0], array.shape[0]), where).ravel().tolist()
-            )
-            if not all(isinstance(value, str) for value in values):
-                raise DatasetError(f"{array.basename!r} in {where} holds objects that are not strings.")
-            width = max(width, *(len(value) for value in values))
-    return np.dtype(f"U{width}")

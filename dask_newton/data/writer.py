@@ -6,10 +6,8 @@ one. What was written is read back and compared before the directory takes its n
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -19,21 +17,15 @@ import numpy as np
 import scipy.sparse
 import zarr
 
-from dask_newton.data.atomic import replacing
 from dask_newton.data.batches import rechunk_rows, row_batches
-from dask_newton.data.columns import ClassCounter, Classes, Column
+from dask_newton.data.columns import ClassCounter, Classes
 from dask_newton.data.csr import CSRColumn
-from dask_newton.data.integrity import verify_group
-from dask_newton.data.layout import (
-    CREATED,
-    FORMAT,
-    FORMAT_KEY,
-    INTERNAL,
-    Columns,
-    DatasetError,
-    chunk_rows_for,
-    jsonable,
-)
+from dask_newton.data.layout import CREATED, INTERNAL, Columns, chunk_rows_for
+from dask_newton.storage.atomic import replacing
+from dask_newton.storage.checksums import FORMAT, FORMAT_KEY, DatasetError, jsonable
+from dask_newton.storage.column import Column
+from dask_newton.storage.groups import consolidate, created_by
+from dask_newton.storage.integrity import verify_group
 
 __all__ = ["save_dataset", "save_splits"]
 
@@ -264,22 +256,6 @@ def _write(
 
 def _public(attrs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: jsonable(v) for k, v in (attrs or {}).items() if k not in INTERNAL and k not in CREATED}
-
-
-def created_by() -> str:
-    """Return the name and, if it is installed, the version of this package."""
-    try:
-        return f"dask_newton {version('dask_newton')}"
-    except PackageNotFoundError:
-        return "dask_newton"
-
-
-def consolidate(path: Path) -> None:
-    """Write consolidated metadata."""
-    with warnings.catch_warnings():
-        # Readers such as xarray want it; that it is not in the specification yet is known.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(path, zarr_format=3)
 
 
 def _refresh_parent(path: Path) -> None:

@@ -16,16 +16,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dask_newton.checkpoint import saved_run
-from dask_newton.estimators.inputs import Rows, open_rows
+from dask_newton.containers.inputs import Rows, open_rows
+from dask_newton.containers.outputs import map_rows
+from dask_newton.containers.placement import BlockMaker
 from dask_newton.estimators.monitors import ScikitLearnCallbacks, Validation, log_iteration, shown_log
-from dask_newton.estimators.outputs import map_rows
-from dask_newton.estimators.placement import BlockMaker
 from dask_newton.estimators.prediction import Margins
 from dask_newton.minimize import minimize
 from dask_newton.objectives.base import Objective
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
-from dask_newton.solvers.switching import Switching
+from dask_newton.solvers.relay import Switching
 
 __all__ = ["Estimator"]
 

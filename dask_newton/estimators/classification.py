@@ -11,12 +11,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.arrays import host_dtype
+from dask_newton.containers.inputs import Rows
+from dask_newton.containers.outputs import sum_rows
+from dask_newton.containers.placement import BlockMaker
+from dask_newton.containers.targets import encode, find_classes, given_classes, reweighing
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import Estimator
-from dask_newton.estimators.inputs import Rows
-from dask_newton.estimators.labels import encode, find_classes, given_classes, reweighing
-from dask_newton.estimators.outputs import sum_rows
-from dask_newton.estimators.placement import BlockMaker
 from dask_newton.losses import Logistic, Loss, Softmax
 
 __all__ = ["Classifier", "class_loss"]

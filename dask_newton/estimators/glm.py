@@ -11,10 +11,10 @@ from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from dask_newton.containers.inputs import Rows, column_values
+from dask_newton.containers.placement import BlockMaker
 from dask_newton.estimators import prediction
-from dask_newton.estimators.inputs import Rows, column_values
 from dask_newton.estimators.options import elastic_net
-from dask_newton.estimators.placement import BlockMaker
 from dask_newton.estimators.regression import Regressor
 from dask_newton.losses import Gamma, Loss, Poisson, Squared, Tweedie
 from dask_newton.penalties import Penalty

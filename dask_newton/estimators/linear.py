@@ -13,17 +13,17 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from dask_newton.auto.explanation import Explanation
+from dask_newton.auto.linear import choose_solver, explain
 from dask_newton.checkpoint import saved_run
-from dask_newton.estimators.auto import choose_solver, explain
+from dask_newton.containers.inputs import Rows
+from dask_newton.containers.placement import BlockMaker, place_rows
 from dask_newton.estimators.base import Estimator
 from dask_newton.estimators.exchange import ExchangeMixin
-from dask_newton.estimators.explanation import Explanation
-from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.monitors import Validation
 from dask_newton.estimators.options import make_solver, seeded
-from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.estimators.prediction import LinearMargins, Margins
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import NoPenalty, Penalty
 from dask_newton.solvers import Solver
 

@@ -18,7 +18,7 @@ from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.estimators.numeric import NumericEstimator
 from dask_newton.estimators.prediction import accuracy_sums, codes, r2, r2_sums
 from dask_newton.losses import Loss, Poisson, Squared
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver
 

@@ -15,22 +15,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_newton.arrays import to_host
+from dask_newton.auto.network import usual_network_solver
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.checkpoint import saved_run
-from dask_newton.estimators.auto_network import usual_network_solver
+from dask_newton.containers.hold_out import HoldOut
+from dask_newton.containers.inputs import Rows
+from dask_newton.containers.placement import BlockMaker, place_rows
 from dask_newton.estimators.base import Estimator
-from dask_newton.estimators.held_out import HoldOut
-from dask_newton.estimators.inputs import Rows
 from dask_newton.estimators.monitors import Plateau, Validation
 from dask_newton.estimators.options import elastic_net, has_option, make_solver, seeded
-from dask_newton.estimators.placement import BlockMaker, place_rows
 from dask_newton.estimators.prediction import Margins, NetworkMargins
-from dask_newton.objectives.activations import ACTIVATIONS
-from dask_newton.objectives.facts import examine
-from dask_newton.objectives.layers import INITIALISATIONS, Layers
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.network_block import NetworkBlock
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.examine import examine
+from dask_newton.objectives.network.activations import ACTIVATIONS
+from dask_newton.objectives.network.block import NetworkBlock
+from dask_newton.objectives.network.layers import INITIALISATIONS, Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Penalty
 from dask_newton.solvers import Solver, Status
 from dask_newton.solvers.named import with_options

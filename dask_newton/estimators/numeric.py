@@ -11,12 +11,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.arrays import host_dtype
+from dask_newton.containers.inputs import Rows
+from dask_newton.containers.outputs import sum_rows
+from dask_newton.containers.placement import BlockMaker
+from dask_newton.containers.targets import as_float, numeric_targets, require_outputs
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import Estimator
-from dask_newton.estimators.inputs import Rows
-from dask_newton.estimators.outputs import sum_rows
-from dask_newton.estimators.placement import BlockMaker
-from dask_newton.estimators.targets import as_float, numeric_targets, require_outputs
 from dask_newton.losses import Loss
 
 __all__ = ["NumericEstimator"]

@@ -8,7 +8,7 @@ from typing import Any
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 from dask_newton.solvers import Solver
 from dask_newton.solvers.named import named_solver, with_options
-from dask_newton.solvers.switching import Switching
+from dask_newton.solvers.relay import Switching
 
 __all__ = ["elastic_net", "has_option", "make_solver", "seeded"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, namespace, to_host
-from dask_newton.estimators.inputs import block_matrix
+from dask_newton.containers.inputs import block_matrix
 from dask_newton.losses import Loss
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network_block import NetworkBlock
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.network.block import NetworkBlock
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = [
     "LinearMargins", "Margins", "NetworkMargins", "accuracy_sums", "codes", "decision", "deviances", "hits",

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
 
-from dask_newton.estimators.inputs import Rows
+from dask_newton.containers.inputs import Rows
+from dask_newton.containers.placement import BlockMaker
 from dask_newton.estimators.linear import LinearEstimator
 from dask_newton.estimators.numeric import NumericEstimator
-from dask_newton.estimators.placement import BlockMaker
 
 __all__ = ["Regressor"]
 

@@ -14,7 +14,7 @@ import zarr
 
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.models.parameters import ModelError
-from dask_newton.stored import read_array, write_array
+from dask_newton.storage.history import read_array, write_array
 
 __all__ = ["is_convex", "parameters_of", "set_coefficients", "write_coefficients"]
 

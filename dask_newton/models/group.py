@@ -17,11 +17,6 @@ import zarr
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton import estimators
-from dask_newton.data.atomic import replacing
-from dask_newton.data.integrity import verify_group
-from dask_newton.data.layout import DatasetError
-from dask_newton.data.reader import open_group
-from dask_newton.data.writer import consolidate, created_by
 from dask_newton.estimators import LogisticRegression
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.history import History
@@ -38,7 +33,11 @@ from dask_newton.models.parameters import (
     known_solvers,
 )
 from dask_newton.solvers import Status
-from dask_newton.stored import is_marked, read_history, write_history
+from dask_newton.storage.atomic import replacing
+from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.groups import consolidate, created_by, open_group
+from dask_newton.storage.history import is_marked, read_history, write_history
+from dask_newton.storage.integrity import verify_group
 
 __all__ = ["is_model", "load_model", "save_model"]
 

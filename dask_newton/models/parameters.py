@@ -142,54 +142,6 @@ def decode_solver(stored: Mapping[str, Any], known: Solvers) -> Solver[Any]:
     return cls(**_decode_options(cls, stored["options"]))
 
 
-def encode(value: Any, what: str) -> Any:
-    """Turn a value into JSON, which has neither infinities nor keys that are numbers.
-
-    Parameters
-    ----------
-    value : number, str, None, or list, tuple or mapping of those
-    what : str
-        What it is, for the message.
-
-    Returns
-    -------
-    value
-        Numbers, strings and lists as they are; anything else as ``{kind: content}``.
-    """
-    value = value.item() if isinstance(value, np.generic) else value
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else {"float": str(value)}
-    if isinstance(value, list):
-        return [encode(entry, what) for entry in value]
-    if isinstance(value, np.ndarray):
-        return {"array": encode(value.tolist(), what)}
-    if isinstance(value, tuple):
-        return {"tuple": [encode(entry, what) for entry in value]}
-    if isinstance(value, Mapping):
-        return {"dict": [[encode(k, what), encode(v, what)] for k, v in value.items()]}
-    raise ModelError(f"{what} is a {type(value).__name__}, which cannot be saved; give numbers or strings.")
-
-
-def decode(stored: Any) -> Any:
-    """Invert :func:`encode`."""
-    if isinstance(stored, list):
-        return [decode(entry) for entry in stored]
-    if not isinstance(stored, dict):
-        return stored
-    ((kind, content),) = stored.items()
-    if kind == "float":
-        return float(content)
-    if kind == "array":
-        return np.array(decode(content))
-    if kind == "tuple":
-        return tuple(decode(entry) for entry in content)
-    if kind == "dict":
-        return {decode(key): decode(value) for key, value in content}
-    raise ModelError(f"The model holds a value of the unknown kind {kind!r}.")
-
-
 def _class_of(solver: Any, known: Solvers) -> Any:
     if isinstance(solver, Solver):
         return type(solver)
@@ -237,3 +189,52 @@ def _decode_options(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
         else:
             options[name] = decode(value)
     return options
+
+
+def encode(value: Any, what: str) -> Any:
+    """Turn a value into JSON, which has neither infinities nor keys that are numbers.
+
+    Parameters
+    ----------
+    value : number, str, None, or list, tuple or mapping of those
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    value
+        Numbers, strings and lists as they are; anything else as ``{kind: content}``.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else {"float": str(value)}
+    if isinstance(value, list):
+        return [encode(entry, what) for entry in value]
+    if isinstance(value, np.ndarray):
+        return {"array": encode(value.tolist(), what)}
+    if isinstance(value, tuple):
+        return {"tuple": [encode(entry, what) for entry in value]}
+    if isinstance(value, Mapping):
+        return {"dict": [[encode(k, what), encode(v, what)] for k, v in value.items()]}
+    raise ModelError(f"{what} is a {type(value).__name__}, which cannot be saved; give numbers or strings.")
+
+
+
+def decode(stored: Any) -> Any:
+    """Invert :func:`encode`."""
+    if isinstance(stored, list):
+        return [decode(entry) for entry in stored]
+    if not isinstance(stored, dict):
+        return stored
+    ((kind, content),) = stored.items()
+    if kind == "float":
+        return float(content)
+    if kind == "array":
+        return np.array(decode(content))
+    if kind == "tuple":
+        return tuple(decode(entry) for entry in content)
+    if kind == "dict":
+        return {decode(key): decode(value) for key, value in content}
+    raise ModelError(f"The model holds a value of the unknown kind {kind!r}.")

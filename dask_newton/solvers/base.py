@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from dask_newton.objectives.base import Objective
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
 from dask_newton.solvers.work import Work
@@ -121,7 +121,7 @@ class Solver(ABC, Generic[S]):
     name : str
         The name under which estimators find it.
     patience : int
-        Iterations over which its progress can be judged, see :class:`~dask_newton.solvers.switching.Switching`.
+        Iterations over which its progress can be judged, see :class:`~dask_newton.solvers.relay.Switching`.
     """
 
     name: ClassVar[str]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.linear.objective import LinearObjective
 
 __all__ = ["Work", "gram_flops"]
 

@@ -16,7 +16,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from dask_newton.blocks import Blocks, DaskBlocks, SerialBlocks
+from dask_newton.blocks import Blocks, DaskBlocks, SerialBlocks, place_delayed
 from dask_newton.blocks.base import payload, tree_reduce
 from dask_newton.blocks.cluster import ClusterBlocks
 
@@ -344,7 +344,7 @@ def test_errors_while_blocks_are_made_surface_too(engine):
     if engine([0])[0].__class__ is SerialBlocks:
         pytest.skip("SerialBlocks are given, not made")
     with pytest.raises(ZeroDivisionError):
-        DaskBlocks.from_delayed([dask.delayed(divided)(i) for i in (1, 0)])
+        place_delayed([dask.delayed(divided)(i) for i in (1, 0)])
 
 
 def inner_pass(i):
@@ -398,7 +398,7 @@ def test_blocks_made_of_persisted_chunks_stay_where_the_chunks_are(cluster_clien
     parts = list(X.to_delayed().ravel())
     if through == "delayed":
         parts = [dask.delayed(np.negative)(part) for part in parts]
-    blocks, column = DaskBlocks.from_delayed(parts)
+    blocks, column = place_delayed(parts)
     assert dict(blocks._groups()) == {second: [0, 2, 3], first: [1]}
     assert abs(blocks.map_reduce(np.sum, column)) == 24
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from distributed import KilledWorker
 
-from dask_newton.blocks import DaskBlocks, SerialBlocks
+from dask_newton.blocks import SerialBlocks, place_delayed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.timeout(120)]
 
@@ -38,7 +38,7 @@ def make_block(i, log):
 
 
 def make_blocks(log):
-    blocks, column = DaskBlocks.from_delayed([dask.delayed(make_block)(i, str(log)) for i in range(N)])
+    blocks, column = place_delayed([dask.delayed(make_block)(i, str(log)) for i in range(N)])
     assert notes(log) == Counter(map(str, range(N)))
     return blocks, column
 
@@ -163,7 +163,7 @@ def test_a_worker_that_joins_changes_no_bit(fragile_client, tmp_path):
     blocks._owners = []  # as after a few passes
     np.testing.assert_array_equal(blocks.map_reduce(column_sums, column, scale=0.1), before)
     assert held_by(blocks) == owners
-    again, column = DaskBlocks.from_delayed([dask.delayed(make_block)(i, str(tmp_path / "log")) for i in range(N)])
+    again, column = place_delayed([dask.delayed(make_block)(i, str(tmp_path / "log")) for i in range(N)])
     np.testing.assert_array_equal(again.map_reduce(column_sums, column, scale=0.1), before)
     assert len(held_by(again)) == 3
 

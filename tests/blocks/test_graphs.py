@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dask_newton.blocks import Meter
-from dask_newton.blocks.graphs import Call, Held, Kept, Part, Ref
+from dask_newton.blocks.graphs.calls import Call, Held, Kept, Part, Ref
 
 ENGINES = {
     "serial": (catalogue.serial_blocks, {}),
@@ -82,7 +82,7 @@ def test_an_idle_worker_steals_neither_calls_nor_what_was_put_away(cluster_clien
 
 
 def stored():
-    from dask_newton.blocks.vault import _VAULT
+    from dask_newton.blocks.graphs.on_cluster import _VAULT
 
     return len(_VAULT)
 
@@ -103,7 +103,7 @@ def test_what_stays_goes_with_the_last_reference(cluster_client):
 
 @pytest.mark.cluster
 def test_what_is_lost_is_said_to_be_lost(cluster_client, caplog):
-    from dask_newton.blocks.vault import _drop
+    from dask_newton.blocks.graphs.on_cluster import _drop
 
     blocks, column = catalogue.dask_blocks([np.ones(2), np.ones(2)])
     _, held = blocks.run_graph(chain(column, 2), [], ["1"], None, Meter())

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from dask_newton.blocks.spill import Folder, pack, unpack
-from dask_newton.blocks.structure import aligned, nbytes
+from dask_newton.blocks.anchors import Folder, pack, unpack
+from dask_newton.blocks.trees import aligned, nbytes
 
 duck.register()
 Pair = namedtuple("Pair", "a b")

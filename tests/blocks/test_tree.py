@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dask_newton.blocks import Meter
 from dask_newton.blocks.base import TreeSum, add, total_of, tree_reduce
-from dask_newton.blocks.dask import contiguous_groups
+from dask_newton.blocks.group import contiguous_groups
 
 
 def leaves(n, seed):

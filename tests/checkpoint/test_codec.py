@@ -9,7 +9,7 @@ import pytest
 
 from dask_newton.blocks import SerialBlocks
 from dask_newton.checkpoint.codec import Decoder, Encoder, NotStoredError, modules_of
-from dask_newton.local.preconditioners import Factor
+from dask_newton.inner.preconditioners import Factor
 from dask_newton.solvers import GIANT, Status
 
 MODULES = modules_of(None)
@@ -78,7 +78,7 @@ def test_parts_of_a_solver_of_ones_own_come_back_with_it():
 
 
 @pytest.mark.parametrize(
-    "record", [["os", "system"], ["dask_newton.blocks.spill", "Folder"], ["dask_newton.solvers.giant", "GIANTS"],
+    "record", [["os", "system"], ["dask_newton.blocks.anchors", "Folder"], ["dask_newton.solvers.linear.giant", "GIANTS"],
                ["dask_newton.solvers.named", "named_solver"], ["dask_newton.solversx", "A"], [__name__, "Mine"]],
     ids="-".join,
 )

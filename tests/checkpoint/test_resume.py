@@ -24,7 +24,7 @@ from dask_newton import Checkpoint, CheckpointError, minimize
 from dask_newton.data import save_dataset
 from dask_newton.penalties import L2
 from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, Status
-from dask_newton.solvers.switching import Stage, Switching
+from dask_newton.solvers.relay import Stage, Switching
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from dask_newton.cli import main
 from dask_newton.data import open_dataset
-from dask_newton.data.formats import FORMATS
-from dask_newton.data.named_sets import NAMED_SETS
+from dask_newton.data.formats.named_sets import NAMED_SETS
+from dask_newton.data.formats.registry import FORMATS
 
 
 def run(*args, status=0):

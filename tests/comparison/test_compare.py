@@ -24,9 +24,9 @@ from dask_newton import (
     make_problem,
 )
 from dask_newton.comparison import Run
+from dask_newton.containers.inputs import open_rows
+from dask_newton.containers.placement import share_rows
 from dask_newton.data import save_dataset
-from dask_newton.estimators.inputs import open_rows
-from dask_newton.estimators.placement import share_rows
 from dask_newton.losses import Softmax
 from dask_newton.penalties import L1, L2
 from dask_newton.solvers import GIANT, SOLVERS, NewtonCG, UnsupportedError

@@ -24,7 +24,7 @@ from dask_newton.data import (
     save_splits,
     verify_dataset,
 )
-from dask_newton.data.integrity import check_codecs
+from dask_newton.storage.integrity import check_codecs
 
 
 @pytest.fixture
@@ -97,16 +97,16 @@ def test_valid_chunk_with_other_values_is_seen_by_verify(saved):
 
 def test_writer_notices_wrong_values_on_disk(tmp_path, monkeypatch):
     """The read-back after writing is real: a store that swaps values is caught before the path appears."""
-    from dask_newton.data import columns
+    from dask_newton.storage import column
 
-    append = columns.Column.append
+    append = column.Column.append
 
     def append_and_spoil(self, values):
         append(self, values)
         if self.array.basename == "X":
             self.array[0, 0] = 7.0
 
-    monkeypatch.setattr(columns.Column, "append", append_and_spoil)
+    monkeypatch.setattr(column.Column, "append", append_and_spoil)
     with pytest.raises(DatasetError, match="Chunk 0 of 'X'.*differs from what was written"):
         save_dataset(tmp_path / "d.zarr", np.ones((10, 2)))
     assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,9 @@ from raw_files import write_idx
 from sklearn.datasets import dump_svmlight_file
 from sklearn.feature_extraction.text import CountVectorizer
 
-from dask_newton.data import DatasetError, convert_files, csr, files, open_dataset, verify_dataset
-from dask_newton.data.formats import FORMATS, guess_format
+from dask_newton.data import DatasetError, convert_files, csr, open_dataset, verify_dataset
+from dask_newton.data.formats import files
+from dask_newton.data.formats.registry import FORMATS, guess_format
 
 
 @pytest.fixture

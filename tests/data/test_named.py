@@ -19,8 +19,9 @@ from click.testing import CliRunner
 from raw_files import write_idx
 
 from dask_newton.cli import main
-from dask_newton.data import DatasetError, convert_named, fetch_named, named_sets, open_dataset
-from dask_newton.data.named_sets import NAMED_SETS, Download
+from dask_newton.data import DatasetError, convert_named, fetch_named, open_dataset
+from dask_newton.data.formats import named_sets
+from dask_newton.data.formats.named_sets import NAMED_SETS, Download
 
 COUNTS = {"train": (7, 5), "test": (2, 3)}
 LABELS = {split: np.repeat([0, 1], counts).astype(np.uint8) for split, counts in COUNTS.items()}
@@ -202,7 +203,7 @@ def test_svhn(tmp_path, folder, rng):
 
 @pytest.mark.parametrize("block_bytes", [100, 2**20])
 def test_higgs_and_its_last_rows(tmp_path, folder, rng, monkeypatch, block_bytes):
-    monkeypatch.setattr("dask_newton.data.files._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("dask_newton.data.formats.files._BLOCK_BYTES", block_bytes)
     X = {split: rng.standard_normal((len(labels), 28)).astype("f4") for split, labels in LABELS.items()}
     table = np.vstack([np.column_stack([LABELS[split], X[split]]) for split in X])
     rows = [",".join(f"{value:.18e}" for value in row) for row in table]

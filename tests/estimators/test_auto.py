@@ -17,12 +17,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from dask_newton import ElasticNet, Lasso, LinearRegression, LogisticRegression, PoissonRegressor, Ridge, estimators
+from dask_newton.auto.linear import choose_solver, compare_costs, explain
+from dask_newton.auto.machine import Machine, measure
 from dask_newton.blocks import SerialBlocks
-from dask_newton.estimators.auto import choose_solver, compare_costs, explain
-from dask_newton.estimators.machine import Machine, measure
 from dask_newton.estimators.options import seeded
 from dask_newton.losses import Logistic, Softmax, Squared, SquaredSoftplus
-from dask_newton.objectives.linear import LinearObjective
+from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import L1, L2
 from dask_newton.solvers import SOLVERS
 

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import cross_val_score
 
 from dask_newton import LogisticRegression, PoissonRegressor, Ridge
+from dask_newton.containers.inputs import open_rows
 from dask_newton.data import open_dataset, save_dataset
-from dask_newton.estimators.inputs import open_rows
 
 duck.register()
 

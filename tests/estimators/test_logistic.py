@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from dask_newton import LogisticRegression
+from dask_newton.auto import linear as auto
+from dask_newton.auto.machine import Machine
 from dask_newton.data import save_splits
-from dask_newton.estimators import auto
-from dask_newton.estimators.machine import Machine
 from dask_newton.solvers import SOLVERS, NewtonCG
 
 # Coefficients are lam2 = 1/(C n) times less certain than the gradient; 1e-11 leaves 1e-8 on these data.

@@ -26,10 +26,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from dask_newton import MLPClassifier, MLPRegressor
+from dask_newton.containers.hold_out import HoldOut
 from dask_newton.data import save_dataset
-from dask_newton.estimators.held_out import HoldOut
 from dask_newton.losses import Softmax
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L1
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS, Adam, UnsupportedError
 

@@ -11,9 +11,9 @@ from dask_newton import make_network, make_problem, minimize
 from dask_newton.blocks import SerialBlocks
 from dask_newton.data import save_dataset
 from dask_newton.losses import Logistic, Softmax, Squared, SquaredSoftplus
-from dask_newton.objectives.activations import Tanh
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.network.activations import Tanh
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonCholesky
 

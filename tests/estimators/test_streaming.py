@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from catalogue import SMOOTH, SOLVERS
 
 from dask_newton import LogisticRegression
-from dask_newton.blocks import DaskBlocks
+from dask_newton.blocks import place_delayed
 from dask_newton.data import save_dataset
 
 RNG = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def made_with(share, array=None, source=None, y=Y):
 
 @pytest.fixture
 def megabyte(monkeypatch):
-    monkeypatch.setattr("dask_newton.estimators.placement.available_memory", lambda: 1e6)
+    monkeypatch.setattr("dask_newton.containers.placement.available_memory", lambda: 1e6)
 
 
 def test_auto_goes_by_the_size(megabyte, caplog):
@@ -176,7 +176,7 @@ def test_what_is_persisted_is_used_where_it_lies(cluster_client, caplog):
 
 @pytest.mark.cluster
 def test_the_memory_of_a_cluster_is_that_of_its_workers(start_cluster):
-    from dask_newton.blocks.memory import available_memory
+    from dask_newton.blocks.client import available_memory
 
     with start_cluster(memory_limit="1 GB") as client, client.as_current():
         assert available_memory() == 2e9
@@ -185,6 +185,6 @@ def test_the_memory_of_a_cluster_is_that_of_its_workers(start_cluster):
 def test_blocks_say_whether_they_are_streamed():
     rows = [dask.delayed(part) for part in np.split(X, 4)]
     for persist in (True, False):
-        blocks, column = DaskBlocks.from_delayed(rows, persist=persist)
+        blocks, column = place_delayed(rows, persist=persist)
         assert blocks.streamed is not persist
         assert blocks.select([0, 2], column)[0].streamed is not persist

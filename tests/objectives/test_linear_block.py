@@ -17,8 +17,8 @@ from dask_newton import arrays
 from dask_newton.arrays import to_host
 from dask_newton.blocks import thread_budget
 from dask_newton.losses import Logistic, Softmax
-from dask_newton.objectives import tiles
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows import tiles
 from dask_newton.penalties import NoPenalty
 
 N, P = 700, 5

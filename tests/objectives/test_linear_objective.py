@@ -11,9 +11,9 @@ from problems import LAYOUTS, Dense, dense, known, objective, parts
 
 from dask_newton.blocks import SerialBlocks, thread_budget
 from dask_newton.losses import Logistic
-from dask_newton.objectives import tiles
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows import tiles
 from dask_newton.penalties import L2, NoPenalty
 
 # Problem, weighted, offset, intercept.

@@ -9,9 +9,9 @@ from matrices import KINDS
 from problems import Dense, dense, parts
 
 from dask_newton.arrays import to_host
-from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.objectives.local import LocalHessian, LocalObjective
-from dask_newton.objectives.tiles import take_tiled
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.local import LocalHessian, LocalObjective
+from dask_newton.objectives.rows.tiles import take_tiled
 from dask_newton.penalties import L2, NoPenalty
 
 SCALE, RIDGE, RHO = 37.0, 0.3, 0.7

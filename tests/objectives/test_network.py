@@ -12,14 +12,14 @@ from matrices import messy, thinned
 from dask_newton.arrays import to_host
 from dask_newton.blocks import SerialBlocks, thread_budget
 from dask_newton.losses import Logistic, Softmax, Squared
-from dask_newton.objectives import network_block
-from dask_newton.objectives.activations import ACTIVATIONS, Identity, Tanh
-from dask_newton.objectives.layers import INITIALISATIONS, Layers
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.network_block import NetworkBlock
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.network import block as network_block
+from dask_newton.objectives.network.activations import ACTIVATIONS, Identity, Tanh
+from dask_newton.objectives.network.block import NetworkBlock
+from dask_newton.objectives.network.layers import INITIALISATIONS, Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 
 N, TANH, RIDGE = 40, Tanh(), L2(1e-3)

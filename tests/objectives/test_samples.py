@@ -7,7 +7,8 @@ import pytest
 from matrices import KINDS
 from problems import known, parts
 
-from dask_newton.objectives.samples import sampled_gram, sampled_output_hessians, stratified_rows
+from dask_newton.objectives.linear.samples import sampled_gram, sampled_output_hessians
+from dask_newton.objectives.rows.sampling import stratified_rows
 
 MODELS = {"logistic": ("breast_cancer", True, True, True), "softmax": ("noisy", True, True, True)}
 

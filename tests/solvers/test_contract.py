@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status, UnsupportedError
 

@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression, minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import AIDE, DANE, SGD, InexactDANE, NewtonCholesky, Status
-from dask_newton.solvers.aide import next_zeta
-from dask_newton.solvers.dane import accept
+from dask_newton.solvers.linear.aide import next_zeta
+from dask_newton.solvers.linear.dane import accept
 
 # Newton steps are few, as with data of 32 bits the relative gradient asked for cannot be reached.
 ALL = {"dane": DANE(newton_steps=6), "inexact-dane": InexactDANE(steps=10), "aide": AIDE(steps=10), "sgd": SGD()}

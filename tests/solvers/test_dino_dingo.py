@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import make_problem, minimize
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import DINGO, DINO, GIANT, DiSCO, NewtonCG, NewtonMR, Status, UnsupportedError
-from dask_newton.solvers.dino import LeastSquares
-from dask_newton.solvers.gradient_search import GradientSearch
+from dask_newton.solvers.parts.gradient_search import GradientSearch
+from dask_newton.solvers.parts.least_squares import LeastSquares
 
 ON_THE_NORM = pytest.mark.parametrize("solver", [DINGO(), NewtonMR(merit="gradnorm")], ids=lambda s: s.name)
 BOTH = pytest.mark.parametrize("solver", [DINO(), DINGO()], ids=lambda s: s.name)

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L2
 from dask_newton.solvers import DiSCO, NewtonCG, Status, UnsupportedError
 

@@ -12,10 +12,10 @@ from networks import blobs, digits, error, network, walk
 from dask_newton import minimize
 from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Softmax
-from dask_newton.objectives.activations import ACTIVATIONS
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.network.activations import ACTIVATIONS
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import DLADMM, UnsupportedError
 

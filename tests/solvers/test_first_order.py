@@ -9,7 +9,7 @@ from networks import blobs, digits, error, network
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.objectives.samples import batch_rows
+from dask_newton.objectives.rows.sampling import batch_rows
 from dask_newton.solvers import GD, SGD, Adadelta, Adagrad, Adam, MiniBatchSGD, Momentum, Status, UnsupportedError
 from dask_newton.solvers.named import named_solver
 

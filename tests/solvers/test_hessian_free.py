@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.solvers import GNCG, HFCG, HybridCG, Status, UnsupportedError
-from dask_newton.solvers.damping import DAMPING_RULES
-from dask_newton.solvers.line_search import LineSearch
-from dask_newton.solvers.truncated_cg import Iterates
+from dask_newton.solvers.network.truncated_cg import Iterates
+from dask_newton.solvers.parts.damping import DAMPING_RULES
+from dask_newton.solvers.parts.line_search import LineSearch
 
 CG = {cls.name: cls() for cls in (GNCG, HFCG, HybridCG)}
 

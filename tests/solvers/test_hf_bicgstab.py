@@ -8,7 +8,7 @@ from networks import blobs, digits, error, network
 
 from dask_newton import minimize
 from dask_newton.solvers import HFBiCGSTAB
-from dask_newton.solvers.hf_bicgstab import _Run
+from dask_newton.solvers.network.hf_bicgstab import _Run
 
 
 def system(n=50, symmetric=True, indefinite=0):

@@ -10,9 +10,9 @@ from networks import blobs, digits, error, network
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.solvers import KFAC, Status, UnsupportedError
-from dask_newton.solvers.kfac import _direction
+from dask_newton.solvers.network.kfac import _direction
 
 WEIGHT = np.random.default_rng(1).uniform(0.5, 2, size=60) * (np.arange(60) % 7 > 0)
 

@@ -7,9 +7,9 @@ import pytest
 from problems import known, objective
 
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import NoPenalty
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 WAYS = [LineSearch(batch=b, speculative=s) for b in (1, 4, 51) for s in (True, False)]
 every_way = pytest.mark.parametrize("search", WAYS, ids=lambda s: f"batch={s.batch}-speculative={s.speculative}")

@@ -8,7 +8,7 @@ from networks import blobs, digits, error, network
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.objectives.network_share import NetworkShare
+from dask_newton.objectives.network.local import NetworkShare
 from dask_newton.penalties import L1, NoPenalty
 from dask_newton.solvers import GNCG, NetworkADMM, NewtonMR, Status, UnsupportedError
 

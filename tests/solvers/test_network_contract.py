@@ -12,10 +12,10 @@ from networks import blobs, network
 
 from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.penalties import L1, GroupLasso
 from dask_newton.solvers import GNCG, Status, UnsupportedError
-from dask_newton.solvers.first_order import FirstOrder
+from dask_newton.solvers.general.first_order import FirstOrder
 
 ANY = {name: NETWORK_SOLVERS[name] if name in NETWORK_SOLVERS else SOLVERS[name].solver for name in FOR_ANY_OBJECTIVE}
 EVERY = NETWORK_SOLVERS | ANY

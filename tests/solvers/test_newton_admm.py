@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status
-from dask_newton.solvers.consensus import Snapshot, spectral_penalty
-from dask_newton.solvers.support_newton import SupportNewton
+from dask_newton.solvers.admm.spectral import Snapshot, spectral_penalty
+from dask_newton.solvers.linear.support_newton import SupportNewton
 
 PLAIN = NewtonADMM(polish=False)
 PENALTIES = ["spectral", "residual_balancing", "fixed"]

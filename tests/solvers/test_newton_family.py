@@ -11,8 +11,8 @@ from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import GIANT, LBFGS, NewtonCG, NewtonCholesky, NewtonMR, Status
-from dask_newton.solvers.line_search import LineSearch
-from dask_newton.solvers.newton_cholesky import newton_direction
+from dask_newton.solvers.linear.newton_cholesky import newton_direction
+from dask_newton.solvers.parts.line_search import LineSearch
 
 NEWTON = {
     "giant": GIANT(), "newton-cg": NewtonCG(), "newton-cg-jacobi": NewtonCG(preconditioner="jacobi"),

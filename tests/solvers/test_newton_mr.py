@@ -11,11 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonMR, Status, UnsupportedError
-from dask_newton.solvers.gradient_search import GradientSearch
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.gradient_search import GradientSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 
 @pytest.mark.parametrize(("name", "outer", "products"), [("digits", 12, 350), ("breast_cancer", 14, 160)])

@@ -12,14 +12,14 @@ from networks import blobs, digits, error, network, walk
 from dask_newton import minimize
 from dask_newton.arrays import to_host
 from dask_newton.blocks import SerialBlocks
-from dask_newton.layerwise import pdadmm as passes
 from dask_newton.losses import Logistic, Softmax, Squared
-from dask_newton.objectives.activations import ACTIVATIONS
-from dask_newton.objectives.layers import Layers
-from dask_newton.objectives.network import NetworkObjective
-from dask_newton.objectives.rows import RowBlock
+from dask_newton.objectives.network.activations import ACTIVATIONS
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.network.objective import NetworkObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty
 from dask_newton.solvers import PDADMM, Status, UnsupportedError
+from dask_newton.solvers.layerwise import pdadmm_passes as passes
 
 FREE = NoPenalty()
 FOREVER = {"lagrangian_tol": 1e-300}

@@ -15,10 +15,10 @@ from networks import blobs, digits, error, network, walk
 
 from dask_newton import minimize
 from dask_newton.arrays import to_host
-from dask_newton.layerwise import grid
-from dask_newton.objectives.network import NetworkObjective
+from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.penalties import L1
 from dask_newton.solvers import PDADMM, PDADMMGrid, UnsupportedError
+from dask_newton.solvers.grid import cells as grid
 
 every_step = pytest.mark.parametrize("steps", ["fast", "gradient", "reference"])
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.solvers import AIDE, DANE, DINGO, DINO, GIANT, SGD, DiSCO, InexactDANE, NewtonADMM, NewtonMR
-from dask_newton.solvers.line_search import LineSearch
+from dask_newton.solvers.parts.line_search import LineSearch
 
 PAPERS = LineSearch(speculative=False)
 

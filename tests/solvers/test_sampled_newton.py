@@ -13,8 +13,8 @@ from problems import LAYOUTS, Dense, known, objective, parts
 from dask_newton import minimize
 from dask_newton.arrays import nbytes
 from dask_newton.losses import Logistic, Softmax
-from dask_newton.objectives.linear import LinearObjective
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import L2
 from dask_newton.solvers import NewtonCG, SampledNewton
 

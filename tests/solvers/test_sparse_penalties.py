@@ -13,7 +13,7 @@ from sklearn.linear_model import ElasticNet as SklearnElasticNet
 
 from dask_newton import minimize
 from dask_newton.losses import Squared, SquaredSoftplus
-from dask_newton.objectives.linear_block import LinearBlock
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.penalties import L1, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import GIANT, NewtonADMM, NewtonCholesky, ProxNewton, UnsupportedError
 from dask_newton.solvers.base import PointState

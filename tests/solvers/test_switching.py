@@ -21,8 +21,8 @@ from dask_newton.solvers import (
     Status,
     UnsupportedError,
 )
-from dask_newton.solvers.line_search import LineSearch
-from dask_newton.solvers.switching import Stage, Switching
+from dask_newton.solvers.parts.line_search import LineSearch
+from dask_newton.solvers.relay import Stage, Switching
 
 
 def notes(result):

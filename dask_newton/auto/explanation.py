@@ -1,0 +1,185 @@
+"""Why ``solver="auto"`` chose what it chose: a table as text, for notebooks, and for pandas."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dask_newton.auto.machine import Machine
+from dask_newton.solvers import Solver
+from dask_newton.solvers.work import Work
+
+__all__ = ["COLUMNS", "Estimate", "Explanation"]
+
+COLUMNS = ("solver", "iterations", "passes", "rounds", "MB", "seconds", "remark")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a solver is expected to cost.
+
+    Attributes
+    ----------
+    solver : Solver
+    work : Work or None
+        None where it cannot minimise the objective, or its iterations cannot be foreseen.
+    seconds : float or None
+        At the measured rates, rounded to powers of two.
+    supported : bool
+        Whether the solver can minimise the objective.
+    remark : str
+        Why there is no estimate.
+    """
+
+    solver: Solver[Any]
+    work: Work | None
+    seconds: float | None
+    supported: bool = True
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a choice of a solver is based on. Print it, or let a notebook show it.
+
+    Attributes
+    ----------
+    n_rows : int
+    shape : (int, int)
+        Shape (q, K) of the coefficients.
+    n_stored : int
+        Stored entries of X.
+    n_blocks : int
+    streamed : bool
+        Whether every pass reads the blocks again.
+    objective : str
+        The loss and the penalty.
+    machine : Machine
+        The measured rates.
+    measuring : float
+        Seconds that the measurement took.
+    estimates : tuple of Estimate
+        One for each solver, the fastest first.
+    choice : str
+        The chosen solver.
+    reason : str
+    then : tuple of str
+        The solvers that go on, in this order, should the chosen one fail or come to a halt.
+    """
+
+    n_rows: int
+    shape: tuple[int, int]
+    n_stored: int
+    n_blocks: int
+    streamed: bool
+    objective: str
+    machine: Machine
+    measuring: float
+    estimates: tuple[Estimate, ...]
+    choice: str
+    reason: str
+    then: tuple[str, ...]
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame with a row for each solver; nan where there is no estimate."""
+        import pandas
+
+        nothing = float("nan")
+        rows = [
+            {
+                "solver": e.solver.name,
+                "supported": e.supported,
+                "iterations": e.work.iterations if e.work else nothing,
+                "passes": e.work.passes if e.work else nothing,
+                "rounds": e.work.rounds if e.work else nothing,
+                "MB": self._megabytes(e.work) if e.work else nothing,
+                "seconds": nothing if e.seconds is None else e.seconds,
+                "remark": self._remark(e),
+            }
+            for e in self.estimates
+        ]
+        return pandas.DataFrame(rows).set_index("solver")
+
+    def facts(self) -> dict[str, str]:
+        """Return what was found and measured, by name, in words."""
+        q, K = self.shape
+        m = self.machine
+        sparse = f", {self.n_stored / self.n_rows:.3g} stored entries in a row" if self.n_stored < self._dense else ""
+        where = f"{_many(self.n_blocks, 'block')} in {_many(m.processes, 'process')}"
+        return {
+            "objective": self.objective,
+            "data": f"{self.n_rows} rows, coefficients {q} x {K}{sparse}",
+            "blocks": where + (", read again in every pass" if self.streamed else ""),
+            "an empty pass": _seconds(m.latency),
+            **({"reading all blocks": _seconds(m.reading)} if self.streamed else {}),
+            "products with X": f"{m.products / 1e9:.2g} GFlop/s",
+            "Gram matrices": f"{m.grams / 1e9:.2g} GFlop/s",
+            "on the driver": f"{m.driver / 1e9:.2g} GFlop/s",
+            "to and from a process": f"{m.bandwidth / 1e6:.2g} MB/s",
+            "measured in": _seconds(self.measuring),
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table as words, a row for each solver."""
+        return [
+            (
+                e.solver.name, f"{e.work.iterations:.0f}", f"{e.work.passes:.0f}", f"{e.work.rounds:.0f}",
+                f"{self._megabytes(e.work):.3g}", f"{e.seconds:.2g}", self._remark(e),
+            ) if e.work else (e.solver.name, "", "", "", "", "", self._remark(e).partition(";")[0])
+            for e in self.estimates
+        ]  # fmt: skip
+
+    def conclusion(self) -> str:
+        """Return the choice and its reason, in sentences."""
+        then = f" Should it fail or come to a halt, {' and then '.join(self.then)} will go on." if self.then else ""
+        return f"solver='auto' chooses {self.choice!r}: {self.reason}.{then}"
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts()))
+        lines = [f"{name:<{width}}  {value}" for name, value in self.facts().items()]
+        return "\n".join([*lines, "", *_aligned([COLUMNS, *self.rows()]), "", self.conclusion()])
+
+    def _repr_html_(self) -> str:
+        facts = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(value)}"
+            "</td></tr>"
+            for name, value in self.facts().items()
+        )
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows()
+        )
+        return (
+            f"<table>{facts}</table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{html.escape(self.conclusion())}</p>"
+        )
+
+    @property
+    def _dense(self) -> int:
+        return self.n_rows * (self.shape[0] - 1)
+
+    def _megabytes(self, work: Work) -> float:
+        return 8 * self.n_blocks * (work.up + work.down) / 1e6
+
+    def _remark(self, estimate: Estimate) -> str:
+        return "chosen" if estimate.solver.name == self.choice else estimate.remark
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 'es' if what.endswith('s') else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1000 * seconds:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]) - 1)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:-1], widths[1:], strict=True)), row[-1]]
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""Graphs of calls that need no driver between them: the calls, and how a cluster runs them."""

@@ -1,0 +1,77 @@
+"""Functions of rows, run chunk by chunk, and their results in the type of the container that was given."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.base import is_dask_collection
+
+from dask_newton.containers.frames import frame_like, is_frame
+from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
+from dask_newton.containers.xarrays import is_labelled, labelled_like
+
+__all__ = ["map_rows", "sum_rows"]
+
+
+def map_rows(
+    fn: Callable[..., Any], rows: Rows, columns: Sequence[Any] | np.ndarray | None, dtype: Any, dim: str
+) -> Any:
+    """Apply ``fn(X, offset)`` to the rows, or lazily to each of their chunks.
+
+    Parameters
+    ----------
+    fn : callable
+        Of arrays; returns one value, or one row of values, for each row.
+    rows : Rows
+    columns : sequence or None
+        Labels of the columns of the result; None if it has one dimension.
+    dtype : dtype or None
+        Of the result; None is that of X.
+    dim : str
+        Name of the dimension of the columns.
+
+    Returns
+    -------
+    array, Series, DataFrame or DataArray
+        NumPy, and arrays on a device, for all that is in memory but xarray; a lazy Dask array with the row chunks of a
+        Dask array or Zarr group; a Dask series or data frame with the index and divisions of a Dask data frame; a
+        DataArray with the sample coordinates of a DataArray.
+    """
+    on_chunk = functools.partial(_on_chunk, fn)
+    values: Any
+    if not rows.lazy:
+        values = on_chunk(rows.X, rows.offset)
+    else:
+        dtype = np.dtype(rows.X.dtype if dtype is None else dtype)
+        # A companion of one dimension would be broadcast along the columns.
+        offset = rows.offset[:, None] if rows.offset is not None and rows.offset.ndim == 1 else rows.offset
+        arrays = (rows.X,) if offset is None else (rows.X, offset)
+        if columns is None:
+            values = da.map_blocks(on_chunk, *arrays, drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype))
+        else:
+            chunks, meta = (rows.X.chunks[0], (len(columns),)), np.empty((0, 0), dtype)
+            values = da.map_blocks(on_chunk, *arrays, chunks=chunks, dtype=dtype, meta=meta)
+    if is_labelled(rows.container):
+        return labelled_like(values, rows.container, columns, dim)
+    # Not so pandas: scikit-learn's own tools take columns of predictions by number, as all its estimators return NumPy.
+    if is_frame(rows.container) and is_dask_collection(rows.container):
+        return frame_like(values, rows.container, columns)
+    return values
+
+
+def sum_rows(fn: Callable[..., Any], rows: Rows) -> np.ndarray:
+    """Return the sum over all chunks of ``fn(X, y, sample_weight, offset)``, a tuple of numbers."""
+    columns = (rows.X, rows.y, rows.sample_weight, rows.offset)
+    if not rows.lazy:
+        return np.asarray(fn(*columns), dtype=np.float64)
+    chunks = zip(*(row_chunks(a, rows.X.numblocks[0]) for a in columns), strict=True)
+    return np.array(dask.compute(*(dask.delayed(fn)(*chunk) for chunk in chunks)), dtype=np.float64).sum(axis=0)
+
+
+def _on_chunk(fn: Callable[..., Any], X: Any, offset: Any = None) -> Any:
+    return fn(block_matrix(X), offset)

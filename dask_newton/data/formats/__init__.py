@@ -1,0 +1,1 @@
+"""Raw formats, one file each; ``registry`` recognises them by content."""

@@ -1,0 +1,1 @@
+"""Linear models: margins ``X W + b`` of blocks of rows."""

@@ -1,0 +1,218 @@
+"""The arithmetic of one block of a linear model: pure functions of arrays, of any namespace, without Dask.
+
+With margins Z = X W + 1 b' + offset, where b is the last row of the coefficients when there is an intercept,
+
+    f(W) = sum_j s_j l(y_j, z_j),    grad f = [X 1]' (s * l'),    hess f V = [X 1]' (s * l''[X V + 1 v_b'])
+
+Only ``X @ V``, ``X.T @ R``, ``X.T @ (d * X)`` and row slices touch X, which may be sparse (CSR). Quantities with a row
+per sample (margins, curvatures) are tuples with one array per row tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import by_column, from_host, namespace, row_slice, squares
+from dask_newton.blocks import parallel
+from dask_newton.losses import Loss
+from dask_newton.objectives.rows.block import RowBlock
+from dask_newton.objectives.rows.grams import weighted_grams
+from dask_newton.objectives.rows.sums import TransposedSum
+from dask_newton.objectives.rows.tiles import stripes, take_tiled, tiles
+
+__all__ = ["LinearBlock", "Ray"]
+
+Array = Any
+Tiled = tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ray:
+    """The loss of a block along ``W + a D``, for several step sizes ``a``.
+
+    Attributes
+    ----------
+    values : Array
+        Sum of losses at each step size, shape (n_steps,), float64.
+    gradient : Array or None
+        Gradient at the first step size, shape (q, K), float64.
+    margins, curvature : tuple of Array
+        At the first step size, by row tile; curvature is empty if no gradient was asked for.
+    slopes : tuple of Array
+        Margins of the direction D, by row tile; empty if there is none.
+    """
+
+    values: Array
+    gradient: Any
+    margins: Tiled
+    curvature: Tiled
+    slopes: Tiled
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBlock(RowBlock):
+    """Rows of a linear model.
+
+    Attributes
+    ----------
+    X, y, weight, offset, loss
+        As in :class:`~dask_newton.objectives.rows.block.RowBlock`.
+    fit_intercept : bool
+        Whether coefficients have a last row that X has no column for.
+    """
+
+    fit_intercept: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (q, K) of the coefficients."""
+        return self.X.shape[1] + self.fit_intercept, self.loss.n_outputs
+
+    def ray(
+        self,
+        W: Array | None = None,
+        D: Array | None = None,
+        steps: Sequence[float] = (0.0,),
+        *,
+        margins: Tiled = (),
+        slopes: Tiled = (),
+        gradient: bool = True,
+    ) -> Ray:
+        """Evaluate the loss along a ray; one read of X, or none where margins serve.
+
+        Parameters
+        ----------
+        W, D : Array of shape (q, K), optional
+            Point and direction. Not needed where their margins are given.
+        steps : sequence of float
+            Step sizes. Gradient and curvature belong to the first.
+        margins, slopes : tuple of Array
+            Remembered margins of W and D.
+        gradient : bool
+            Whether to compute the gradient and curvature.
+        """
+        xp = namespace(self.X)
+        cuts = tiles(self.X)
+        W, D = self.cast(W), self.cast(D)
+
+        def stripe(indices: Sequence[int]) -> tuple[list[Array], TransposedSum, list[tuple[Array, ...]]]:
+            sums: list[Array] = [0.0] * len(steps)
+            grad = TransposedSum(self.fit_intercept)
+            rows = []
+            for i in indices:
+                X = row_slice(self.X, cuts[i])
+                with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
+                    z = margins[i] if margins else self._margins(X, W, cuts[i], self.offset)
+                    dz: Array = slopes[i] if slopes else None if D is None else self._margins(X, D, cuts[i], None)
+                    first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
+                    curvature = None
+                    if gradient:
+                        value, g, curvature = self.loss.linearize(self.y[cuts[i], ...], first)
+                        grad.add(X, self.weigh(g, cuts[i]))
+                    else:
+                        value = self.loss.value(self.y[cuts[i], ...], first)
+                    sums[0] = sums[0] + self.sum(value, cuts[i])
+                    for j, step in enumerate(steps[1:], 1):
+                        sums[j] = sums[j] + self.sum(self.loss.value(self.y[cuts[i], ...], z + step * dz), cuts[i])
+                rows.append((first, curvature, dz))
+            return sums, grad, rows
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * self.shape[1])) if cuts else []
+        rows = [row for part in parts for row in part[2]]
+        zero = from_host(np.zeros(()), self.X)
+        return Ray(
+            values=xp.stack([sum((part[0][j] for part in parts), zero) for j in range(len(steps))]),
+            gradient=TransposedSum.total([part[1] for part in parts], self.X, self.shape) if gradient else None,
+            margins=tuple(row[0] for row in rows),
+            curvature=tuple(row[1] for row in rows) if gradient else (),
+            slopes=tuple(row[2] for row in rows) if slopes or D is not None else (),
+        )
+
+    def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:
+        """Return the gradient of some rows' summed loss at W + D less that at W, of which margins are remembered."""
+        part, D = self.take(rows), self.cast(D)
+        z = take_tiled(margins, tiles(self.X), rows)
+        total = TransposedSum(self.fit_intercept)
+        for cut in tiles(part.X):
+            X, y = row_slice(part.X, cut), part.y[cut, ...]
+            moved = z[cut, :] + self._margins(X, D, cut, None)
+            change = self.loss.linearize(y, moved)[1] - self.loss.linearize(y, z[cut, :])[1]
+            total.add(X, part.weigh(change, cut))
+        return TransposedSum.total([total], self.X, self.shape)
+
+    def hess_mul(self, curvature: Tiled, V: Array) -> Array:
+        """Multiply the Hessian of the summed loss with V, of shape (q, K) or, for b vectors at once, (q, K, b)."""
+        xp = namespace(self.X)
+        cuts = tiles(self.X)
+        q, K = self.shape
+        batch = V.shape[2] if V.ndim == 3 else 1
+        columns = xp.reshape(xp.permute_dims(V, (0, 2, 1)), (q, batch * K)) if V.ndim == 3 else V
+        columns = self.cast(columns)
+
+        def stripe(indices: Sequence[int]) -> TransposedSum:
+            total = TransposedSum(self.fit_intercept)
+            for i in indices:
+                X = row_slice(self.X, cuts[i])
+                dz = self._margins(X, columns, cuts[i], None)
+                parts = [self.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
+                u = parts[0] if batch == 1 else xp.concat(parts, axis=1)
+                total.add(X, self.weigh(u, cuts[i]))
+            return total
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * q * K * batch)) if cuts else []
+        product = TransposedSum.total(parts, self.X, (q, batch * K))
+        return xp.permute_dims(xp.reshape(product, (q, batch, K)), (0, 2, 1)) if V.ndim == 3 else product
+
+    def hess_diag(self, curvature: Tiled) -> Array:
+        """Return the diagonal of the Hessian of the summed loss, shape (q, K), float64."""
+        xp, cuts, K = namespace(self.X), tiles(self.X), self.shape[1]
+
+        def stripe(indices: Sequence[int]) -> TransposedSum:
+            total = TransposedSum(self.fit_intercept)
+            for i in indices:
+                d = xp.stack([self.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
+                total.add(squares(row_slice(self.X, cuts[i])), self.weigh(d, cuts[i]))
+            return total
+
+        parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else []
+        return TransposedSum.total(parts, self.X, self.shape)
+
+    def curvature_trace(self, curvature: Tiled) -> float:
+        """Return the trace of the Hessian of the summed loss, entries by their size: a bound of its eigenvalues."""
+        diagonal = self.hess_diag(curvature)
+        xp = namespace(diagonal)
+        return float(xp.sum(xp.abs(diagonal)))
+
+    def column_squares(self) -> Array:
+        """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""
+        return self._column_squares(self.fit_intercept)
+
+    def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
+        """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
+
+        Parameters
+        ----------
+        curvature : tuple of Array
+            By row tile.
+        entries : sequence of callable
+            ``h = entry(loss, curvature_of_tile)``, shape (n_tile_rows,).
+        """
+        cuts = tiles(self.X)
+        weights = [
+            lambda i, entry=entry: self.weigh(entry(self.loss, curvature[i])[:, None], cuts[i]) for entry in entries
+        ]
+        return weighted_grams(self.X, self.fit_intercept, weights)
+
+    def _margins(self, X: Array, V: Array, rows: slice, offset: Array | None) -> Array:
+        """Return ``[X 1] V + offset`` for a tile ``X``, which is made of the rows ``rows``."""
+        p = X.shape[1]
+        z = by_column(X @ V[:p, :])
+        if self.fit_intercept:
+            z += V[p, :]
+        if offset is not None:
+            z += offset[rows, :]
+        return z

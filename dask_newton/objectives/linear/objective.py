@@ -1,0 +1,320 @@
+"""The objective of a regularised linear model over blocks of rows; every public method is exactly one pass.
+
+    F(W) = (1/S) sum_j s_j l(y_j, [x_j 1] W + o_j) + R(w),      S = sum_j s_j,    W = [w; b']
+
+w (n_features, K) is penalised, the intercept b, the last row of W, is not. W is one element of a Euclidean space; no
+reshaping is needed anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import stored
+from dask_newton.blocks import Blocks, PerBlock, SerialBlocks
+from dask_newton.losses import Loss
+from dask_newton.objectives.examine import examine
+from dask_newton.objectives.linear import hessians, passes
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.penalised import Penalised
+from dask_newton.objectives.points import Along, Point
+from dask_newton.penalties import NoPenalty, Penalty
+
+__all__ = ["Along", "LinearObjective", "Point"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearObjective(Penalised):
+    """F over the rows of ``data``.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The engine.
+    data : PerBlock of LinearBlock
+        No block is empty.
+    index : PerBlock of int
+        A number for each block, which seeds its random streams.
+    weights : ndarray, shape (n_blocks,)
+        Sum of sample weights of each block; all positive.
+    column_squares : ndarray, shape (q,)
+        Diagonal of ``[X 1]' diag(s) [X 1] / S``.
+    loss, penalty
+        l and R.
+    shape : (int, int)
+        Shape (q, K) of the coefficients.
+    fit_intercept : bool
+        Whether the last row of W is an intercept.
+    n_rows : int
+        Number of rows in all.
+    n_stored : int
+        Number of stored entries of X, which is smaller than n_rows n_features where X is sparse.
+    precision : float
+        Rounding unit of the arithmetic on the blocks.
+    smallest_weight : float
+        The smallest sample weight that is not zero.
+    scale : ndarray, shape (q, 1)
+        By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels; for
+        targets that are numbers the typical entry ``rms(x_j) rms(y)`` (for Tweedie losses rms(y) to the power 2 - p),
+        so that units do not matter.
+    null : ndarray, shape (q, K)
+        Coefficients of the best model without features (without an intercept: zeros), where solvers start.
+    share : float
+        Which part of the rows it is over; 1 but for samples.
+    """
+
+    blocks: Blocks
+    data: PerBlock[LinearBlock]
+    index: PerBlock[int]
+    weights: np.ndarray
+    column_squares: np.ndarray
+    loss: Loss
+    penalty: Penalty
+    shape: tuple[int, int]
+    fit_intercept: bool
+    n_rows: int
+    n_stored: int
+    precision: float
+    smallest_weight: float
+    scale: np.ndarray
+    null: np.ndarray
+    share: float = 1.0
+
+    # Margins are added to at most so many times before they are computed from X again: against the drift of rounding
+    # errors, and so that their recipe, of up to two passes a step, stays shorter than what is anchored.
+    MAX_AGE = 4
+
+    @classmethod
+    def from_blocks(
+        cls, blocks: Blocks, data: PerBlock[LinearBlock], penalty: Penalty | Callable[[float], Penalty]
+    ) -> LinearObjective:
+        """Look at the blocks (one pass) and drop those without weight.
+
+        Parameters
+        ----------
+        blocks, data
+            The engine and the rows.
+        penalty : Penalty or callable
+            R, or a function that makes it from S, the sum of the weights.
+
+        Raises
+        ------
+        ValueError
+            If a block holds NaN, infinity or negative weights, if its arrays differ in length, or if no block has any
+            weight.
+        """
+        rows = examine(blocks, data)
+        facts, total = rows.facts, math.fsum(rows.weights)
+        first, squares = facts[0], rows.squares / total
+        shape, fit_intercept = (len(squares), first.loss.n_outputs), len(squares) > first.n_features
+        if not isinstance(penalty, Penalty):
+            penalty = penalty(total)
+        scale, null = np.ones((shape[0], 1)), np.zeros(shape)
+        if first.loss.numeric:
+            mean, offset, square = rows.targets()
+            scale = np.sqrt(squares)[:, None] * first.loss.gradient_scale(square)
+            scale[scale == 0] = 1.0
+            if fit_intercept:
+                null[-1] = first.loss.null_margin(mean) - offset
+        return cls(
+            rows.blocks, rows.data, rows.index, rows.weights, squares, first.loss, penalty, shape, fit_intercept,
+            sum(fact.n_rows for fact in facts), sum(fact.n_stored for fact in facts), first.precision,
+            min(fact.smallest_weight for fact in facts), scale, null,
+        )
+
+    @property
+    def total_weight(self) -> float:
+        """S, the sum of all sample weights."""
+        return math.fsum(self.weights)
+
+    @property
+    def curvature_bound(self) -> float | None:
+        """The largest curvature that the loss can have, bounded by the trace of ``[X 1]' diag(s) [X 1] / S``."""
+        bound = self.loss.curvature_bound
+        return None if bound is None else bound * float(self.column_squares.sum())
+
+    @property
+    def convex(self) -> bool:
+        """Whether the loss is convex."""
+        return self.loss.convex
+
+    def has_no_optimum(self, value: float) -> bool:
+        """Whether a value of F shows that it decreases for ever.
+
+        Without a penalty that is so where the classes can be separated. If the whole loss is less than what one sample
+        that is not classified right would contribute, all are, and W times any number larger than 1 is better.
+        """
+        if not isinstance(self.penalty, NoPenalty) or self.loss.decided_below is None:
+            return False
+        return value * self.total_weight < self.loss.decided_below * self.smallest_weight
+
+    def value(self, W: np.ndarray) -> float:
+        """Return F(W); half the work of :meth:`at`."""
+        values = self._pass(passes.value, self.data, W=W)
+        return float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
+
+    def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
+        """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""
+        *kept, sums = self._pass(passes.at, self.data, keep=2, W=W, hessian=hessian)
+        return self._point(W, sums, kept, 0)
+
+    def along(
+        self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True, hessian: bool = False
+    ) -> Along:
+        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        columns, W, age = self._margins(point)
+        slopes, *kept, sums = self._pass(
+            passes.along, *columns, keep=3, W=W, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian,
+        )
+        first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
+        return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
+
+    def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Along, list[np.ndarray]]:
+        """As :meth:`along`, with the gradients at all step sizes."""
+        columns, W, age = self._margins(point)
+        slopes, *kept, (values, sums) = self._pass(
+            passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps)
+        )
+        gradients = [self._gradient(point.W + a * D, total) for a, total in zip(steps, sums, strict=True)]
+        first = self._point(point.W + steps[0] * D, (values, sums[0], None), kept, age)
+        return Along(D, tuple(steps), self._values(point.W, D, steps, values), slopes, first), gradients
+
+    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+        """Evaluate F at further step sizes; X is not read."""
+        values = self._pass(passes.more, self.data, point.margins, along.slopes, share=0.0, steps=tuple(steps))
+        return Along(along.D, tuple(steps), self._values(point.W, along.D, steps, values), along.slopes, None)
+
+    def step(self, point: Point, along: Along, size: float, *, hessian: bool = False) -> Point:
+        """Linearise at ``W + size D`` from remembered margins: one product with X instead of two."""
+        W = point.W + size * along.D
+        if point.age >= self.MAX_AGE:
+            return self.at(W, hessian=hessian)
+        *kept, sums = self._pass(
+            passes.step, self.data, point.margins, along.slopes, keep=2, size=size, hessian=hessian
+        )
+        return self._point(W, sums, kept, point.age + 1)
+
+    def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
+        """Return the Hessian of the differentiable part at the point, times V of shape (q, K) or (q, K, b)."""
+        product = self._pass(passes.hess_mul, self.data, point.curvature, V=V) / self.total_weight
+        self.penalised(product)[...] += self.smooth.hess_mul(self.penalised(V))
+        return product
+
+    def average(
+        self, point: Point, method: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **vectors: np.ndarray
+    ) -> Any:
+        """Average what blocks find by products with their own Hessians, those of their mean objectives.
+
+        Parameters
+        ----------
+        point : Point
+        method : callable
+            ``method(H, *values, **vectors)`` with ``H(v)`` the product, a value of each column, and the vectors, which
+            are broadcast, on the device of the block. It returns ``(means, counts)``, two tuples, after ``keep`` values
+            to leave beside the block.
+
+        Returns
+        -------
+        (column, ..., means, counts)
+            The means over blocks, in proportion to their weights, and the sums of the counts.
+        """
+        result = self._pass(
+            passes.average, self.data, point.curvature, *columns, keep=keep, share=1.0, method=method,
+            ridge=self.smooth.hess_diag, **vectors,
+        )
+        *kept, (means, counts) = result if keep else (result,)
+        return (*kept, tuple(mean / self.total_weight for mean in means), counts)
+
+    def hess_diag(self, point: Point) -> np.ndarray:
+        """Return the diagonal of the Hessian of the differentiable part, shape (q, K)."""
+        return self._pass(passes.hess_diag, self.data, point.curvature) / self.total_weight + self.ridge()
+
+    def gram(self, point: Point) -> np.ndarray:
+        """Return ``[X 1]' diag(s d) [X 1] / S`` with d the mean diagonal of each row's Hessian, plus the l2 term.
+
+        With it, one q x q matrix stands for the Hessian blocks of all outputs.
+        """
+        gram = self._pass(passes.gram, self.data, point.curvature) / self.total_weight
+        return gram + np.diag(self.ridge().mean(axis=1))
+
+    def sample(self, fraction: float, seed: int) -> LinearObjective:
+        """Return the objective over a random sample of the rows of every block, drawn without replacement."""
+        data, weights = self._pass(
+            passes.sample, self.data, self.index, keep=1, share=fraction, fraction=fraction, seed=seed
+        )
+        if not any(weights.values()):
+            return self
+        rows, weight = math.ceil(fraction * self.n_rows), np.array([weights[i] for i in sorted(weights)])
+        return replace(self, data=data, weights=weight, n_rows=rows, share=fraction * self.share)
+
+    def sample_here(self, fraction: float, seed: int, only: Sequence[int] | None = None) -> LinearObjective:
+        """Return the objective over such a sample that has been brought to this process: one pass now, none later.
+
+        ``only`` are the blocks to take it from; by default all.
+        """
+        columns = (self.data, self.index)
+        blocks, data, index = (self.blocks, *columns) if only is None else self.blocks.select(only, *columns)
+        share = fraction * blocks.n_blocks / self.blocks.n_blocks
+        rows = blocks.map_reduce(passes.sample_rows, data, index, share=share, fraction=fraction, seed=seed)
+        parts = [LinearBlock(**rows[i], loss=self.loss, fit_intercept=self.fit_intercept) for i in sorted(rows)]
+        parts = [part for part in parts if part.total_weight > 0]
+        if not parts:
+            return self
+        blocks = SerialBlocks(len(parts))
+        return replace(
+            self, blocks=blocks, data=blocks.place(parts), index=blocks.place(range(len(parts))),
+            weights=np.array([part.total_weight for part in parts]), n_rows=sum(part.n_rows for part in parts),
+            n_stored=sum(stored(part.X).size for part in parts),
+        )
+
+    def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+        """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""
+        sums = self._pass(
+            passes.sample_gram, self.data, self.index, share=fraction, W=W, fraction=fraction, seed=seed
+        )
+        return sums / sums.dtype.type(self.total_weight)
+
+    def sampled_output_hessians(self, point: Point, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Estimate the diagonal blocks of the Hessian, and compute its diagonal; both without the l2 term.
+
+        Returns
+        -------
+        blocks : ndarray, shape (K, q, q)
+            From ``fraction`` of the rows of every block, drawn for each output according to their weight in it.
+        diagonal : ndarray, shape (q, K)
+        """
+        hessians, diagonal = self._pass(
+            passes.output_hessians, self.data, point.curvature, self.index, fraction=fraction, seed=seed
+        )
+        return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
+
+    def _margins(self, point: Point) -> tuple[tuple[PerBlock[Any], ...], np.ndarray | None, int]:
+        """Return the columns of a pass along a ray, W if its margins are to be computed anew, and their age then."""
+        if point.age >= self.MAX_AGE:  # in the same read of X as the margins of the direction
+            return (self.data,), point.W, 1
+        return (self.data, point.margins), None, point.age + 1
+
+    def _gradient(self, W: np.ndarray, total: np.ndarray) -> np.ndarray:
+        gradient = total / self.total_weight
+        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
+        return gradient
+
+    def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:
+        w, d = self.penalised(W), self.penalised(D)
+        values = sums / self.total_weight + np.array([self.penalty.value(w + step * d) for step in steps])
+        return np.where(np.isnan(values), np.inf, values)
+
+    def _point(self, W: np.ndarray, sums: tuple[Any, ...], kept: Sequence[PerBlock[Any]], age: int) -> Point:
+        values, gradient, packed = sums
+        value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
+        hessian = None
+        if packed is not None:
+            hessian = hessians.unpack_hessian(packed / self.total_weight, self.shape, self.loss)
+            hessian[np.diag_indices(self.size)] += self.ridge().ravel()
+        margins, curvature = kept
+        return Point(W, value, self._gradient(W, gradient), margins, curvature, age, hessian)

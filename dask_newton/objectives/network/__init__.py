@@ -1,0 +1,1 @@
+"""Multi-layer perceptrons: margins of blocks of rows through layers."""

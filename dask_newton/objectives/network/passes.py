@@ -1,0 +1,74 @@
+"""What each pass of a network's objective does on one block: module-level functions, so that they travel by name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import to_host
+from dask_newton.objectives.network.block import NetworkBlock, Remembered
+from dask_newton.objectives.network.layers import Layers
+from dask_newton.objectives.rows.block import RowBlock
+from dask_newton.objectives.rows.sampling import batch_rows, stratified_rows
+
+
+def values(rows: RowBlock, *, layers: Layers, points: tuple[np.ndarray, ...]) -> Any:
+    """Send the values at some points."""
+    return to_host(NetworkBlock(rows, layers).values(points))
+
+
+def values_along(rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray, steps: tuple[float, ...]) -> Any:
+    """Send the values at ``W + a D``."""
+    return to_host(NetworkBlock(rows, layers).values_along(W, D, steps))
+
+
+def at(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
+    """Keep what products need; send value and gradient."""
+    value, gradient, kept = NetworkBlock(rows, layers).linearize(W, keep=remember)
+    return kept, (to_host(value)[None], to_host(gradient))
+
+
+def along(
+    rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray, steps: tuple[float, ...], remember: bool
+) -> Any:
+    """As :func:`at` for the first step; send the values at the others too."""
+    kept, (value, gradient) = at(rows, layers=layers, W=W + steps[0] * D, remember=remember)
+    rest = values_along(rows, layers=layers, W=W, D=D, steps=steps[1:]) if len(steps) > 1 else value[:0]
+    return kept, (np.concatenate([value, rest]), gradient)
+
+
+def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.ndarray, exact: bool) -> Any:
+    """Send the product with the curvature, of every column of V."""
+    block = NetworkBlock(rows, layers)
+    columns = [block.hess_mul(remembered, V[:, [j]], exact=exact) for j in range(V.shape[1])]
+    return np.concatenate([to_host(column) for column in columns], axis=1)
+
+
+def batch_gradient(
+    rows: RowBlock, index: int, *, layers: Layers, W: np.ndarray, batch: int, n_batches: int, seed: tuple[int, ...]
+) -> Any:
+    """Send the gradient over a batch of the rows."""
+    part = batch_rows(rows.n_rows, batch, n_batches, np.random.default_rng([*seed, index]))
+    return to_host(NetworkBlock(rows.take(part), layers).linearize(W, keep=False)[1]) if len(part) else None
+
+
+def _drawn(rows: RowBlock, index: int, fraction: float, seed: int, at_least: int) -> RowBlock:
+    n = max(1, at_least, math.ceil(fraction * rows.n_rows))
+    return rows.take(stratified_rows(rows.n_rows, n, np.random.default_rng([seed, index])))
+
+
+def sample(rows: RowBlock, index: int, *, fraction: float, seed: int) -> Any:
+    """Keep a stratified sample of the rows; send its weight, keyed by the block's index."""
+    part = _drawn(rows, index, fraction, seed, 1)
+    return part, {index: part.total_weight}
+
+
+def sample_at(
+    rows: RowBlock, index: int, *, layers: Layers, W: np.ndarray, fraction: float, seed: int, at_least: int,
+    remember: bool,
+) -> Any:
+    """Keep such a sample, and what products need at W; send its weight."""
+    part = _drawn(rows, index, fraction, seed, at_least)
+    return part, NetworkBlock(part, layers).remember(W, keep=remember), part.total_weight

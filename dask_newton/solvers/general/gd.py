@@ -1,0 +1,31 @@
+"""Gradient descent with a fixed step.
+
+W <- W - a g
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dask_newton.solvers.general.first_order import FirstOrder, Memory
+
+__all__ = ["GD"]
+
+
+@dataclass(frozen=True)
+class GD(FirstOrder):
+    """Gradient descent.
+
+    Parameters
+    ----------
+    learning_rate : float
+        a.
+    """
+
+    learning_rate: float = 0.01
+    name = "gd"
+
+    def _move(self, g: np.ndarray, memory: Memory, k: int) -> tuple[np.ndarray, Memory]:
+        return -self.learning_rate * g, ()

@@ -1,0 +1,134 @@
+"""Synchronous mini-batch SGD, the baseline of the papers (Crane and Roosta, arXiv 2006.03694, section 3).
+
+    g_i = the gradient of block i's mean loss, over a part of its rows, drawn without replacement      (on every block)
+    W  -= a ( sum_i omega_i g_i + grad R(W) ),    omega_i = S_i / S                                    (on the driver)
+
+One pass per iteration. Its iterates come to move about the optimum, the closer the smaller a is, and do not reach it.
+
+F is not known from a part of the rows. Now and then the pass looks at all of them as well, at the W that it was given:
+so W is the point that the last pass was given, and the next one is carried along.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dask_newton.arrays import to_host
+from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.solvers.base import Info, Solver, State, Status, require_linear, require_option, require_smooth
+
+__all__ = ["SGD", "SGDState"]
+
+
+@dataclass(frozen=True, eq=False)
+class SGDState(State):
+    """W, the point after it, and the last point whose objective is known.
+
+    Attributes
+    ----------
+    next : ndarray, shape (q, K)
+    iteration : int
+        Steps done.
+    known : ndarray, shape (q, K)
+    known_value : float
+        F there.
+    """
+
+    next: np.ndarray
+    iteration: int
+    known: np.ndarray
+    known_value: float
+
+
+@dataclass(frozen=True)
+class SGD(Solver[SGDState]):
+    """Synchronous mini-batch stochastic gradient descent.
+
+    Parameters
+    ----------
+    learning_rate : float or None
+        a. None is one over a bound of the curvature: that of the loss times the mean squared norm of a row; for a loss
+        whose curvature has no bound the trace of the batch's Hessian stands for it.
+    fraction : float
+        Part of every block's rows that an iteration looks at.
+    certify_every : int
+        Iterations between evaluations of F and its gradient over all rows, which ride on the pass.
+    seed : int
+        Of the mini-batches.
+    """
+
+    learning_rate: float | None = None
+    fraction: float = 0.2
+    certify_every: int = 10
+    seed: int = 0
+    name = "sgd"
+
+    def check(self, problem: LinearObjective) -> None:
+        """Refuse other models, penalties that are not smooth, and options out of range."""
+        require_linear(problem, self.name)
+        require_smooth(problem, self.name)
+        rate = self.learning_rate
+        require_option(self, "learning_rate", rate is None or rate > 0, "positive, or None")
+        require_option(self, "fraction", 0 < self.fraction <= 1, "in (0, 1]")
+        require_option(self, "certify_every", self.certify_every >= 1, "at least 1")
+
+    def init(self, problem: LinearObjective, start: np.ndarray) -> SGDState:
+        """Evaluate the start."""
+        point = problem.at(start)
+        residual = problem.residual(start, point.gradient)
+        status = Status.RUNNING if math.isfinite(point.value) and math.isfinite(residual) else Status.NAN
+        return SGDState(start, point.value, residual, status, start, 0, start, point.value)
+
+    def step(self, problem: LinearObjective, state: SGDState) -> tuple[SGDState, Info]:
+        """Go against the gradient of a mini-batch of every block."""
+        W, S, k = state.next, problem.total_weight, state.iteration
+        certify = k > 0 and k % self.certify_every == 0
+        gradient, curvature, whole = problem.blocks.map_reduce(
+            _batch_gradient, problem.data, problem.index, W=W, iteration=k, certify=certify, options=self,
+            trace=self.learning_rate is None and problem.curvature_bound is None, share=self.fraction + certify,
+        )
+        rate, slope = self.learning_rate, problem.smooth.grad(problem.penalised(W))
+        if rate is None:
+            bound = curvature / S if problem.curvature_bound is None else problem.curvature_bound
+            rate = 1 / max(bound + float(np.max(problem.ridge())), 1e-300)
+        info = Info(step_size=rate)
+        gradient = gradient / S
+        problem.penalised(gradient)[...] += slope
+        value, residual, known, known_value = math.nan, math.inf, state.known, state.known_value
+        fine = bool(np.all(np.isfinite(gradient)))
+        if k == 0:
+            value, residual = state.value, state.residual
+        elif certify:
+            total, full = whole
+            value, full = float(total[0]) / S + problem.penalty.value(problem.penalised(W)), full / S
+            problem.penalised(full)[...] += slope
+            residual = problem.residual(W, full)
+            fine = fine and math.isfinite(residual) and value <= known_value + abs(known_value)
+        if not fine:
+            diverged = SGDState(known, known_value, math.inf, Status.DIVERGED, known, k + 1, known, known_value)
+            return diverged, info
+        if certify:
+            known, known_value = W, value
+        new = W - rate * gradient
+        return SGDState(W, value, residual, Status.RUNNING, new, k + 1, known, known_value), info
+
+
+def _batch_gradient(
+    block: LinearBlock, index: int, *, W: np.ndarray, iteration: int, certify: bool, options: SGD, trace: bool
+) -> tuple[np.ndarray, float, Any]:
+    """Return estimates of a block's summed gradient and curvature, and, to certify, its true value and gradient."""
+    size = math.ceil(options.fraction * block.n_rows)
+    rows = np.random.default_rng([options.seed, index, iteration]).choice(block.n_rows, size, replace=False)
+    part, factor = block.take(np.sort(rows)), block.n_rows / size
+    at_part = part.ray(W)
+    curvature = factor * part.curvature_trace(at_part.curvature) if trace else 0.0
+    whole = None
+    if certify:
+        at_all = block.ray(W)
+        whole = to_host((at_all.values, at_all.gradient))
+    return factor * to_host(at_part.gradient), curvature, whole

@@ -1,0 +1,1 @@
+"""What several solvers share: line searches, damping, local least squares."""

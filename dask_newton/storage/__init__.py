@@ -1,0 +1,1 @@
+"""What data sets, models and checkpoints share: atomic writes, checksums, columns, groups and one codec."""
