@@ -52,8 +52,11 @@ def main() -> None:
             history = model.set_params(max_seconds=options.max_seconds).fit(X, y).history_
             rounds = next((row["rounds"] for row in history if row["objective"] <= value), np.nan)
             seconds = next((row["seconds"] for row in history if row["objective"] <= value), np.nan)
-            print(f"{name}, {model.hidden_layer_sizes}, {model.activation}, to {value}: "
-                  f"{solver} {rounds:g} rounds, {seconds:.1f} s", flush=True)
+            print(
+                f"{name}, {model.hidden_layer_sizes}, {model.activation}, to {value}: "
+                f"{solver} {rounds:g} rounds, {seconds:.1f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,10 @@ def passes(sizes: list[int], n_rows: int, n_blocks: int) -> tuple[Any, dict[str,
     F = make_network(
         da.from_array(rng.standard_normal((n_rows, sizes[0]), dtype=np.float32), chunks=(chunk, -1)),
         da.from_array(rng.integers(0, sizes[-1], n_rows), chunks=chunk),
-        loss=Softmax(sizes[-1]), hidden_layer_sizes=sizes[1:-1], activation="logistic", penalty=L2(1e-5),
+        loss=Softmax(sizes[-1]),
+        hidden_layer_sizes=sizes[1:-1],
+        activation="logistic",
+        penalty=L2(1e-5),
     )
     point, v = F.at(F.null), 0.1 * rng.standard_normal(F.shape)
     return F, {

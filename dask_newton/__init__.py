@@ -24,9 +24,27 @@ from dask_newton.models import load_model, save_model
 __version__ = "0.1.0"
 
 __all__ = [
-    "Checkpoint", "CheckpointError", "Comparison", "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression",
-    "LogisticRegression", "LossRegressor", "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Result", "Ridge",
-    "TweedieRegressor", "__version__", "compare", "load_model", "make_network", "make_problem", "minimize",
+    "Checkpoint",
+    "CheckpointError",
+    "Comparison",
+    "ElasticNet",
+    "GammaRegressor",
+    "Lasso",
+    "LinearRegression",
+    "LogisticRegression",
+    "LossRegressor",
+    "MLPClassifier",
+    "MLPRegressor",
+    "PoissonRegressor",
+    "Result",
+    "Ridge",
+    "TweedieRegressor",
+    "__version__",
+    "compare",
+    "load_model",
+    "make_network",
+    "make_problem",
+    "minimize",
     "save_model",
 ]
 

@@ -22,9 +22,27 @@ import numpy as np
 import scipy.sparse
 
 __all__ = [
-    "ArrayType", "align", "by_column", "check_array_type", "convert_to", "from_host", "host_dtype", "is_array",
-    "is_host", "is_sparse", "namespace", "nbytes", "register_array_type", "register_conversion", "row_slice", "squares",
-    "stored", "take_rows", "to_host", "transposed_product", "weighted_gram",
+    "ArrayType",
+    "align",
+    "by_column",
+    "check_array_type",
+    "convert_to",
+    "from_host",
+    "host_dtype",
+    "is_array",
+    "is_host",
+    "is_sparse",
+    "namespace",
+    "nbytes",
+    "register_array_type",
+    "register_conversion",
+    "row_slice",
+    "squares",
+    "stored",
+    "take_rows",
+    "to_host",
+    "transposed_product",
+    "weighted_gram",
 ]
 
 Array = Any
@@ -60,8 +78,11 @@ def _standard_to_host(x: Array) -> np.ndarray:
         return x.get()
     if array_api_compat.is_array_api_strict_namespace(array_api_compat.array_namespace(x)):
         xp = array_api_compat.array_namespace(x)
-        return np.array(xp.to_device(x, xp.Device("CPU_DEVICE")) if hasattr(xp, "to_device")
-                        else x.to_device(xp.Device("CPU_DEVICE")))
+        return np.array(
+            xp.to_device(x, xp.Device("CPU_DEVICE"))
+            if hasattr(xp, "to_device")
+            else x.to_device(xp.Device("CPU_DEVICE"))
+        )
     return np.asarray(array_api_compat.to_device(x, "cpu"))
 
 

@@ -9,8 +9,12 @@ from typing import Any
 __all__ = ["History"]
 
 _AXES = {
-    "iteration": "iteration", "rounds": "communication rounds", "passes": "passes over the data", "seconds": "seconds",
-    "bytes": "bytes sent", "epochs": "epochs",
+    "iteration": "iteration",
+    "rounds": "communication rounds",
+    "passes": "passes over the data",
+    "seconds": "seconds",
+    "bytes": "bytes sent",
+    "epochs": "epochs",
 }
 
 

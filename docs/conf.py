@@ -45,10 +45,24 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {page: [] for page in (
-    "quickstart", "install", "concepts", "containers", "datasets",
-    "solvers", "compare", "extending", "benchmarks", "parity", "changelog", "configuration", "cli",
-)}
+html_sidebars = {
+    page: []
+    for page in (
+        "quickstart",
+        "install",
+        "concepts",
+        "containers",
+        "datasets",
+        "solvers",
+        "compare",
+        "extending",
+        "benchmarks",
+        "parity",
+        "changelog",
+        "configuration",
+        "cli",
+    )
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": os.path.join(os.path.dirname(__file__), "..", "examples"),

@@ -34,7 +34,14 @@ print(
 # up; the others look at all rows for the objective. Each may use 500 rounds.
 
 found = compare(
-    network, X_train, y_train, X_test=X_test, y_test=y_test, n_blocks=None, max_rounds=500, max_iter=1000,
+    network,
+    X_train,
+    y_train,
+    X_test=X_test,
+    y_test=y_test,
+    n_blocks=None,
+    max_rounds=500,
+    max_iter=1000,
     solvers=["lbfgs", "newton-cg", "gn-cg", "adam"],
 )
 print(found)

@@ -67,8 +67,14 @@ for label, (work, rounds) in spent.items():
     alone, apart, far = (3600 / seconds for seconds in (work, work / 5 + latency * rounds, work / 5 + 0.13 * rounds))
     node, cities = PAPER[label]
     rows[label] = {
-        "work, ms": 1e3 * work, "rounds": rounds, "per hour: one node": alone, "six cities": apart,
-        "change": f"{apart / alone - 1:+.0%}", "at 130 ms": far, "paper: one node": node, "six cities ": cities,
+        "work, ms": 1e3 * work,
+        "rounds": rounds,
+        "per hour: one node": alone,
+        "six cities": apart,
+        "change": f"{apart / alone - 1:+.0%}",
+        "at 130 ms": far,
+        "paper: one node": node,
+        "six cities ": cities,
         "change ": f"{cities / node - 1:+.0%}",
     }
 print(f"latency of the cities {1e3 * latency:.1f} ms")

@@ -55,7 +55,13 @@ solvers = {
 }
 model = LossRegressor(SquaredSoftplus(), alpha=0.0, fit_intercept=False)
 found = compare(
-    model, X, y, solvers=solvers, n_blocks=n_blocks, max_rounds=options.max_rounds, max_iter=10_000,
+    model,
+    X,
+    y,
+    solvers=solvers,
+    n_blocks=n_blocks,
+    max_rounds=options.max_rounds,
+    max_iter=10_000,
     fit_params={"coef_init": np.zeros(X.shape[1])},
 )
 print(found)
@@ -64,12 +70,14 @@ print(found)
 # Where each of them went, and from where.
 
 start = found.runs[0].history[0]["objective"]
-table = pd.DataFrame({
-    "objective": {run.label: run.value for run in found.runs},
-    "change": {run.label: run.value - start for run in found.runs},
-    "largest gradient entry": {run.label: run.gradient_norm for run in found.runs},
-    "status": {run.label: run.status for run in found.runs},
-})
+table = pd.DataFrame(
+    {
+        "objective": {run.label: run.value for run in found.runs},
+        "change": {run.label: run.value - start for run in found.runs},
+        "largest gradient entry": {run.label: run.gradient_norm for run in found.runs},
+        "status": {run.label: run.status for run in found.runs},
+    }
+)
 print(f"at the start {start:.4f}; at the plateau, where all predictions are 0, {float((y**2).mean()):.4f}")
 print(table.to_string(float_format="{:.4g}".format))
 

@@ -71,13 +71,15 @@ PAPER = {
     "DINO": "6", "DINGO": "4 to 8", "GIANT": "6", "DiSCO": "2 + 2k", "InexactDANE": "4", "AIDE": "4", "SGD": "2",
 }  # fmt: skip
 budgets = [int(options.max_rounds * share) for share in (0.1, 0.3, 1.0)]
-table = pd.DataFrame({
-    **{f"gap after {n} rounds": {run.label: f"{gap_after(run, n):.1e}" for run in found.runs} for n in budgets},
-    "rounds/iteration": {
-        run.label: f"{(run.rounds - run.history[0]['rounds']) / run.n_iter:.1f}" for run in found.runs
-    },
-    "in the paper": PAPER,
-})
+table = pd.DataFrame(
+    {
+        **{f"gap after {n} rounds": {run.label: f"{gap_after(run, n):.1e}" for run in found.runs} for n in budgets},
+        "rounds/iteration": {
+            run.label: f"{(run.rounds - run.history[0]['rounds']) / run.n_iter:.1f}" for run in found.runs
+        },
+        "in the paper": PAPER,
+    }
+)
 print(table.reindex(list(solvers)).to_string())
 
 # %%

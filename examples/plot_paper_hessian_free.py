@@ -96,9 +96,7 @@ with Client(options.scheduler) if options.scheduler else contextlib.nullcontext(
     # The same with samples of other sizes for the curvature.
     sizes = (32, 128, 512, 2048) if options.full else (4, 8, 16, 64)
     by_sample = {
-        cls.name: {
-            b: run(cls(curvature_fraction=0.0, curvature_rows=b), GOALS[0]).reset_index() for b in sizes
-        }
+        cls.name: {b: run(cls(curvature_fraction=0.0, curvature_rows=b), GOALS[0]).reset_index() for b in sizes}
         for cls in (GNCG, HFBiCGSTAB)
     }
 
@@ -148,10 +146,14 @@ plt.show()
 # Iterations to a train error of 0.02, by the rows of every node from which the curvature is taken: fewer with more
 # rows, as in the paper.
 
-table = pd.DataFrame({
-    name: {b: (None if (row := first(history, GOALS[0])) is None else row["iteration"]) for b, history in runs.items()}
-    for name, runs in by_sample.items()
-})
+table = pd.DataFrame(
+    {
+        name: {
+            b: (None if (row := first(history, GOALS[0])) is None else row["iteration"]) for b, history in runs.items()
+        }
+        for name, runs in by_sample.items()
+    }
+)
 table.index.name = "rows per node"
 print(table.to_string(na_rep="-", float_format="{:.0f}".format))
 

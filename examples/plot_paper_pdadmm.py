@@ -113,10 +113,12 @@ solvers = {
 }
 found = {(start, name): run(solver, start) for start in ("gauss", "he") for name, solver in solvers.items()}
 marks = [n for n in (10, 25, 50, 100) if n <= options.iterations]
-table = pd.DataFrame({
-    key: {**{f"train, {n}": history["train"].get(n, np.nan) for n in marks}, "test": history["test"].iloc[-1]}
-    for key, history in found.items()
-}).T
+table = pd.DataFrame(
+    {
+        key: {**{f"train, {n}": history["train"].get(n, np.nan) for n in marks}, "test": history["test"].iloc[-1]}
+        for key, history in found.items()
+    }
+).T
 table.index.names = ["start", "solver"]
 print(table.to_string(na_rep="-", float_format="{:.3f}".format))
 

@@ -70,7 +70,10 @@ def graph(n_hidden, width, n_rows, iterations):
     blocks = Watched(1)
     rows = RowBlock(X, y.astype(np.float32), np.ones(n_rows, np.float32), None, Softmax(CLASSES))
     problem = NetworkObjective.from_blocks(
-        blocks, blocks.place([rows]), Layers((FEATURES, *[width] * n_hidden, CLASSES)), NoPenalty(),
+        blocks,
+        blocks.place([rows]),
+        Layers((FEATURES, *[width] * n_hidden, CLASSES)),
+        NoPenalty(),
         initialisation="gauss",
     )
     solver = PDADMMGrid(layer_groups=n_hidden + 1, iterations=iterations)

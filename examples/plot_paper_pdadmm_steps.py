@@ -28,7 +28,12 @@ from dask_newton.solvers import DLADMM, PDADMM
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X / 16, y, test_size=0.2, random_state=0, stratify=y)
 problem = make_network(
-    X, y, loss=Softmax(10), hidden_layer_sizes=(100, 100, 100), activation="relu", penalty=NoPenalty(),
+    X,
+    y,
+    loss=Softmax(10),
+    hidden_layer_sizes=(100, 100, 100),
+    activation="relu",
+    penalty=NoPenalty(),
     initialisation="gauss",
 )
 
@@ -60,19 +65,23 @@ for name, (solver, units) in RULES.items():
 
     def look(row, state, rows=rows, units=units):
         """Note the accuracy."""
-        rows.append({
-            "iteration": row["iteration"], "units": units * row["iteration"],
-            "train": right(state.W, X, y, problem.layers), "test": right(state.W, X_test, y_test, problem.layers),
-            "residual": row.get("primal_residual", float("nan")),
-        })
+        rows.append(
+            {
+                "iteration": row["iteration"],
+                "units": units * row["iteration"],
+                "train": right(state.W, X, y, problem.layers),
+                "test": right(state.W, X_test, y_test, problem.layers),
+                "residual": row.get("primal_residual", float("nan")),
+            }
+        )
         return row["iteration"] == ITERATIONS
 
     minimize(problem, solver, tol=0.0, max_iter=ITERATIONS, callbacks=[look])
     records[name] = pd.DataFrame(rows)
 
-table = pd.DataFrame({
-    name: frame.set_index("iteration").loc[[1, 10, 25, 50], "train"] for name, frame in records.items()
-}).T
+table = pd.DataFrame(
+    {name: frame.set_index("iteration").loc[[1, 10, 25, 50], "train"] for name, frame in records.items()}
+).T
 for what in ("test", "residual"):
     table[what] = [frame[what].iloc[-1] for frame in records.values()]
 print(table.round(3).to_string())

@@ -43,21 +43,23 @@ else:
 
 FIRST = [1e-3, 1.0, 1e3]
 RULES = ("fixed", "residual_balancing", "spectral")
-solvers = {
-    f"{rule} {rho:g}": NewtonADMM(penalty=rule, rho=rho, polish=False)
-    for rule in RULES for rho in FIRST
-}
+solvers = {f"{rule} {rho:g}": NewtonADMM(penalty=rule, rho=rho, polish=False) for rule in RULES for rho in FIRST}
 optimum = compare(LogisticRegression(), X, y, solvers=["newton-cg"], n_blocks=n_blocks, tol=1e-9).optimum
-found = compare(LogisticRegression(), X, y, solvers=solvers, n_blocks=n_blocks, optimum=optimum, max_iter=max_iter,
-                tol=1e-5)
+found = compare(
+    LogisticRegression(), X, y, solvers=solvers, n_blocks=n_blocks, optimum=optimum, max_iter=max_iter, tol=1e-5
+)
 
 # %%
 # Iterations, which are passes here, until the objective is within a thousandth, and a millionth, of the optimum.
 
-table = pd.DataFrame({
-    (f"gap {gap:g}", rule): [found.reaching(gap).loc[f"{rule} {rho:g}", "iteration"] for rho in FIRST]
-    for gap in (1e-3, 1e-6) for rule in RULES
-}, index=pd.Index(FIRST, name="first penalty"))
+table = pd.DataFrame(
+    {
+        (f"gap {gap:g}", rule): [found.reaching(gap).loc[f"{rule} {rho:g}", "iteration"] for rho in FIRST]
+        for gap in (1e-3, 1e-6)
+        for rule in RULES
+    },
+    index=pd.Index(FIRST, name="first penalty"),
+)
 print(table.to_string(na_rep="-", float_format="{:.0f}".format))
 
 # %%

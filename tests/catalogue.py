@@ -82,22 +82,28 @@ class LossCase:
 
 def _tweedie(power: float, loss: Loss, least: float) -> LossCase:
     """A loss with the logarithmic link, of targets with many values ``least``, by its formula in the mean."""
+
     def value(y: np.ndarray, z: np.ndarray) -> np.ndarray:
         z = z[:, 0]
         a, b = 2 - power, 1 - power
         return (np.exp(a * z) / a if a else z) - y * (np.exp(b * z) / b if b else z)
 
     return LossCase(
-        loss, lambda rng, n: np.maximum(rng.integers(0, 6, n), least).astype(np.float64), value,
-        lambda z: np.exp(z[:, 0]), functools.partial(mean_tweedie_deviance, power=power),
+        loss,
+        lambda rng, n: np.maximum(rng.integers(0, 6, n), least).astype(np.float64),
+        value,
+        lambda z: np.exp(z[:, 0]),
+        functools.partial(mean_tweedie_deviance, power=power),
     )
 
 
 def _squared(n_outputs: int) -> LossCase:
     shape = () if n_outputs == 1 else (n_outputs,)
     return LossCase(
-        Squared(n_outputs), lambda rng, n: rng.normal(size=(n, *shape)),
-        lambda y, z: 0.5 * np.linalg.norm(z - y.reshape(z.shape), axis=1) ** 2, lambda z: z.reshape(len(z), *shape),
+        Squared(n_outputs),
+        lambda rng, n: rng.normal(size=(n, *shape)),
+        lambda y, z: 0.5 * np.linalg.norm(z - y.reshape(z.shape), axis=1) ** 2,
+        lambda z: z.reshape(len(z), *shape),
         lambda y, mean: n_outputs * mean_squared_error(y, mean),
     )
 
@@ -116,21 +122,26 @@ def _cross_entropy(y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 LOSSES: dict[str, LossCase] = {
     "logistic": LossCase(
-        Logistic(), _classes(2),
+        Logistic(),
+        _classes(2),
         # -log p of the label: the margin is that of class 1 against class 0.
         lambda y, z: -scipy.special.log_expit(np.where(y == 1, z[:, 0], -z[:, 0])),
         lambda z: np.column_stack([scipy.special.expit(-z[:, 0]), scipy.special.expit(z[:, 0])]),
     ),
     "softmax": LossCase(Softmax(4), _classes(4), _cross_entropy, lambda z: scipy.special.softmax(z, axis=1)),
     "softmax-reference": LossCase(
-        Softmax(4, "reference"), _classes(4), lambda y, z: _cross_entropy(y, _with_zero(z)),
+        Softmax(4, "reference"),
+        _classes(4),
+        lambda y, z: _cross_entropy(y, _with_zero(z)),
         lambda z: scipy.special.softmax(_with_zero(z), axis=1),
     ),
     "squared": _squared(1),
     "squared-targets": _squared(3),
     "squared-softplus": LossCase(
-        SquaredSoftplus(), lambda rng, n: rng.uniform(0.0, 4.0, n),
-        lambda y, z: (y - np.logaddexp(0, z[:, 0])) ** 2, lambda z: np.logaddexp(0, z[:, 0]),
+        SquaredSoftplus(),
+        lambda rng, n: rng.uniform(0.0, 4.0, n),
+        lambda y, z: (y - np.logaddexp(0, z[:, 0])) ** 2,
+        lambda z: np.logaddexp(0, z[:, 0]),
         lambda y, mean: 2 * mean_squared_error(y, mean),
     ),
     "poisson": _tweedie(1.0, Poisson(), 0.0),
@@ -163,16 +174,20 @@ PENALTIES: dict[str, Callable[[Shape], Penalty]] = {
 }
 
 LOCAL_SOLVERS: dict[str, Any] = {
-    "cg": CG(rtol=1e-12, max_iter=1000), "lsmr": LSMR(rtol=1e-13, max_iter=1000, damping=0.1),
-    "minres": MINRES(rtol=1e-14, max_iter=1000), "newton": LocalNewton(),
+    "cg": CG(rtol=1e-12, max_iter=1000),
+    "lsmr": LSMR(rtol=1e-13, max_iter=1000, damping=0.1),
+    "minres": MINRES(rtol=1e-14, max_iter=1000),
+    "newton": LocalNewton(),
     "squared-cg": SquaredCG(CG(rtol=1e-12, max_iter=1000), damping=0.1),
     "svrg": SVRG(),
 }
 
 # Matrix and right side of the system that a local solver solves for (A, b).
 LOCAL_SYSTEMS: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-    "cg": lambda A, b: (A, b), "lsmr": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), A @ b),
-    "minres": lambda A, b: (A, b), "squared-cg": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), b),
+    "cg": lambda A, b: (A, b),
+    "lsmr": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), A @ b),
+    "minres": lambda A, b: (A, b),
+    "squared-cg": lambda A, b: (A @ A + 0.01 * np.eye(len(A)), b),
 }
 
 
@@ -209,7 +224,10 @@ SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_las
 SOLVERS: dict[str, SolverCase] = {
     "aide": SolverCase(AIDE(steps=5), SMOOTH, exact=False),
     "auto": SolverCase(
-        Switching((Stage(NewtonCholesky()), Stage(NewtonADMM()))), SMOOTH + SPARSE, registered=False, error=1e-8,
+        Switching((Stage(NewtonCholesky()), Stage(NewtonADMM()))),
+        SMOOTH + SPARSE,
+        registered=False,
+        error=1e-8,
         tol=1e-11,
     ),
     "dane": SolverCase(DANE(newton_steps=2, cg_max_iter=10), SMOOTH, exact=False),
@@ -232,10 +250,22 @@ SOLVERS: dict[str, SolverCase] = {
 
 # Solvers for networks, with their defaults; and those of all solvers that ask nothing of an objective but its contract.
 NETWORK_SOLVERS: dict[str, Solver[Any]] = {
-    "adadelta": Adadelta(), "adagrad": Adagrad(), "adam": Adam(), "dladmm": DLADMM(), "gd": GD(), "gn-cg": GNCG(),
-    "hf-bicgstab": HFBiCGSTAB(), "hf-cg": HFCG(), "hf-minres": HFMINRES(), "hybrid-cg": HybridCG(),
-    "kfac": KFAC(), "momentum": Momentum(), "newton-admm": NetworkADMM(), "pdadmm": PDADMM(),
-    "pdadmm-grid": PDADMMGrid(iterations=2), "sgd": MiniBatchSGD(batch_size=25),
+    "adadelta": Adadelta(),
+    "adagrad": Adagrad(),
+    "adam": Adam(),
+    "dladmm": DLADMM(),
+    "gd": GD(),
+    "gn-cg": GNCG(),
+    "hf-bicgstab": HFBiCGSTAB(),
+    "hf-cg": HFCG(),
+    "hf-minres": HFMINRES(),
+    "hybrid-cg": HybridCG(),
+    "kfac": KFAC(),
+    "momentum": Momentum(),
+    "newton-admm": NetworkADMM(),
+    "pdadmm": PDADMM(),
+    "pdadmm-grid": PDADMMGrid(iterations=2),
+    "sgd": MiniBatchSGD(batch_size=25),
 }
 # Those that know F, but not its gradient; they take l1 penalties.
 WITHOUT_CERTIFICATE = ("dladmm", "pdadmm", "pdadmm-grid")
@@ -259,5 +289,7 @@ def dask_blocks(parts: list[Any], persist: bool = True) -> tuple[Blocks, PerBloc
 
 # Engine -> (function that makes blocks of it, whether a distributed client must be current).
 BLOCKS: dict[str, tuple[Callable[[list[Any]], tuple[Blocks, PerBlock[Any]]], bool]] = {
-    "SerialBlocks": (serial_blocks, False), "DaskBlocks": (dask_blocks, False), "ClusterBlocks": (dask_blocks, True),
+    "SerialBlocks": (serial_blocks, False),
+    "DaskBlocks": (dask_blocks, False),
+    "ClusterBlocks": (dask_blocks, True),
 }

@@ -42,8 +42,13 @@ def _started_cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
     with (
         # A web server of the scheduler would want a fixed port, which another test run may have.
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"}, **options,
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            **options,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

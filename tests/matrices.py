@@ -36,5 +36,7 @@ def messy(X: np.ndarray) -> scipy.sparse.csr_array:
 
 
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {
-    "csr_array": scipy.sparse.csr_array, "csr_matrix": scipy.sparse.csr_matrix, "messy": messy,
+    "csr_array": scipy.sparse.csr_array,
+    "csr_matrix": scipy.sparse.csr_matrix,
+    "messy": messy,
 }

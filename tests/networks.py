@@ -38,8 +38,15 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def network(
-    rows: tuple[np.ndarray, np.ndarray], hidden: tuple[int, ...] = (5,), *, m: int = 2, activation: str = "tanh",
-    ridge: float = 1e-2, loss: Loss | None = None, weight: np.ndarray | None = None, cuts: tuple[int, ...] = (),
+    rows: tuple[np.ndarray, np.ndarray],
+    hidden: tuple[int, ...] = (5,),
+    *,
+    m: int = 2,
+    activation: str = "tanh",
+    ridge: float = 1e-2,
+    loss: Loss | None = None,
+    weight: np.ndarray | None = None,
+    cuts: tuple[int, ...] = (),
     **options: Any,
 ) -> NetworkObjective:
     """Return the objective of a classifier in this process, with a penalty of all parameters.
@@ -52,9 +59,7 @@ def network(
     blocks = SerialBlocks(len(rows_of))
     parts = [RowBlock(X[i], y[i], None if weight is None else weight[i], None, loss) for i in rows_of]
     layers = Layers((X.shape[1], *hidden, loss.n_outputs), ACTIVATIONS[activation]())
-    return NetworkObjective.from_blocks(
-        blocks, blocks.place(parts), layers, L2(ridge), penalize_bias=True, **options
-    )
+    return NetworkObjective.from_blocks(blocks, blocks.place(parts), layers, L2(ridge), penalize_bias=True, **options)
 
 
 def error(F: NetworkObjective, theta: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> float:

@@ -120,7 +120,10 @@ class PlainClassifier(ClassifierMixin, Plain):
         if len(self.classes_) < 2:
             raise ValueError("y has one class only")
         indicators = y.map_blocks(
-            lambda y, classes: (y[:, None] == classes).astype(float), self.classes_, dtype=float, new_axis=1,
+            lambda y, classes: (y[:, None] == classes).astype(float),
+            self.classes_,
+            dtype=float,
+            new_axis=1,
             chunks=(y.chunks[0], (len(self.classes_),)),
         )
         self._solve(self._sum(Gram, X, indicators, weight), X.dtype)

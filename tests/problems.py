@@ -237,8 +237,12 @@ def penalty(name: str, total_weight: float, shape: tuple[int, int]) -> Penalty:
     few = shape[1] == 1  # with several outputs norms are larger, and so are the strengths that make zeros
     by_coefficient = np.resize([0.5, 1.0, 3.0, 0.0, 1.0], shape)
     return {
-        "none": NoPenalty(), "l2": L2(ridge), "l1": L1(0.01), "elastic_net": ElasticNet(0.01, ridge),
-        "weighted_l2": L2(ridge * (1 + by_coefficient)), "weighted_l1": L1(0.01 * by_feature),
+        "none": NoPenalty(),
+        "l2": L2(ridge),
+        "l1": L1(0.01),
+        "elastic_net": ElasticNet(0.01, ridge),
+        "weighted_l2": L2(ridge * (1 + by_coefficient)),
+        "weighted_l1": L1(0.01 * by_feature),
         "weighted_elastic_net": ElasticNet(0.01 * by_coefficient, ridge * (1 + by_feature)),
         "group_lasso": GroupLasso(np.arange(shape[0]) % max(3, shape[0] // 4), 0.02 if few else 0.14),
         "group_lasso_l2": GroupLasso(
@@ -377,9 +381,17 @@ def objective(blocks: list[LinearBlock], penalty: Penalty) -> LinearObjective:
 
 
 def known(
-    name: str = "breast_cancer", penalty_name: str = "l2", *, m: int = 4, layout: str = "equal",
-    dtype: str = "float64", weighted: bool = False, offset: bool = False, fit_intercept: bool = True,
-    order: np.ndarray | None = None, move: Any = None,
+    name: str = "breast_cancer",
+    penalty_name: str = "l2",
+    *,
+    m: int = 4,
+    layout: str = "equal",
+    dtype: str = "float64",
+    weighted: bool = False,
+    offset: bool = False,
+    fit_intercept: bool = True,
+    order: np.ndarray | None = None,
+    move: Any = None,
 ) -> Known:
     """Return a problem with its solution; the solutions are computed once, the objective (with its meter) is new.
 
@@ -399,8 +411,12 @@ def known(
     model = dense(*key)
     if order is not None:
         model = Dense(
-            model.X[order], model.y[order], model.weight[order],
-            model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0, model.loss, fit_intercept,
+            model.X[order],
+            model.y[order],
+            model.weight[order],
+            model.offset[order] if isinstance(model.offset, np.ndarray) else 0.0,
+            model.loss,
+            fit_intercept,
             model.penalty,
         )
     return Known(objective(parts(model, m, layout, dtype, move), model.penalty), model, key)

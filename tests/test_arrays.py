@@ -202,8 +202,10 @@ def test_what_kernels_do_with_a_sparse_matrix(kind):
     x, rng = KINDS[kind](DENSE), np.random.default_rng(2)
     R, h, rows = rng.normal(size=(60, 3)), rng.random((60, 1)), np.array([5, 5, 59, 0])
     for a, b in [
-        (arrays.transposed_product(x, R), R.T @ DENSE), (arrays.squares(x).toarray(), DENSE**2),
-        (arrays.weighted_gram(x, h), DENSE.T @ (h * DENSE)), (arrays.take_rows(x, rows).toarray(), DENSE[rows]),
+        (arrays.transposed_product(x, R), R.T @ DENSE),
+        (arrays.squares(x).toarray(), DENSE**2),
+        (arrays.weighted_gram(x, h), DENSE.T @ (h * DENSE)),
+        (arrays.take_rows(x, rows).toarray(), DENSE[rows]),
         (arrays.row_slice(x, slice(7, 31)).toarray(), DENSE[7:31]),
     ]:
         np.testing.assert_allclose(a, b, atol=1e-14)

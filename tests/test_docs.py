@@ -126,8 +126,13 @@ def test_auto_chooses_as_the_page_of_solvers_says():
 
     def chosen(n_rows, shape, penalty, share, loss):
         problem = SimpleNamespace(
-            n_rows=n_rows, n_stored=int(share * n_rows * shape[0]), shape=shape, size=shape[0] * shape[1],
-            penalty=penalty, nonsmooth=penalty.split()[1], loss=loss,
+            n_rows=n_rows,
+            n_stored=int(share * n_rows * shape[0]),
+            shape=shape,
+            size=shape[0] * shape[1],
+            penalty=penalty,
+            nonsmooth=penalty.split()[1],
+            loss=loss,
         )
         return type(usual_solver(problem)[0]).__name__
 
@@ -191,11 +196,18 @@ def test_the_docstring_of_the_estimator_names_every_solver():
 def test_an_example_runs_as_a_script(script, tmp_path):
     picture = [str(tmp_path / "picture.svg")] if script == "plot_quickstart.py" else []
     environment = {
-        **os.environ, "MPLBACKEND": "agg", "MPLCONFIGDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path),
+        **os.environ,
+        "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(ROOT / "examples" / script), *picture],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert all(Path(path).stat().st_size for path in picture)

@@ -113,10 +113,14 @@ def test_picture_makes_axes_and_a_file(run, tmp_path):
 
 
 def test_unknown_objectives_are_left_out(axes):
-    history = History("s", [
-        {"iteration": 0, "objective": 1.0, "rounds": 2}, {"iteration": 1, "objective": float("nan"), "rounds": 4},
-        {"iteration": 2, "objective": 0.5, "rounds": 6},
-    ])
+    history = History(
+        "s",
+        [
+            {"iteration": 0, "objective": 1.0, "rounds": 2},
+            {"iteration": 1, "objective": float("nan"), "rounds": 4},
+            {"iteration": 2, "objective": 0.5, "rounds": 6},
+        ],
+    )
     history.plot(ax=axes)
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [2, 6])
 

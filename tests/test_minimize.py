@@ -100,8 +100,17 @@ def test_a_callback_that_raises_ends_the_run():
 def test_records_have_what_the_history_promises():
     result = minimize(known().objective, NewtonCG())
     expected = {
-        "iteration", "objective", "gradient_norm", "step_size", "inner_iterations", "passes", "rounds", "bytes_up",
-        "bytes_down", "seconds", "note",
+        "iteration",
+        "objective",
+        "gradient_norm",
+        "step_size",
+        "inner_iterations",
+        "passes",
+        "rounds",
+        "bytes_up",
+        "bytes_down",
+        "seconds",
+        "note",
     }
     for record in result.history:
         assert expected <= set(record)
@@ -130,7 +139,8 @@ def test_budgets_end_a_run_between_iterations(budget):
 
     def used(record):
         return {
-            "max_rounds": record["rounds"], "max_bytes": record["bytes_up"] + record["bytes_down"],
+            "max_rounds": record["rounds"],
+            "max_bytes": record["bytes_up"] + record["bytes_down"],
             "max_seconds": record["seconds"],
         }[budget]
 

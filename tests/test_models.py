@@ -114,8 +114,9 @@ NETWORKS = {
     "classes": (MLPClassifier((3, 2), solver="adam", batch_size=50, max_iter=2, tol=0, random_state=0), NAMES[Y]),
     "two classes, sgd": (MLPClassifier(2, "tanh", solver="sgd", max_iter=2, random_state=0), Y > 0),
     "numbers, early stopping": (
-        MLPRegressor("poisson", np.array([3]), solver=GNCG(damping=2.0), early_stopping=True, max_iter=2,
-                     random_state=0),
+        MLPRegressor(
+            "poisson", np.array([3]), solver=GNCG(damping=2.0), early_stopping=True, max_iter=2, random_state=0
+        ),
         Y,
     ),
     "several targets": (MLPRegressor(hidden_layer_sizes=[], solver="lbfgs", max_iter=2), np.column_stack([Y, X[:, 0]])),

@@ -17,11 +17,17 @@ import dask_newton.estimators
 PROBLEMS = {problem.name: problem for problem in problems()}
 # One of each loss, of each kind of penalty and of each source of references; those that take less than a second.
 SMALL = [
-    "LogisticRegression (2 classes), l1", "LogisticRegression (2 classes), l2, class and sample weights",
-    "LogisticRegression (3 classes), none", "LinearRegression (3 targets), group lasso", "Ridge (1 target), l2, offset",
-    "Ridge (3 targets), l2, one strength per target", "Lasso (1 target), l1",
-    "ElasticNet (1 target), elastic net, sample weights", "PoissonRegressor (counts), none, exposure",
-    "GammaRegressor (amounts), elastic net", "TweedieRegressor (totals), l2, sample weights",
+    "LogisticRegression (2 classes), l1",
+    "LogisticRegression (2 classes), l2, class and sample weights",
+    "LogisticRegression (3 classes), none",
+    "LinearRegression (3 targets), group lasso",
+    "Ridge (1 target), l2, offset",
+    "Ridge (3 targets), l2, one strength per target",
+    "Lasso (1 target), l1",
+    "ElasticNet (1 target), elastic net, sample weights",
+    "PoissonRegressor (counts), none, exposure",
+    "GammaRegressor (amounts), elastic net",
+    "TweedieRegressor (totals), l2, sample weights",
 ]
 IN_PROCESS = [name for name, container in CONTAINERS.items() if not (container.cluster or container.float32)]
 

@@ -78,13 +78,24 @@ def refusal(problem: problems.Problem, solver: str) -> str | None:
 
 
 def fit(
-    problem: problems.Problem, solver: str, *, tol: float = TOL, blocks: int = N_BLOCKS, max_iter: int = 300,
+    problem: problems.Problem,
+    solver: str,
+    *,
+    tol: float = TOL,
+    blocks: int = N_BLOCKS,
+    max_iter: int = 300,
     max_seconds: float | None = MAX_SECONDS,
 ) -> LogisticRegression:
     """Fit in blocks, with the current Dask scheduler."""
     clf = LogisticRegression(
-        C=problem.C, l1_ratio=problem.l1_ratio, fit_intercept=False, solver=solver, tol=tol, max_iter=max_iter,
-        max_seconds=max_seconds, random_state=0,
+        C=problem.C,
+        l1_ratio=problem.l1_ratio,
+        fit_intercept=False,
+        solver=solver,
+        tol=tol,
+        max_iter=max_iter,
+        max_seconds=max_seconds,
+        random_state=0,
     )
     with warnings.catch_warnings():
         # Where float32 cannot reach tol the tracked gap shows what was reached.

@@ -160,9 +160,7 @@ class PenalisedModel:
         return self.local.hess_mul(self.curvature, v.reshape(self.local.block.shape)).ravel() + self.lam2 * v
 
     def _solve(self) -> np.ndarray:
-        return minimize_by_products(
-            self._product, self.diagonal, self.g, self.w, self.norms, rtol=1e-8, max_iter=200
-        )
+        return minimize_by_products(self._product, self.diagonal, self.g, self.w, self.norms, rtol=1e-8, max_iter=200)
 
     def _violation(self, u: np.ndarray) -> float:
         gradient = self.g + self._product(u - self.w)

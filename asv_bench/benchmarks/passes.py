@@ -81,7 +81,11 @@ class Cluster:
         # The scheduler's web server would want a fixed port, which another cluster may have.
         server = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
         self.cluster = LocalCluster(
-            n_workers=N_WORKERS, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+            n_workers=N_WORKERS,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
             scheduler_kwargs=server,
         )
         self.client = Client(self.cluster)

@@ -119,8 +119,17 @@ def compare_costs(problem: LinearObjective, machine: Machine, measuring: float =
             reason += f"; {least.solver.name} is not expected to save more than {limit}"
     others = [e.solver.name for e in known if e is not first and e.solver.name in _FALLBACKS]
     return Explanation(
-        problem.n_rows, problem.shape, problem.n_stored, problem.blocks.n_blocks, problem.blocks.streamed,
-        f"{problem.loss} + {problem.penalty}", machine, measuring, tuple(estimates), first.solver.name, reason,
+        problem.n_rows,
+        problem.shape,
+        problem.n_stored,
+        problem.blocks.n_blocks,
+        problem.blocks.streamed,
+        f"{problem.loss} + {problem.penalty}",
+        machine,
+        measuring,
+        tuple(estimates),
+        first.solver.name,
+        reason,
         tuple(others[: _STAGES - 1]),
     )
 
@@ -145,7 +154,8 @@ def choose_solver(problem: LinearObjective, first_pass: float, tol: float) -> tu
         work = of[name].work
         assert work is not None or not stages
         stages.append(
-            Stage(of[name].solver) if work is None
+            Stage(of[name].solver)
+            if work is None
             else Stage(of[name].solver, work.passes, work.passes / work.iterations)
         )
     return Switching(tuple(stages), tol, name=explanation.choice), explanation

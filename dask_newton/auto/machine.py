@@ -70,8 +70,13 @@ class Machine:
     def rounded(self) -> Machine:
         """Return the rates as powers of two, so that measuring again seldom changes a choice."""
         return Machine(
-            _power(self.latency), _power(self.products), _power(self.grams), _power(self.driver),
-            _power(self.bandwidth), self.processes, _power(self.reading) if self.reading else 0.0,
+            _power(self.latency),
+            _power(self.products),
+            _power(self.grams),
+            _power(self.driver),
+            _power(self.bandwidth),
+            self.processes,
+            _power(self.reading) if self.reading else 0.0,
         )
 
     def seconds(self, work: Work, problem: LinearObjective) -> float:
@@ -107,8 +112,12 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
     products, grams = _rates(timed, processes)
     squares = 2 * problem.n_stored / products
     return Machine(
-        latency, products, grams, _driver_rate(),
-        2 * processes * _PAYLOAD.nbytes / max(sent - latency, 1e-4), processes,
+        latency,
+        products,
+        grams,
+        _driver_rate(),
+        2 * processes * _PAYLOAD.nbytes / max(sent - latency, 1e-4),
+        processes,
         max(first_pass - latency - squares, latency) if problem.blocks.streamed else 0.0,
     )
 
@@ -163,7 +172,11 @@ def _time_block(block: LinearBlock, index: int, *, rows: int, gram_rows: int) ->
         to_host(weighted_grams(small, False, [lambda i: ones[cuts[i], :]])[0])
     return {
         index: _Timed(
-            _process(), began, between, time.perf_counter(), 4.0 * max(1, stored(part.X).size) * block.shape[1],
+            _process(),
+            began,
+            between,
+            time.perf_counter(),
+            4.0 * max(1, stored(part.X).size) * block.shape[1],
             gram_flops if narrow else 0.0,
         )
     }
@@ -173,7 +186,9 @@ def _head(block: LinearBlock, n: int) -> LinearBlock:
     """Return the first rows, as views."""
     n = min(n, block.n_rows)
     return replace(
-        block, X=row_slice(block.X, slice(0, n)), y=block.y[:n, ...],
+        block,
+        X=row_slice(block.X, slice(0, n)),
+        y=block.y[:n, ...],
         weight=None if block.weight is None else block.weight[:n],
         offset=None if block.offset is None else block.offset[:n, :],
     )

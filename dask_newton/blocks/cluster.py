@@ -131,7 +131,10 @@ class ClusterBlocks(Blocks):
     def select(self, indices: Sequence[int], *columns: PerBlock[Any]) -> tuple[Any, ...]:
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
         blocks = ClusterBlocks(
-            len(indices), self.meter, client=self.client, data=[self.data[i] for i in indices],
+            len(indices),
+            self.meter,
+            client=self.client,
+            data=[self.data[i] for i in indices],
             streamed=self.streamed,
         )
         chosen: Any = (PerBlock(tuple(c.parts[i] for i in indices), c.depth, c.needs) for c in columns)
@@ -231,7 +234,10 @@ class ClusterBlocks(Blocks):
                 logger.warning(
                     "%d bytes of per-block state are above dask-newton.anchor.max-bytes (%d) and stay on the workers "
                     "unanchored: after the loss of a worker, all passes back to the last anchor are done again. Set "
-                    "dask-newton.anchor.directory to a folder that the client and all workers see.", size, limit)
+                    "dask-newton.anchor.directory to a folder that the client and all workers see.",
+                    size,
+                    limit,
+                )
             self._warned = True
             return None
         folder = Folder(directory) if size > limit else None

@@ -20,6 +20,7 @@ from dask_newton.blocks.in_memory import InMemoryBlocks
 
 __all__ = ["DaskBlocks"]
 
+
 @dataclass
 class DaskBlocks(InMemoryBlocks):
     """Blocks in the memory of this process, run by the scheduler that Dask is configured with."""

@@ -28,5 +28,3 @@ def keep_freed_memory() -> None:
             libc.mallopt(_M_MMAP_THRESHOLD, min(kept, _LARGEST_MMAP_THRESHOLD))
             libc.mallopt(_M_TRIM_THRESHOLD, kept)
             libc.mallopt(_M_TOP_PAD, kept)  # the heaps of threads heed this one
-
-

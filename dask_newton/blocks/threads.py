@@ -87,7 +87,8 @@ def _libraries(*, shared: bool) -> ThreadpoolController:
     """Return the BLAS libraries with a limit for the whole process, or those with a limit per thread."""
     libraries = ThreadpoolController()
     paths = [
-        library.filepath for library in libraries.lib_controllers
+        library.filepath
+        for library in libraries.lib_controllers
         if library.user_api == "blas" and shared == _has_shared_limit(library)
     ]
     return libraries.select(filepath=paths)

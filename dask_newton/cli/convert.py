@@ -168,9 +168,8 @@ def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any)
 
 def _named_command(name: str, known: Any) -> click.Command:
     """Make the command that converts a named data set."""
-    @click.command(
-        name, help=f"{known.title}.\n\nRAW is a folder with {known.expected}; see {known.source}."
-    )
+
+    @click.command(name, help=f"{known.title}.\n\nRAW is a folder with {known.expected}; see {known.source}.")
     @click.argument("raw", metavar="RAW")
     @click.argument("out")
     @click.option("--fetch", is_flag=True, help="Download into RAW what is missing there.")
@@ -245,9 +244,7 @@ def convert_idx_files(
 @click.option("--y", "y_file", type=FILE, help="A .npy file of one label per sample.")
 @click.option("--sample-weight", "weight_file", type=FILE, help="A .npy file of one weight per sample.")
 @_writing_options
-def convert_npy_files(
-    out: str, x_file: str, y_file: str | None, weight_file: str | None, **options: Any
-) -> None:
+def convert_npy_files(out: str, x_file: str, y_file: str | None, weight_file: str | None, **options: Any) -> None:
     """Convert NumPy's .npy files, which may be larger than memory.
 
     Labels that are integers or strings are taken for classes.

@@ -57,9 +57,7 @@ def demo(keep: str | None, no_plot: bool) -> None:
             best = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(X, y)
         optimum = _objective(best, X, y)
         seconds = time.perf_counter() - began
-        rows = [
-            ("scikit-learn", optimum, "", f"{best.score(X_test, y_test):.4f}", "", "", "", f"{seconds:.2f}")
-        ]
+        rows = [("scikit-learn", optimum, "", f"{best.score(X_test, y_test):.4f}", "", "", "", f"{seconds:.2f}")]
         models = {}
         progress.update(task, advance=1, description=f"Starting {WORKERS} worker processes")
         with compute_on(None, WORKERS) as client:
@@ -88,8 +86,7 @@ def demo(keep: str | None, no_plot: bool) -> None:
         table.add_row(row[0], f"{row[1]:.8f}", *row[2:])
     print_table(table)
     click.echo(
-        "gap: relative distance of the objective from scikit-learn's optimum; accuracy: on "
-        f"{len(X_test)} test digits."
+        f"gap: relative distance of the objective from scikit-learn's optimum; accuracy: on {len(X_test)} test digits."
     )
     if keep is not None:
         click.echo(f"Data: {path} (try: dask-newton info {path})")

@@ -106,9 +106,7 @@ def fit(
     """
     # A wrong name must not cost a cluster.
     chosen = solver_options(solver, options, network=is_network(settings["name"]))
-    model = make_model(
-        "fit", solver=solver, solver_options=chosen, random_state=seed, verbose=int(verbose), **settings
-    )
+    model = make_model("fit", solver=solver, solver_options=chosen, random_state=seed, verbose=int(verbose), **settings)
     for destination in (history, plot):
         check_destination(destination, overwrite)
     check_destination(out, overwrite, zarr=True, inputs=(data, test, checkpoint))

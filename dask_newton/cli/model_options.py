@@ -14,9 +14,16 @@ __all__ = ["check_data", "is_network", "make_model", "model_options", "option_va
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODELS = {
-    "logistic": "LogisticRegression", "linear": "LinearRegression", "ridge": "Ridge", "lasso": "Lasso",
-    "elastic-net": "ElasticNet", "poisson": "PoissonRegressor", "gamma": "GammaRegressor",
-    "tweedie": "TweedieRegressor", "mlp": "MLPClassifier", "mlp-regressor": "MLPRegressor",
+    "logistic": "LogisticRegression",
+    "linear": "LinearRegression",
+    "ridge": "Ridge",
+    "lasso": "Lasso",
+    "elastic-net": "ElasticNet",
+    "poisson": "PoissonRegressor",
+    "gamma": "GammaRegressor",
+    "tweedie": "TweedieRegressor",
+    "mlp": "MLPClassifier",
+    "mlp-regressor": "MLPRegressor",
 }
 # Options whose flags are not the names of what they set.
 _FLAGS = {"hidden_layer_sizes": "--hidden", "n_iter_no_change": "--patience", "fit_intercept": "--no-intercept"}
@@ -51,7 +58,10 @@ _OPTIONS = (
     click.option("--power", type=float, help="Power of the mean that the variance of a Tweedie model is."),
     click.option("--no-intercept", "fit_intercept", flag_value=False, default=None, help="Fit no intercept."),
     click.option(
-        "--hidden", "hidden_layer_sizes", metavar="N,...", callback=_layer_sizes,
+        "--hidden",
+        "hidden_layer_sizes",
+        metavar="N,...",
+        callback=_layer_sizes,
         help='Units of the hidden layers of a network, such as 400,150; "" for none.  [default: 100]',
     ),
     click.option(
@@ -61,20 +71,23 @@ _OPTIONS = (
         "--batch-size", type=click.IntRange(1), help="Rows of a mini-batch, for solvers of networks that have them."
     ),
     click.option(
-        "--early-stopping", is_flag=True, default=None,
+        "--early-stopping",
+        is_flag=True,
+        default=None,
         help="Hold rows out, and keep the network with the best score on them.",
     ),
     click.option(
-        "--validation-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        "--validation-fraction",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
         help="Share of the rows to hold out.  [default: 0.1]",
     ),
     click.option(
-        "--patience", "n_iter_no_change", type=click.IntRange(1),
+        "--patience",
+        "n_iter_no_change",
+        type=click.IntRange(1),
         help="Iterations without progress after which training ends.  [default: 10]",
     ),
-    click.option(
-        "--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."
-    ),
+    click.option("--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."),
     click.option(
         "--tol",
         type=click.FloatRange(0),

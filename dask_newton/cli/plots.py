@@ -46,9 +46,7 @@ def plot_certificate(history: Any, tol: float, path: str) -> None:
     ax.set_yscale("log")
     if tol > 0:
         ax.axhline(tol, color="0.4", linestyle="--", linewidth=1)
-        ax.annotate(
-            "tol", (1, tol), (-4, 3), ("axes fraction", "data"), "offset points", color="0.4", ha="right"
-        )
+        ax.annotate("tol", (1, tol), (-4, 3), ("axes fraction", "data"), "offset points", color="0.4", ha="right")
     ax.set_xlabel("communication rounds")
     ax.set_ylabel("largest entry of the gradient")
     ax.set_title(history.solver, loc="left", fontsize="medium")

@@ -84,7 +84,8 @@ def _batches(model: Any, dataset: Any, proba: bool, at_once: int) -> Iterator[di
     for first in range(0, dataset.X.numblocks[0], at_once):
         columns = {
             name: None if column is None else column.blocks[first : first + at_once]
-            for name in ("X", "y", "sample_weight", "offset") for column in [getattr(dataset, name)]
+            for name in ("X", "y", "sample_weight", "offset")
+            for column in [getattr(dataset, name)]
         }
         part = dataclasses.replace(dataset, **columns)
         lazy = {"prediction": model.predict(part)} | ({"probability": model.predict_proba(part)} if proba else {})

@@ -27,10 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 def compare(
-    estimator: Any, X: Any, y: Any = None, *, solvers: str | Sequence[str | Solver] | Mapping[str, Any] = "all",
-    n_blocks: int | None = 8, X_test: Any = None, y_test: Any = None, sample_weight: Any = None,
-    fit_params: dict[str, Any] | None = None, optimum: float | None = None, max_iter: int | None = None,
-    tol: float | None = None, max_seconds: float | None = None, max_rounds: int | None = None,
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    solvers: str | Sequence[str | Solver] | Mapping[str, Any] = "all",
+    n_blocks: int | None = 8,
+    X_test: Any = None,
+    y_test: Any = None,
+    sample_weight: Any = None,
+    fit_params: dict[str, Any] | None = None,
+    optimum: float | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    max_seconds: float | None = None,
+    max_rounds: int | None = None,
     max_bytes: int | None = None,
 ) -> Comparison:
     """Fit an estimator with several solvers and say what each of them reached, and at what cost.
@@ -88,7 +99,11 @@ def compare(
     True
     """
     given = {
-        "max_iter": max_iter, "tol": tol, "max_seconds": max_seconds, "max_rounds": max_rounds, "max_bytes": max_bytes,
+        "max_iter": max_iter,
+        "tol": tol,
+        "max_seconds": max_seconds,
+        "max_rounds": max_rounds,
+        "max_bytes": max_bytes,
     }
     prototype = clone(estimator).set_params(
         solver_options=None, **{name: value for name, value in given.items() if value is not None}
@@ -163,8 +178,19 @@ def _run(label: str, model: Any, rows: Rows, test: Rows | None, params: dict[str
     ]
     last = history[-1]
     return Run(
-        label=label, status=result.status.value, certified=result.converged, value=result.value,
-        gradient_norm=result.gradient_norm, n_iter=result.n_iter, passes=last["passes"], rounds=last["rounds"],
-        bytes=last["bytes_up"] + last["bytes_down"], seconds=last["seconds"], score=score, convex=result.convex,
-        notes=tuple(dict.fromkeys(heard)), history=History(label, history.records), model=model,
+        label=label,
+        status=result.status.value,
+        certified=result.converged,
+        value=result.value,
+        gradient_norm=result.gradient_norm,
+        n_iter=result.n_iter,
+        passes=last["passes"],
+        rounds=last["rounds"],
+        bytes=last["bytes_up"] + last["bytes_down"],
+        seconds=last["seconds"],
+        score=score,
+        convex=result.convex,
+        notes=tuple(dict.fromkeys(heard)),
+        history=History(label, history.records),
+        model=model,
     )

@@ -33,8 +33,15 @@ def draw(
         for i, history in enumerate(histories):
             colour = _COLOURS[i % len(_COLOURS)]
             history.plot(
-                x, optimum=optimum, ax=ax, color=colour, marker=_MARKERS[i % len(_MARKERS)], markersize=4,
-                markevery=0.1, linewidth=1.3, linestyle="-" if i < len(_COLOURS) else "--",
+                x,
+                optimum=optimum,
+                ax=ax,
+                color=colour,
+                marker=_MARKERS[i % len(_MARKERS)],
+                markersize=4,
+                markevery=0.1,
+                linewidth=1.3,
+                linestyle="-" if i < len(_COLOURS) else "--",
             )
             if history.solver in ended:
                 line = ax.lines[-1]
@@ -51,7 +58,9 @@ def draw(
     if where is None or saved:
         figure.suptitle(title, fontsize="medium")
         figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(6, len(histories)),
+            *axes[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=min(6, len(histories)),
             frameon=False,
         )
     if saved:

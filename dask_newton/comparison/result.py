@@ -132,7 +132,8 @@ class Comparison:
         names = ("certified", "gradient_norm", "n_iter", "passes", "rounds", "bytes", "seconds", "score")
         return [
             {"solver": run.label, "status": run.status, "objective": run.value, "gap": self.gap(run.value)}
-            | {name: getattr(run, name) for name in names} | {"notes": " ".join(run.notes)}
+            | {name: getattr(run, name) for name in names}
+            | {"notes": " ".join(run.notes)}
             for run in self.runs
         ]
 
@@ -215,8 +216,13 @@ class Comparison:
         for run in self.runs:
             counts = [_count(n) for n in (run.n_iter, run.passes, run.rounds)]
             cells = [
-                run.label, run.status, _number(run.value, ".8g"), _number(self.gap(run.value), ".1e"),
-                _number(run.gradient_norm, ".1e"), *counts, _number(run.bytes / 1e6, ".4g"),
+                run.label,
+                run.status,
+                _number(run.value, ".8g"),
+                _number(self.gap(run.value), ".1e"),
+                _number(run.gradient_norm, ".1e"),
+                *counts,
+                _number(run.bytes / 1e6, ".4g"),
                 _number(run.seconds, ".2f"),
             ]
             table.append(cells + [_number(run.score, ".4f")] * bool(self.score_name))
@@ -230,7 +236,8 @@ class Comparison:
             *(f"{run.label} ended below that, without a certificate." for run in lower if not run.certified),
             *(
                 note if note.startswith(f"{run.label} ") else f"{run.label}: {note}"
-                for run in self.runs for note in run.notes
+                for run in self.runs
+                for note in run.notes
             ),
         ]
 

@@ -95,9 +95,7 @@ def _delayed(frame: Any) -> list[Any]:
     return frame.simplify().to_delayed(optimize_graph=False)
 
 
-def _partitions(
-    frame: Any, convert: Callable[[Any], Any], tail: tuple[int, ...], dtype: np.dtype[Any]
-) -> da.Array:
+def _partitions(frame: Any, convert: Callable[[Any], Any], tail: tuple[int, ...], dtype: np.dtype[Any]) -> da.Array:
     parts = [da.from_delayed(dask.delayed(convert)(part), (np.nan, *tail), dtype=dtype) for part in _delayed(frame)]
     return da.concatenate(parts, allow_unknown_chunksizes=True)
 
@@ -114,7 +112,8 @@ def _plain(dtype: Any) -> np.dtype[Any]:
 def _numbers(frame: Any, *, name: str, dtype: np.dtype[Any]) -> Any:
     dtypes = list(frame.dtypes)
     missing = [
-        repr(column) for i, column in enumerate(frame.columns)
+        repr(column)
+        for i, column in enumerate(frame.columns)
         if not isinstance(dtypes[i], np.dtype) and frame.iloc[:, i].isna().any()
     ]
     if missing:

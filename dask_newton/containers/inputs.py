@@ -56,8 +56,15 @@ class Rows:
 
 
 def open_rows(
-    X: Any, y: Any = None, sample_weight: Any = None, offset: Any = None, *, estimator: Any = None,
-    multi_output: bool = False, y_numeric: bool = False, ensure_all_finite: bool = False,
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    *,
+    estimator: Any = None,
+    multi_output: bool = False,
+    y_numeric: bool = False,
+    ensure_all_finite: bool = False,
 ) -> Rows:
     """Open any container: take its arrays and names, check them, and bring Dask arrays to common row chunks.
 
@@ -130,9 +137,7 @@ def _unwrapped(X: Any, y: Any, sample_weight: Any, offset: Any) -> Rows:
     elif is_frame(X):
         names, X = list(X.columns), frame_array(X, "X")
     given = {"y": y, "sample_weight": sample_weight, "offset": offset}
-    columns = {
-        name: column_values(found.get(name) if a is None else a, name, container) for name, a in given.items()
-    }
+    columns = {name: column_values(found.get(name) if a is None else a, name, container) for name, a in given.items()}
     return Rows(X, columns["y"], columns["sample_weight"], columns["offset"], names, container)
 
 
@@ -161,8 +166,13 @@ def _in_memory(rows: Rows, estimator: Any, multi_output: bool, y_numeric: bool, 
         X = block_matrix(X)
     else:
         X = check_array(
-            X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", ensure_all_finite=ensure_all_finite,
-            estimator=estimator, input_name="X",
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            order="C",
+            ensure_all_finite=ensure_all_finite,
+            estimator=estimator,
+            input_name="X",
         )
     columns = (rows.y, rows.sample_weight, rows.offset)
     y, weight, offset = (column_values(a.compute(), "") if is_dask_collection(a) else a for a in columns)
@@ -189,8 +199,11 @@ def _chunked(rows: Rows, multi_output: bool) -> Rows:
     # A copy of the graph's head only: chunk sizes that are found below are set on it, not on what the user has.
     X = X.copy() if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     return replace(
-        rows, X=X, y=_like(X, rows.y, "y", 2 if multi_output else 1),
-        sample_weight=_like(X, rows.sample_weight, "sample_weight", 1), offset=_like(X, rows.offset, "offset", 2),
+        rows,
+        X=X,
+        y=_like(X, rows.y, "y", 2 if multi_output else 1),
+        sample_weight=_like(X, rows.sample_weight, "sample_weight", 1),
+        offset=_like(X, rows.offset, "offset", 2),
     )
 
 
@@ -240,4 +253,3 @@ def _like(X: da.Array, a: Any, name: str, max_ndim: int) -> da.Array | None:
             )
         return a.rechunk({1: -1}) if columns else a
     return a.rechunk((X.chunks[0], *columns))
-

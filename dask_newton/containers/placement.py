@@ -66,7 +66,11 @@ class BlockMaker:
             offset = to_host(offset)
             offset = from_host(offset[:, None] if offset.ndim == 1 else offset, X, dtype)
         block = LinearBlock(
-            X, from_host(targets, X), None if weight is None else from_host(weight, X, dtype), offset, self.loss,
+            X,
+            from_host(targets, X),
+            None if weight is None else from_host(weight, X, dtype),
+            offset,
+            self.loss,
             self.fit_intercept,
         )
         return block if self.hold_out is None else self.hold_out(block)
@@ -147,9 +151,9 @@ def _chunked(rows: Rows, n_blocks: int) -> Rows:
         if parts[0] is None:
             return None
         meta = row_slice(parts[0], slice(0, 0)) if parts[0].ndim == 2 else parts[0][:0]
-        return da.concatenate([
-            da.from_delayed(dask.delayed(part, traverse=False), part.shape, part.dtype, meta) for part in parts
-        ])
+        return da.concatenate(
+            [da.from_delayed(dask.delayed(part, traverse=False), part.shape, part.dtype, meta) for part in parts]
+        )
 
     X, y, sample_weight, offset = map(array, zip(*_slices(rows, n_blocks), strict=True))
     return replace(rows, X=X, y=y, sample_weight=sample_weight, offset=offset)
@@ -196,7 +200,9 @@ def _fits(rows: Rows, parts: Sequence[Any]) -> bool:
     logger.info(
         "persist='auto': the data take about %s, and %s of memory may be used for them (%g of %s, "
         "dask-newton.persist.share), so they are %s.",
-        dask.utils.format_bytes(int(size)), dask.utils.format_bytes(int(allowed)), setting("persist.share"),
+        dask.utils.format_bytes(int(size)),
+        dask.utils.format_bytes(int(allowed)),
+        setting("persist.share"),
         dask.utils.format_bytes(int(memory)),
         "kept in memory" if size <= allowed else "read again in every pass",
     )

@@ -22,8 +22,15 @@ __all__ = ["make_network", "make_problem"]
 
 
 def make_problem(
-    X: Any, y: Any = None, *, loss: Loss, penalty: Penalty | Callable[[float], Penalty] | None = None,
-    sample_weight: Any = None, offset: Any = None, fit_intercept: bool = True, n_blocks: int | None = None,
+    X: Any,
+    y: Any = None,
+    *,
+    loss: Loss,
+    penalty: Penalty | Callable[[float], Penalty] | None = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    fit_intercept: bool = True,
+    n_blocks: int | None = None,
     persist: bool | Literal["auto"] = "auto",
 ) -> LinearObjective:
     r"""Make an objective of a regularised linear model, with any loss and any penalty, from any container.
@@ -80,10 +87,21 @@ def make_problem(
 
 
 def make_network(
-    X: Any, y: Any = None, *, loss: Loss, hidden_layer_sizes: Sequence[int] = (100,),
-    activation: str | Activation = "relu", penalty: Penalty | Callable[[float], Penalty] | None = None,
-    penalize_bias: bool = False, sample_weight: Any = None, offset: Any = None, initialisation: str = "glorot",
-    seed: int = 0, cache_limit: float = 2**31, n_blocks: int | None = None, persist: bool | Literal["auto"] = "auto",
+    X: Any,
+    y: Any = None,
+    *,
+    loss: Loss,
+    hidden_layer_sizes: Sequence[int] = (100,),
+    activation: str | Activation = "relu",
+    penalty: Penalty | Callable[[float], Penalty] | None = None,
+    penalize_bias: bool = False,
+    sample_weight: Any = None,
+    offset: Any = None,
+    initialisation: str = "glorot",
+    seed: int = 0,
+    cache_limit: float = 2**31,
+    n_blocks: int | None = None,
+    persist: bool | Literal["auto"] = "auto",
 ) -> NetworkObjective:
     r"""Make an objective of a multi-layer perceptron, with any loss and any penalty, from any container.
 
@@ -141,14 +159,25 @@ def make_network(
         activation = ACTIVATIONS[activation]()
     blocks, data, n_features = _placed(X, y, loss, sample_weight, offset, True, n_blocks, persist)
     return NetworkObjective.from_blocks(
-        blocks, data, Layers((n_features, *hidden_layer_sizes, loss.n_outputs), activation),
-        NoPenalty() if penalty is None else penalty, penalize_bias=penalize_bias, seed=seed,
-        initialisation=initialisation, cache_limit=cache_limit,
+        blocks,
+        data,
+        Layers((n_features, *hidden_layer_sizes, loss.n_outputs), activation),
+        NoPenalty() if penalty is None else penalty,
+        penalize_bias=penalize_bias,
+        seed=seed,
+        initialisation=initialisation,
+        cache_limit=cache_limit,
     )
 
 
 def _placed(
-    X: Any, y: Any, loss: Loss, sample_weight: Any, offset: Any, fit_intercept: bool, n_blocks: int | None,
+    X: Any,
+    y: Any,
+    loss: Loss,
+    sample_weight: Any,
+    offset: Any,
+    fit_intercept: bool,
+    n_blocks: int | None,
     persist: bool | Literal["auto"],
 ) -> tuple[Blocks, PerBlock[Any], int]:
     """Return blocks of the rows, and the number of features."""

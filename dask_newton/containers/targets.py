@@ -15,7 +15,13 @@ from dask_newton.containers.inputs import Rows, row_chunks
 from dask_newton.losses import Loss
 
 __all__ = [
-    "as_float", "encode", "find_classes", "given_classes", "numeric_targets", "require_outputs", "reweighing",
+    "as_float",
+    "encode",
+    "find_classes",
+    "given_classes",
+    "numeric_targets",
+    "require_outputs",
+    "reweighing",
 ]
 
 

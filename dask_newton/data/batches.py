@@ -66,9 +66,7 @@ def row_batches(
         Columns of equal length; a sparse ``X`` is a csr_array. Batches without rows are left out.
     """
     if isinstance(X, str | bytes | Mapping):
-        raise TypeError(
-            f"X is a {type(X).__name__}; give a two-dimensional array or an iterable of row batches."
-        )
+        raise TypeError(f"X is a {type(X).__name__}; give a two-dimensional array or an iterable of row batches.")
     named = zip(COLUMNS, (X, y, sample_weight, offset), strict=True)
     columns = {name: column for name, column in named if column is not None}
     if getattr(X, "shape", None) is None:
@@ -143,15 +141,11 @@ def _from_iterable(columns: dict[str, Any]) -> Iterator[Columns]:
             if isinstance(item, Mapping):
                 unknown = set(item) - set(COLUMNS)
                 if unknown or "X" not in item:
-                    raise DatasetError(
-                        f"A batch has the columns {sorted(item)}; allowed are {', '.join(COLUMNS)}."
-                    )
+                    raise DatasetError(f"A batch has the columns {sorted(item)}; allowed are {', '.join(COLUMNS)}.")
                 yield {name: item[name] for name in COLUMNS if item.get(name) is not None}
             elif isinstance(item, tuple):
                 if len(item) != 2:
-                    raise DatasetError(
-                        f"A batch is a tuple of {len(item)}; give (X, y) or a mapping of columns."
-                    )
+                    raise DatasetError(f"A batch is a tuple of {len(item)}; give (X, y) or a mapping of columns.")
                 yield dict(zip(("X", "y"), item, strict=True))
             else:
                 yield {"X": item}
@@ -166,9 +160,7 @@ def _from_dask(columns: dict[str, Any], rows: int) -> tuple[int | None, Iterator
     row_chunks: tuple[int, ...] | None
     if known:
         n_rows = _common_length(columns)
-        row_chunks = (
-            X.chunks[0] if isinstance(X, da.Array) else da.core.normalize_chunks((rows,), (n_rows,))[0]
-        )
+        row_chunks = X.chunks[0] if isinstance(X, da.Array) else da.core.normalize_chunks((rows,), (n_rows,))[0]
         lazy = {
             name: column.rechunk({axis: row_chunks if axis == 0 else -1 for axis in range(column.ndim)})
             for name, column in columns.items()
@@ -177,9 +169,7 @@ def _from_dask(columns: dict[str, Any], rows: int) -> tuple[int | None, Iterator
     elif isinstance(X, da.Array):
         n_rows, row_chunks = None, None
         lazy = {name: column for name, column in columns.items() if isinstance(column, da.Array)}
-        lazy = {
-            name: c.rechunk({1: -1}) if c.ndim == 2 and c.numblocks[1] > 1 else c for name, c in lazy.items()
-        }
+        lazy = {name: c.rechunk({1: -1}) if c.ndim == 2 and c.numblocks[1] > 1 else c for name, c in lazy.items()}
         for name, column in lazy.items():
             if column.numblocks[0] != X.numblocks[0]:
                 raise DatasetError(
@@ -188,9 +178,7 @@ def _from_dask(columns: dict[str, Any], rows: int) -> tuple[int | None, Iterator
                     "they cannot be matched; call compute_chunk_sizes() on both."
                 )
     else:
-        raise DatasetError(
-            "A column has row chunks of unknown length but X has not; call compute_chunk_sizes() on it."
-        )
+        raise DatasetError("A column has row chunks of unknown length but X has not; call compute_chunk_sizes() on it.")
     return n_rows, _clean(_compute_blocks(lazy, columns, row_chunks, rows))
 
 
@@ -259,8 +247,7 @@ def _clean(batches: Iterable[dict[str, Any]]) -> Iterator[Columns]:
         batch = {name: _column(name, _to_host(column)) for name, column in raw.items()}
         if batch["X"].ndim != 2:
             raise DatasetError(
-                f"Batch {number} of X has shape {batch['X'].shape}; a batch is a block of rows with two "
-                "dimensions."
+                f"Batch {number} of X has shape {batch['X'].shape}; a batch is a block of rows with two dimensions."
             )
         _common_length(batch)
         if first is None:
@@ -273,16 +260,13 @@ def _clean(batches: Iterable[dict[str, Any]]) -> Iterator[Columns]:
 
 def _check_like(first: Columns, batch: Columns, number: int) -> None:
     if set(first) != set(batch):
-        raise DatasetError(
-            f"Batch {number} has the columns {sorted(batch)}, but batch 0 has {sorted(first)}."
-        )
+        raise DatasetError(f"Batch {number} has the columns {sorted(batch)}, but batch 0 has {sorted(first)}.")
     for name, column in batch.items():
         if scipy.sparse.issparse(column) != scipy.sparse.issparse(first[name]):
             raise DatasetError(f"Batch {number} of {name} and batch 0 are not both sparse; make them alike.")
         if column.shape[1:] != first[name].shape[1:]:
             raise DatasetError(
-                f"Batch {number} of {name} has rows of shape {column.shape[1:]}, batch 0 of "
-                f"{first[name].shape[1:]}."
+                f"Batch {number} of {name} has rows of shape {column.shape[1:]}, batch 0 of {first[name].shape[1:]}."
             )
         if is_string(column.dtype) and is_string(first[name].dtype):
             continue
@@ -300,15 +284,12 @@ def _column(name: str, values: Any) -> Any:
         if name == "y" and all(isinstance(value, str) for value in values.ravel()):
             return values.astype(str)
         raise DatasetError(
-            f"{name} holds Python objects (dtype object); convert it to "
-            f"numbers{' or strings' * (name == 'y')}."
+            f"{name} holds Python objects (dtype object); convert it to numbers{' or strings' * (name == 'y')}."
         )
     if is_string(values.dtype) and name == "y":
         if "\0" in "".join(values.ravel().tolist()):
             raise DatasetError("A label in y holds a NUL character, which cannot be stored.")
         return values
     if values.dtype.kind not in "biuf":
-        raise DatasetError(
-            f"{name} has dtype {values.dtype}; give real numbers{' or strings' * (name == 'y')}."
-        )
+        raise DatasetError(f"{name} has dtype {values.dtype}; give real numbers{' or strings' * (name == 'y')}.")
     return values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -63,9 +63,7 @@ def dataset_info(path: str | os.PathLike[str] | zarr.Group) -> dict[str, Any]:
     return info | {
         "n_samples": X.shape[0],
         "n_features": X.shape[1] if X.ndim == 2 else None,
-        "arrays": {
-            name: arrays[name] for name in (*COLUMNS, *sorted(set(arrays) - set(COLUMNS))) if name in arrays
-        },
+        "arrays": {name: arrays[name] for name in (*COLUMNS, *sorted(set(arrays) - set(COLUMNS))) if name in arrays},
         "class_counts": _class_counts(group, where),
     }
 
@@ -104,13 +102,7 @@ def _class_counts(group: zarr.Group, where: str) -> dict[str, int] | None:
         names = read_chunk(labels, 0, labels.shape[0], where).tolist()
         return {str(name): int(count) for name, count in zip(names, noted, strict=True)}
     y = array_of(group, "y", where)
-    if (
-        written_here(group)
-        or y is None
-        or y.ndim != 1
-        or y.shape[0] > _COUNTED_ROWS
-        or y.dtype.kind not in "biuUTO"
-    ):
+    if written_here(group) or y is None or y.ndim != 1 or y.shape[0] > _COUNTED_ROWS or y.dtype.kind not in "biuUTO":
         return None
     check_codecs(y, where)
     counts: Counter[Any] = Counter()

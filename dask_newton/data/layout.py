@@ -55,5 +55,3 @@ def chunk_rows_for(X: Any) -> int:
     if scipy.sparse.issparse(getattr(X, "_meta", None)):
         return 1  # the blocks of a Dask array are computed one at a time, as their density is not known
     return default_chunk_rows(int(X.shape[1]) * np.dtype(X.dtype).itemsize)
-
-

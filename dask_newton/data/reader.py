@@ -201,9 +201,7 @@ def _check_exists(path: Path) -> None:
 def _check_shapes(columns: dict[str, Any], where: str) -> None:
     X = columns["X"]
     if X.ndim != 2:
-        raise DatasetError(
-            f"'X' in {where} has {X.ndim} dimensions {X.shape}; it must have two, samples and features."
-        )
+        raise DatasetError(f"'X' in {where} has {X.ndim} dimensions {X.shape}; it must have two, samples and features.")
     if X.shape[0] == 0:
         raise DatasetError(f"'X' in {where} has no rows.")
     if X.dtype.kind not in "biuf":
@@ -218,9 +216,7 @@ def _check_shapes(columns: dict[str, Any], where: str) -> None:
                 "have equally many."
             )
         if name in ("sample_weight", "offset") and (array.ndim != 1 or array.dtype.kind not in "biuf"):
-            raise DatasetError(
-                f"{name!r} in {where} must be one number per row, but is {array.dtype} {array.shape}."
-            )
+            raise DatasetError(f"{name!r} in {where} must be one number per row, but is {array.dtype} {array.shape}.")
 
 
 def _dimensions(X: zarr.Array) -> Any:

@@ -71,9 +71,7 @@ class ZarrRows:
         return convert_to(self.array_type, rows)
 
 
-def row_chunks(
-    X: zarr.Array | StoredCSR, chunk_rows: int | None, *, chunks_are_blocks: bool
-) -> tuple[int, ...]:
+def row_chunks(X: zarr.Array | StoredCSR, chunk_rows: int | None, *, chunks_are_blocks: bool) -> tuple[int, ...]:
     """Rows per block: whole chunks (or shards) on disk, which are what is decoded at once.
 
     Sparse rows can be cut anywhere; the writer notes how many make a chunk of the other columns.
@@ -119,8 +117,4 @@ def as_dask(
     chunks = (blocks, *((size,) for size in array.shape[1:]))
     # Of the host even if the blocks will not be: the client needs no GPU to build graphs.
     meta = scipy.sparse.csr_array((0, 0), dtype=dtype) if stored is not array else np.empty((0,) * array.ndim, dtype)
-    return da.from_array(
-        rows, chunks=chunks, name=name, meta=meta, asarray=False, fancy=False, inline_array=True
-    )
-
-
+    return da.from_array(rows, chunks=chunks, name=name, meta=meta, asarray=False, fancy=False, inline_array=True)

@@ -211,9 +211,7 @@ def _draw_sparse(
     return scipy.sparse.csr_array((data, column.astype(np.int32), indptr), shape=(length, n_features))
 
 
-def _draw_labels(
-    X: Any, coef: np.ndarray, intercept: np.ndarray, seed: int, block_id: tuple[int]
-) -> np.ndarray:
+def _draw_labels(X: Any, coef: np.ndarray, intercept: np.ndarray, seed: int, block_id: tuple[int]) -> np.ndarray:
     rng = np.random.default_rng([seed, _TARGETS, block_id[0]])
     # The largest of margin + Gumbel noise is a draw from the softmax (Gumbel-max).
     margins = X.astype(np.float64) @ coef.T + intercept

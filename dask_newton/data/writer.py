@@ -43,9 +43,7 @@ class _Options:
 
     def __post_init__(self) -> None:
         if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise ValueError(
-                f"chunk_rows is {self.chunk_rows}; give at least 1 row, or None for chunks of 32 MiB."
-            )
+            raise ValueError(f"chunk_rows is {self.chunk_rows}; give at least 1 row, or None for chunks of 32 MiB.")
 
 
 def save_dataset(
@@ -162,16 +160,11 @@ def save_splits(
         if not isinstance(name, str) or not name or name.startswith((".", "_")) or "/" in name:
             raise ValueError(f"{name!r} cannot be the name of a split; give a word such as 'train'.")
     with replacing(path, overwrite=overwrite) as partial:
-        streams = {
-            name: row_batches(**_split_columns(split), chunk_rows=chunk_rows)
-            for name, split in splits.items()
-        }
+        streams = {name: row_batches(**_split_columns(split), chunk_rows=chunk_rows) for name, split in splits.items()}
         totals = [total for total, _ in streams.values()]
         known = [total for total in totals if total is not None]
         all_rows = sum(known) if len(known) == len(totals) else None
-        root = zarr.open_group(
-            partial, mode="w-", zarr_format=3, attributes={FORMAT_KEY: FORMAT, "complete": False}
-        )
+        root = zarr.open_group(partial, mode="w-", zarr_format=3, attributes={FORMAT_KEY: FORMAT, "complete": False})
         done = 0
         for name, (total, batches) in streams.items():
             before = done

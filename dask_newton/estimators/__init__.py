@@ -7,6 +7,15 @@ from dask_newton.estimators.loss_regressor import LossRegressor
 from dask_newton.estimators.mlp import MLPClassifier, MLPRegressor
 
 __all__ = [
-    "ElasticNet", "GammaRegressor", "Lasso", "LinearRegression", "LogisticRegression", "LossRegressor",
-    "MLPClassifier", "MLPRegressor", "PoissonRegressor", "Ridge", "TweedieRegressor",
+    "ElasticNet",
+    "GammaRegressor",
+    "Lasso",
+    "LinearRegression",
+    "LogisticRegression",
+    "LossRegressor",
+    "MLPClassifier",
+    "MLPRegressor",
+    "PoissonRegressor",
+    "Ridge",
+    "TweedieRegressor",
 ]

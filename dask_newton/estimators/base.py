@@ -56,9 +56,22 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
     fit_intercept: bool
 
     def __init__(
-        self, *, regularizer: Penalty | None, solver: str | Solver, solver_options: dict[str, Any] | None, tol: float,
-        max_iter: int, max_rounds: int | None, max_bytes: float | None, max_seconds: float | None, warm_start: bool,
-        early_stopping: bool, n_iter_no_change: int, persist: Any, random_state: Any, verbose: int,
+        self,
+        *,
+        regularizer: Penalty | None,
+        solver: str | Solver,
+        solver_options: dict[str, Any] | None,
+        tol: float,
+        max_iter: int,
+        max_rounds: int | None,
+        max_bytes: float | None,
+        max_seconds: float | None,
+        warm_start: bool,
+        early_stopping: bool,
+        n_iter_no_change: int,
+        persist: Any,
+        random_state: Any,
+        verbose: int,
     ) -> None:
         self.regularizer = regularizer
         self.solver = solver
@@ -112,16 +125,29 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
         saved_run(checkpoint)
 
     def _minimize(
-        self, problem: Objective, solver: Solver[Any], start: np.ndarray | None, held_out: Validation | None,
-        monitors: Sequence[Any], given: tuple[Any, Any, Any], checkpoint: Any,
+        self,
+        problem: Objective,
+        solver: Solver[Any],
+        start: np.ndarray | None,
+        held_out: Validation | None,
+        monitors: Sequence[Any],
+        given: tuple[Any, Any, Any],
+        checkpoint: Any,
     ) -> ScikitLearnCallbacks:
         """Minimise, and set the attributes; what is returned is closed once no more are to come."""
         looking = [*([] if held_out is None else [held_out]), *monitors, *([log_iteration] if self.verbose else [])]
         bridge = ScikitLearnCallbacks(self, *given)
         with shown_log(self.verbose):
             result = minimize(
-                problem, solver, start, max_iter=self.max_iter, tol=self.tol, max_rounds=self.max_rounds,
-                max_bytes=self.max_bytes, max_seconds=self.max_seconds, callbacks=[*looking, bridge],
+                problem,
+                solver,
+                start,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                max_rounds=self.max_rounds,
+                max_bytes=self.max_bytes,
+                max_seconds=self.max_seconds,
+                callbacks=[*looking, bridge],
                 checkpoint=checkpoint,
             )
         if held_out is not None and self.early_stopping:
@@ -177,8 +203,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
         validate_data(self, seen, reset=reset, skip_check_array=True)
 
     def _map_rows(
-        self, fn: Callable[..., Any], X: Any, columns: Sequence[Any] | np.ndarray | None = None,
-        dtype: Any = None, offset: Any = None,
+        self,
+        fn: Callable[..., Any],
+        X: Any,
+        columns: Sequence[Any] | np.ndarray | None = None,
+        dtype: Any = None,
+        offset: Any = None,
     ) -> Any:
         """Return ``fn(X, offset)`` in the type of X; see :func:`map_rows`."""
         return map_rows(fn, self._rows_of(X, offset=offset), columns, dtype, self._output_dim)

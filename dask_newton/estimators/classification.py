@@ -96,9 +96,7 @@ class Classifier(ClassifierMixin, Estimator):
             As in :meth:`fit`.
         """
         rows = self._rows_with_targets(X, y, sample_weight)
-        hits, total = sum_rows(
-            functools.partial(prediction.hits, margins=self._margins(), classes=self.classes_), rows
-        )
+        hits, total = sum_rows(functools.partial(prediction.hits, margins=self._margins(), classes=self.classes_), rows)
         return float(hits / total)
 
 

@@ -60,8 +60,8 @@ class ExchangeMixin:
             )
         check_is_fitted(model)
         known = set(inspect.signature(cls).parameters) - set(_OWN)
-        estimator = cls(**{
-            name: value for name, value in model.get_params().items() if name in known and value is not None
-        })
+        estimator = cls(
+            **{name: value for name, value in model.get_params().items() if name in known and value is not None}
+        )
         estimator.__dict__.update({name: value for name, value in vars(model).items() if name in _LEARNED})
         return estimator

@@ -69,17 +69,41 @@ class LinearRegression(_LeastSquares):
 
 class _OneStrength(_LeastSquares):
     def __init__(
-        self, alpha: Any = 1.0, *, fit_intercept: bool = True, regularizer: Penalty | None = None,
-        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, max_rounds: int | None = None, max_bytes: float | None = None,
-        max_seconds: float | None = None, warm_start: bool = False, early_stopping: bool = False,
-        n_iter_no_change: int = 5, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self,
+        alpha: Any = 1.0,
+        *,
+        fit_intercept: bool = True,
+        regularizer: Penalty | None = None,
+        solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 5,
+        persist: bool | str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol,
-            max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds,
-            warm_start=warm_start, early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
+            fit_intercept=fit_intercept,
+            regularizer=regularizer,
+            solver=solver,
+            solver_options=solver_options,
+            tol=tol,
+            max_iter=max_iter,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.alpha = alpha
 
@@ -116,7 +140,8 @@ class Ridge(_OneStrength):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Regressor._parameter_constraints, "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray, list],
+        **Regressor._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray, list],
     }
 
     def _penalty(self, total_weight: float) -> Penalty:
@@ -158,7 +183,8 @@ class Lasso(_OneStrength):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Regressor._parameter_constraints, "alpha": [Interval(Real, 0, None, closed="left")],
+        **Regressor._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
     }
 
     def _penalty(self, total_weight: float) -> Penalty:
@@ -205,17 +231,42 @@ class ElasticNet(_LeastSquares):
     }
 
     def __init__(
-        self, alpha: float = 1.0, *, l1_ratio: float = 0.5, fit_intercept: bool = True,
-        regularizer: Penalty | None = None, solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6, max_iter: int = 100, max_rounds: int | None = None, max_bytes: float | None = None,
-        max_seconds: float | None = None, warm_start: bool = False, early_stopping: bool = False,
-        n_iter_no_change: int = 5, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self,
+        alpha: float = 1.0,
+        *,
+        l1_ratio: float = 0.5,
+        fit_intercept: bool = True,
+        regularizer: Penalty | None = None,
+        solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 5,
+        persist: bool | str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol,
-            max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds,
-            warm_start=warm_start, early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
+            fit_intercept=fit_intercept,
+            regularizer=regularizer,
+            solver=solver,
+            solver_options=solver_options,
+            tol=tol,
+            max_iter=max_iter,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.alpha = alpha
         self.l1_ratio = l1_ratio

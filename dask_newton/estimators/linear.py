@@ -50,17 +50,39 @@ class LinearEstimator(ExchangeMixin, Estimator):
     intercept_: np.ndarray
 
     def __init__(
-        self, *, fit_intercept: bool = True, regularizer: Penalty | None = None, solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None, tol: float = 1e-6, max_iter: int = 100,
-        max_rounds: int | None = None, max_bytes: float | None = None, max_seconds: float | None = None,
-        warm_start: bool = False, early_stopping: bool = False, n_iter_no_change: int = 5, persist: Any = "auto",
-        random_state: Any = None, verbose: int = 0,
+        self,
+        *,
+        fit_intercept: bool = True,
+        regularizer: Penalty | None = None,
+        solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 5,
+        persist: Any = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol, max_iter=max_iter,
-            max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start,
-            early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
+            regularizer=regularizer,
+            solver=solver,
+            solver_options=solver_options,
+            tol=tol,
+            max_iter=max_iter,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.fit_intercept = fit_intercept
 
@@ -124,9 +146,16 @@ class LinearEstimator(ExchangeMixin, Estimator):
         return explain(*twin._objective(*twin._prepare(X, y, sample_weight, **options)))
 
     def _fit_rows(
-        self, rows: Rows, make: BlockMaker, *, coef_init: Any = None, intercept_init: Any = None,
-        previous: np.ndarray | None = None, validation: Rows | None = None,
-        given: tuple[Any, Any, Any] = (None, None, None), checkpoint: Any = None,
+        self,
+        rows: Rows,
+        make: BlockMaker,
+        *,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        previous: np.ndarray | None = None,
+        validation: Rows | None = None,
+        given: tuple[Any, Any, Any] = (None, None, None),
+        checkpoint: Any = None,
     ) -> Self:
         """Minimise over rows and set the attributes."""
         if self.early_stopping and validation is None:

@@ -115,18 +115,43 @@ class LogisticRegression(Classifier, LinearEstimator):
     }
 
     def __init__(
-        self, *, C: float = 1.0, l1_ratio: float = 0.0, fit_intercept: bool = True,
-        class_weight: dict[Any, float] | str | None = None, regularizer: Penalty | None = None,
-        solver: str | Solver = "auto", solver_options: dict[str, Any] | None = None, tol: float = 1e-6,
-        max_iter: int = 100, max_rounds: int | None = None, max_bytes: float | None = None,
-        max_seconds: float | None = None, warm_start: bool = False, early_stopping: bool = False,
-        n_iter_no_change: int = 5, persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        regularizer: Penalty | None = None,
+        solver: str | Solver = "auto",
+        solver_options: dict[str, Any] | None = None,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 5,
+        persist: bool | str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            fit_intercept=fit_intercept, regularizer=regularizer, solver=solver, solver_options=solver_options, tol=tol,
-            max_iter=max_iter, max_rounds=max_rounds, max_bytes=max_bytes, max_seconds=max_seconds,
-            warm_start=warm_start, early_stopping=early_stopping, n_iter_no_change=n_iter_no_change, persist=persist,
-            random_state=random_state, verbose=verbose,
+            fit_intercept=fit_intercept,
+            regularizer=regularizer,
+            solver=solver,
+            solver_options=solver_options,
+            tol=tol,
+            max_iter=max_iter,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.C = C
         self.l1_ratio = l1_ratio
@@ -135,8 +160,17 @@ class LogisticRegression(Classifier, LinearEstimator):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, classes: Any = None,
-        coef_init: Any = None, intercept_init: Any = None, X_val: Any = None, y_val: Any = None,
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        classes: Any = None,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
         checkpoint: Any = None,
     ) -> LogisticRegression:
         """Fit the model.
@@ -173,9 +207,13 @@ class LogisticRegression(Classifier, LinearEstimator):
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         self._fit_rows(
-            rows, make, coef_init=coef_init, intercept_init=intercept_init,
+            rows,
+            make,
+            coef_init=coef_init,
+            intercept_init=intercept_init,
             previous=self._previous() if np.array_equal(self.classes_, before) else None,
-            validation=self._open_validation(X_val, y_val), checkpoint=checkpoint,
+            validation=self._open_validation(X_val, y_val),
+            checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
@@ -191,4 +229,3 @@ class LogisticRegression(Classifier, LinearEstimator):
         if len(self.classes_) > 2 and self.fit_intercept:
             intercept -= intercept.mean()
         return {"coef_": np.ascontiguousarray(W[:-1].T), "intercept_": intercept}
-

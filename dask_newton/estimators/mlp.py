@@ -67,29 +67,67 @@ class MLPClassifier(Classifier, NetworkEstimator):
     }
 
     def __init__(
-        self, hidden_layer_sizes: Any = (100,), activation: str = "relu", *, solver: str | Solver = "auto",
-        alpha: float = 0.0001, batch_size: int | str | None = "auto", solver_options: dict[str, Any] | None = None,
-        regularizer: Penalty | None = None, initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4,
-        n_iter_no_change: int = 10, early_stopping: bool = False, validation_fraction: float = 0.1,
-        class_weight: dict[Any, float] | str | None = None, max_rounds: int | None = None,
-        max_bytes: float | None = None, max_seconds: float | None = None, warm_start: bool = False,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str | Solver = "auto",
+        alpha: float = 0.0001,
+        batch_size: int | str | None = "auto",
+        solver_options: dict[str, Any] | None = None,
+        regularizer: Penalty | None = None,
+        initialisation: str = "glorot",
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        class_weight: dict[Any, float] | str | None = None,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        persist: bool | str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes, activation=activation, solver=solver, alpha=alpha,
-            batch_size=batch_size, solver_options=solver_options, regularizer=regularizer,
-            initialisation=initialisation, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping, validation_fraction=validation_fraction, max_rounds=max_rounds,
-            max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start, persist=persist,
-            random_state=random_state, verbose=verbose,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            solver_options=solver_options,
+            regularizer=regularizer,
+            initialisation=initialisation,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.class_weight = class_weight
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, classes: Any = None,
-        X_val: Any = None, y_val: Any = None, checkpoint: Any = None,
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        classes: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        checkpoint: Any = None,
     ) -> MLPClassifier:
         """Fit the model.
 
@@ -123,8 +161,13 @@ class MLPClassifier(Classifier, NetworkEstimator):
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         return self._fit_rows(
-            rows, make, self._open_validation(X_val, y_val), same_outputs=np.array_equal(self.classes_, before),
-            score=_hits, merit=_share, checkpoint=checkpoint,
+            rows,
+            make,
+            self._open_validation(X_val, y_val),
+            same_outputs=np.array_equal(self.classes_, before),
+            score=_hits,
+            merit=_share,
+            checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 
@@ -186,21 +229,51 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     _predicts_column = False
 
     def __init__(
-        self, loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str = "relu", *,
-        solver: str | Solver = "auto", alpha: float = 0.0001, batch_size: int | str | None = "auto",
-        solver_options: dict[str, Any] | None = None, regularizer: Penalty | None = None,
-        initialisation: str = "glorot", max_iter: int = 200, tol: float = 1e-4, n_iter_no_change: int = 10,
-        early_stopping: bool = False, validation_fraction: float = 0.1, max_rounds: int | None = None,
-        max_bytes: float | None = None, max_seconds: float | None = None, warm_start: bool = False,
-        persist: bool | str = "auto", random_state: Any = None, verbose: int = 0,
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str | Solver = "auto",
+        alpha: float = 0.0001,
+        batch_size: int | str | None = "auto",
+        solver_options: dict[str, Any] | None = None,
+        regularizer: Penalty | None = None,
+        initialisation: str = "glorot",
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        max_rounds: int | None = None,
+        max_bytes: float | None = None,
+        max_seconds: float | None = None,
+        warm_start: bool = False,
+        persist: bool | str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes, activation=activation, solver=solver, alpha=alpha,
-            batch_size=batch_size, solver_options=solver_options, regularizer=regularizer,
-            initialisation=initialisation, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping, validation_fraction=validation_fraction, max_rounds=max_rounds,
-            max_bytes=max_bytes, max_seconds=max_seconds, warm_start=warm_start, persist=persist,
-            random_state=random_state, verbose=verbose,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            solver_options=solver_options,
+            regularizer=regularizer,
+            initialisation=initialisation,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            max_rounds=max_rounds,
+            max_bytes=max_bytes,
+            max_seconds=max_seconds,
+            warm_start=warm_start,
+            persist=persist,
+            random_state=random_state,
+            verbose=verbose,
         )
         self.loss = loss
 
@@ -213,8 +286,15 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, X_val: Any = None,
-        y_val: Any = None, checkpoint: Any = None,
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        checkpoint: Any = None,
     ) -> MLPRegressor:
         """Fit the model.
 
@@ -245,7 +325,13 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
-            rows, make, validation, same_outputs=True, score=_squares, merit=r2, checkpoint=checkpoint,
+            rows,
+            make,
+            validation,
+            same_outputs=True,
+            score=_squares,
+            merit=r2,
+            checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 

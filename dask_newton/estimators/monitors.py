@@ -118,7 +118,8 @@ class ScikitLearnCallbacks:
     def __call__(self, record: dict[str, Any], state: State) -> bool:
         """End the task of this iteration and begin the next; True ends the fit."""
         stop = self.task.call_on_fit_task_end(
-            estimator=self.estimator, **self.given,
+            estimator=self.estimator,
+            **self.given,
             reconstruction_attributes=lambda: self.estimator._attributes(state.W),
         )
         self.task = self._begin()
@@ -156,5 +157,9 @@ def log_iteration(record: dict[str, Any], state: State) -> None:
     """Log an iteration; a callback."""
     logger.info(
         "iteration %3d   objective %.10g   gradient %.2e   passes %d   %.2f s",
-        record["iteration"], record["objective"], record["gradient_norm"], record["passes"], record["seconds"],
+        record["iteration"],
+        record["objective"],
+        record["gradient_norm"],
+        record["passes"],
+        record["seconds"],
     )

@@ -147,8 +147,15 @@ class NetworkEstimator(Estimator):
     intercepts_: list[np.ndarray]
 
     def __init__(
-        self, *, hidden_layer_sizes: Any, activation: str, alpha: float, batch_size: int | str | None,
-        initialisation: str, validation_fraction: float, **shared: Any,
+        self,
+        *,
+        hidden_layer_sizes: Any,
+        activation: str,
+        alpha: float,
+        batch_size: int | str | None,
+        initialisation: str,
+        validation_fraction: float,
+        **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -204,8 +211,16 @@ class NetworkEstimator(Estimator):
         return elastic_net(self.alpha / total_weight, 0)
 
     def _fit_rows(
-        self, rows: Rows, make: BlockMaker, validation: Rows | None, *, same_outputs: bool, given: tuple[Any, Any, Any],
-        score: Callable[[RowBlock, Any], Any], merit: Callable[[np.ndarray], float], checkpoint: Any,
+        self,
+        rows: Rows,
+        make: BlockMaker,
+        validation: Rows | None,
+        *,
+        same_outputs: bool,
+        given: tuple[Any, Any, Any],
+        score: Callable[[RowBlock, Any], Any],
+        merit: Callable[[np.ndarray], float],
+        checkpoint: Any,
     ) -> Self:
         """Minimise over rows and set the attributes.
 
@@ -220,14 +235,15 @@ class NetworkEstimator(Estimator):
         score, merit : callable
             ``score(block, margins)`` is what is summed over blocks, and ``merit`` makes the score of the sum.
         """
-        layers = Layers(
-            (rows.X.shape[1], *self._hidden(), make.loss.n_outputs), ACTIVATIONS[self.activation]()
-        )
+        layers = Layers((rows.X.shape[1], *self._hidden(), make.loss.n_outputs), ACTIVATIONS[self.activation]())
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         inside = HoldOut(self.validation_fraction, seed) if self.early_stopping and validation is None else None
         penalty = self._penalty if self.regularizer is None else self.regularizer
         problem = NetworkObjective.from_blocks(
-            *place_rows(rows, dataclasses.replace(make, hold_out=inside), self.persist), layers, penalty, seed=seed,
+            *place_rows(rows, dataclasses.replace(make, hold_out=inside), self.persist),
+            layers,
+            penalty,
+            seed=seed,
             initialisation=self.initialisation,
         )
         solver = self._chosen_solver()
@@ -243,12 +259,14 @@ class NetworkEstimator(Estimator):
         if inside is not None or validation is not None:
             outside = inside and dataclasses.replace(inside, validation=True)
             placed = place_rows(
-                rows if validation is None else validation, dataclasses.replace(make, reweigh=None, hold_out=outside),
+                rows if validation is None else validation,
+                dataclasses.replace(make, reweigh=None, hold_out=outside),
                 self.persist,
             )
             held_out = Validation(
                 functools.partial(_evaluate, *self._examined(*placed), layers, score, merit),
-                self.n_iter_no_change if self.early_stopping else None, self.tol,
+                self.n_iter_no_change if self.early_stopping else None,
+                self.tol,
             )
         start = None
         if self.warm_start and hasattr(self, "coefs_") and same_outputs and self._fitted_layers() == layers:
@@ -301,8 +319,13 @@ class NetworkEstimator(Estimator):
 
 
 def _evaluate(
-    blocks: Blocks, data: PerBlock[RowBlock], weight: float, layers: Layers, score: Callable[..., Any],
-    merit: Callable[..., float], W: np.ndarray,
+    blocks: Blocks,
+    data: PerBlock[RowBlock],
+    weight: float,
+    layers: Layers,
+    score: Callable[..., Any],
+    merit: Callable[..., float],
+    W: np.ndarray,
 ) -> dict[str, float]:
     """Return the mean loss and the score of the rows held out: one pass."""
     loss, sums = blocks.map_reduce(_look, data, layers=layers, W=W, score=score)

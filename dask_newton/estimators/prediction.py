@@ -16,8 +16,22 @@ from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = [
-    "LinearMargins", "Margins", "NetworkMargins", "accuracy_sums", "codes", "decision", "deviances", "hits",
-    "log_probabilities", "logs_of_probabilities", "mean", "predict", "probabilities", "r2", "r2_sums", "squares",
+    "LinearMargins",
+    "Margins",
+    "NetworkMargins",
+    "accuracy_sums",
+    "codes",
+    "decision",
+    "deviances",
+    "hits",
+    "log_probabilities",
+    "logs_of_probabilities",
+    "mean",
+    "predict",
+    "probabilities",
+    "r2",
+    "r2_sums",
+    "squares",
 ]
 
 Margins = Callable[[Any, Any], Any]  # of (X, offset)
@@ -95,9 +109,7 @@ def logs_of_probabilities(X: Any, offset: Any = None, *, margins: Margins, loss:
         return namespace(p).log(p)
 
 
-def hits(
-    X: Any, y: Any, weight: Any, offset: Any, *, margins: Margins, classes: np.ndarray
-) -> tuple[float, float]:
+def hits(X: Any, y: Any, weight: Any, offset: Any, *, margins: Margins, classes: np.ndarray) -> tuple[float, float]:
     """Return the weight of the rows predicted right, and of all rows."""
     return accuracy_sums(to_host(predict(block_matrix(X), offset, margins=margins, classes=classes)), y, weight)
 

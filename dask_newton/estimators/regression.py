@@ -86,8 +86,17 @@ class Regressor(NumericEstimator, LinearEstimator):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, coef_init: Any = None,
-        intercept_init: Any = None, X_val: Any = None, y_val: Any = None, checkpoint: Any = None,
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        checkpoint: Any = None,
     ) -> Self:
         """Fit the model.
 
@@ -120,15 +129,28 @@ class Regressor(NumericEstimator, LinearEstimator):
         return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val, checkpoint)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, offset: Any, coef_init: Any, intercept_init: Any, X_val: Any,
-        y_val: Any, checkpoint: Any,
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        offset: Any,
+        coef_init: Any,
+        intercept_init: Any,
+        X_val: Any,
+        y_val: Any,
+        checkpoint: Any,
     ) -> Self:
         self._check_run(checkpoint)
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
-            rows, make, coef_init=coef_init, intercept_init=intercept_init, previous=self._previous(),
-            validation=validation, checkpoint=checkpoint,
+            rows,
+            make,
+            coef_init=coef_init,
+            intercept_init=intercept_init,
+            previous=self._previous(),
+            validation=validation,
+            checkpoint=checkpoint,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 

@@ -9,6 +9,14 @@ from dask_newton.inner.newton import LocalNewton, NewtonResult
 from dask_newton.inner.svrg import SVRG, SVRGResult
 
 __all__ = [
-    "CG", "LSMR", "MINRES", "SVRG", "LocalNewton", "LocalResult", "LocalSolver", "NewtonResult", "SVRGResult",
+    "CG",
+    "LSMR",
+    "MINRES",
+    "SVRG",
+    "LocalNewton",
+    "LocalResult",
+    "LocalSolver",
+    "NewtonResult",
+    "SVRGResult",
     "SquaredCG",
 ]

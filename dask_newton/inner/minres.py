@@ -68,9 +68,7 @@ class MINRES(LocalSolver):
     check_every: int | None = None
 
     @np.errstate(over="ignore", invalid="ignore")
-    def solve(
-        self, matvec: Operator, b: Array, look: Callable[[Array, Array], bool] | None = None
-    ) -> LocalResult:
+    def solve(self, matvec: Operator, b: Array, look: Callable[[Array, Array], bool] | None = None) -> LocalResult:
         """Solve ``A x = b`` in the sense of least squares.
 
         Parameters
@@ -129,11 +127,13 @@ class MINRES(LocalSolver):
             x_new = x + lane.times(c_new * phi, d_new)
             lane.stop(lane.norm(x_new) * norm_A > self.max_norm * norm_b, "singular")
             r_new = lane.times(s_new**2, r) - lane.times(s_new * phi * c_new, v_new)
-            x, r, d, d_old, v, v_old = lane.keep(
-                (x_new, x), (r_new, r), (d_new, d), (d, d_old), (v_new, v), (v, v_old)
-            )
+            x, r, d, d_old, v, v_old = lane.keep((x_new, x), (r_new, r), (d_new, d), (d, d_old), (v_new, v), (v, v_old))
             c, s, beta, delta, epsilon, phi = lane.keep(
-                (c_new, c), (s_new, s), (beta_new, beta), (delta_new, delta), (epsilon_new, epsilon),
+                (c_new, c),
+                (s_new, s),
+                (beta_new, beta),
+                (delta_new, delta),
+                (epsilon_new, epsilon),
                 (s_new * phi, phi),
             )
             lane.ask(look, x, r)

@@ -60,8 +60,14 @@ def minimize_model(
 
 
 def minimize_by_products(
-    product: Callable[[np.ndarray], np.ndarray], diagonal: np.ndarray, g: np.ndarray, w: np.ndarray, norms: Any,
-    *, rtol: float, max_iter: int,
+    product: Callable[[np.ndarray], np.ndarray],
+    diagonal: np.ndarray,
+    g: np.ndarray,
+    w: np.ndarray,
+    norms: Any,
+    *,
+    rtol: float,
+    max_iter: int,
 ) -> np.ndarray:
     """Minimise a penalised model of whose matrix only products and the diagonal are known, by ``max_iter`` of them.
 
@@ -120,9 +126,7 @@ def _enough(model: _Model, rtol: float) -> float:
     return max(rtol * model.violation(model.v0, model.g0), rounding)
 
 
-def _solve(
-    parts: Sequence[Part], g: np.ndarray, w: np.ndarray, norms: Any, rtol: float, max_iter: int
-) -> np.ndarray:
+def _solve(parts: Sequence[Part], g: np.ndarray, w: np.ndarray, norms: Any, rtol: float, max_iter: int) -> np.ndarray:
     diagonal = np.empty(len(g))
     for index, M in parts:
         diagonal[index] = np.diagonal(M)
@@ -136,8 +140,13 @@ def _solve(
         moved = v - model.v0
         moved[inside] = 0
         v[inside] = _solve_inside(
-            _restrict(parts, inside, scale), (model.g0 + model.product(moved))[inside], model.v0[inside],
-            v[inside], model.norms.take(inside), enough, max_iter,
+            _restrict(parts, inside, scale),
+            (model.g0 + model.product(moved))[inside],
+            model.v0[inside],
+            v[inside],
+            model.norms.take(inside),
+            enough,
+            max_iter,
         )
         gradient = model.gradient(v)
         if model.violation(v, gradient) <= 2 * enough:

@@ -20,8 +20,13 @@ _LARGEST = 1e10
 
 
 def track(
-    evaluate: Callable[[list[float]], Sequence[float] | np.ndarray], value: float, slope: float, start: float, *,
-    armijo: float, max_halvings: int,
+    evaluate: Callable[[list[float]], Sequence[float] | np.ndarray],
+    value: float,
+    slope: float,
+    start: float,
+    *,
+    armijo: float,
+    max_halvings: int,
 ) -> float:
     """Return the step size; 0 if none is acceptable.
 

@@ -145,7 +145,5 @@ def _text(labels: np.ndarray, what: str) -> np.ndarray:
         return labels
     odd = [label for label in labels if not isinstance(label, str)]
     if odd:
-        raise ModelError(
-            f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved."
-        )
+        raise ModelError(f"The {what} {odd[0]!r} is a {type(odd[0]).__name__}; only strings and numbers can be saved.")
     return labels.astype(np.dtypes.StringDType())

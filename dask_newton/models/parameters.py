@@ -130,9 +130,7 @@ def known_solvers(estimator: type) -> Solvers:
 def encode_solver(solver: Solver[Any], known: Solvers) -> dict[str, Any]:
     """Encode a solver of this library as its name and its options."""
     if known.get(solver.name) is not type(solver):
-        raise ModelError(
-            f"{type(solver).__name__} is not a solver of this library; a model names only those."
-        )
+        raise ModelError(f"{type(solver).__name__} is not a solver of this library; a model names only those.")
     return {"name": solver.name, "options": _encode_options(type(solver), _fields(solver))}
 
 
@@ -178,9 +176,7 @@ def _encode_options(cls: Any, options: Mapping[str, Any]) -> dict[str, Any]:
 def _decode_options(cls: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
     unknown = set(stored) - {field.name for field in dataclasses.fields(cls)}
     if unknown:
-        raise ModelError(
-            f"{cls.__name__} has no option {min(unknown)!r} in this version; update dask_newton."
-        )
+        raise ModelError(f"{cls.__name__} has no option {min(unknown)!r} in this version; update dask_newton.")
     defaults, options = _defaults(cls), {}
     for name, value in stored.items():
         if isinstance(value, dict) and "options" in value:
@@ -219,7 +215,6 @@ def encode(value: Any, what: str) -> Any:
     if isinstance(value, Mapping):
         return {"dict": [[encode(k, what), encode(v, what)] for k, v in value.items()]}
     raise ModelError(f"{what} is a {type(value).__name__}, which cannot be saved; give numbers or strings.")
-
 
 
 def decode(stored: Any) -> Any:

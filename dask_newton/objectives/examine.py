@@ -104,7 +104,14 @@ def _facts(block: RowBlock, index: int) -> tuple[dict[int, Facts], Any]:
             smallest = _smallest_weight(block)
             targets = _targets(block) if block.loss.numeric else None
     fact = Facts(
-        block.n_rows, stored(block.X).size, block.X.shape[1], weight, smallest, problem, block.loss, block.precision,
+        block.n_rows,
+        stored(block.X).size,
+        block.X.shape[1],
+        weight,
+        smallest,
+        problem,
+        block.loss,
+        block.precision,
         targets,
     )
     return {index: fact}, squares

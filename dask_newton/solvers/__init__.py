@@ -35,24 +35,87 @@ from dask_newton.solvers.network.minibatch_sgd import MiniBatchSGD
 from dask_newton.solvers.network.truncated_cg import GNCG, HFCG, HybridCG
 
 SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (
-        AIDE, DANE, DINGO, DINO, DiSCO, GIANT, LBFGS, SGD, InexactDANE, NewtonADMM, NewtonCG, NewtonCholesky,
-        NewtonMR, ProxNewton, SampledNewton,
+    cls.name: cls
+    for cls in (
+        AIDE,
+        DANE,
+        DINGO,
+        DINO,
+        DiSCO,
+        GIANT,
+        LBFGS,
+        SGD,
+        InexactDANE,
+        NewtonADMM,
+        NewtonCG,
+        NewtonCholesky,
+        NewtonMR,
+        ProxNewton,
+        SampledNewton,
     )
 }
 
 # Those for networks. The first-order methods, lbfgs and newton-cg are for any objective whose penalty is smooth. A name
 # may be in both tables.
 NETWORK_SOLVERS: dict[str, type[Solver]] = {
-    cls.name: cls for cls in (
-        DLADMM, GD, GNCG, HFCG, HFMINRES, PDADMM, Adadelta, Adagrad, Adam, HFBiCGSTAB, HybridCG, MiniBatchSGD, Momentum,
-        KFAC, NetworkADMM, PDADMMGrid,
+    cls.name: cls
+    for cls in (
+        DLADMM,
+        GD,
+        GNCG,
+        HFCG,
+        HFMINRES,
+        PDADMM,
+        Adadelta,
+        Adagrad,
+        Adam,
+        HFBiCGSTAB,
+        HybridCG,
+        MiniBatchSGD,
+        Momentum,
+        KFAC,
+        NetworkADMM,
+        PDADMMGrid,
     )
 }
 
 __all__ = [
-    "AIDE", "DANE", "DINGO", "DINO", "DLADMM", "GD", "GIANT", "GNCG", "HFCG", "HFMINRES", "KFAC", "LBFGS",
-    "NETWORK_SOLVERS", "PDADMM", "SGD", "SOLVERS", "Adadelta", "Adagrad", "Adam", "DiSCO", "HFBiCGSTAB", "HybridCG",
-    "InexactDANE", "Info", "MiniBatchSGD", "Momentum", "NetworkADMM", "NewtonADMM", "NewtonCG", "NewtonCholesky",
-    "NewtonMR", "PDADMMGrid", "ProxNewton", "SampledNewton", "Solver", "State", "Status", "UnsupportedError",
+    "AIDE",
+    "DANE",
+    "DINGO",
+    "DINO",
+    "DLADMM",
+    "GD",
+    "GIANT",
+    "GNCG",
+    "HFCG",
+    "HFMINRES",
+    "KFAC",
+    "LBFGS",
+    "NETWORK_SOLVERS",
+    "PDADMM",
+    "SGD",
+    "SOLVERS",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "DiSCO",
+    "HFBiCGSTAB",
+    "HybridCG",
+    "InexactDANE",
+    "Info",
+    "MiniBatchSGD",
+    "Momentum",
+    "NetworkADMM",
+    "NewtonADMM",
+    "NewtonCG",
+    "NewtonCholesky",
+    "NewtonMR",
+    "PDADMMGrid",
+    "ProxNewton",
+    "SampledNewton",
+    "Solver",
+    "State",
+    "Status",
+    "UnsupportedError",
 ]

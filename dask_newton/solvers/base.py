@@ -23,8 +23,16 @@ from dask_newton.penalties import SmoothPenalty
 from dask_newton.solvers.work import Work
 
 __all__ = [
-    "Info", "Solver", "State", "Status", "UnsupportedError", "require_convex_loss", "require_linear", "require_network",
-    "require_option", "require_smooth",
+    "Info",
+    "Solver",
+    "State",
+    "Status",
+    "UnsupportedError",
+    "require_convex_loss",
+    "require_linear",
+    "require_network",
+    "require_option",
+    "require_smooth",
 ]
 
 S = TypeVar("S", bound="State")

@@ -59,9 +59,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not target.exists() and not target.is_symlink():
         return
     if not overwrite:
-        raise FileExistsError(
-            f"{target} exists already; remove it, choose another path or give overwrite=True."
-        )
+        raise FileExistsError(f"{target} exists already; remove it, choose another path or give overwrite=True.")
     replaceable = target.is_dir() and not target.is_symlink()
     if replaceable and any(target.iterdir()):
         replaceable = any((target / name).exists() for name in _ZARR_FILES)

@@ -21,10 +21,8 @@ FORMAT = 1
 FORMAT_KEY = "dask_newton_format"
 
 
-
 class DatasetError(ValueError):
     """A data set or raw file is not what it should be; the message says where, what and what to do."""
-
 
 
 def is_string(dtype: np.dtype[Any]) -> bool:
@@ -32,11 +30,9 @@ def is_string(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "UT"
 
 
-
 def dimensions(name: str, ndim: int) -> tuple[str, ...]:
     """Names of the dimensions of a column."""
     return ("sample", "feature" if name == "X" else "target")[:ndim]
-
 
 
 def checksum(values: np.ndarray) -> int:
@@ -45,7 +41,6 @@ def checksum(values: np.ndarray) -> int:
         return zlib.crc32("\0".join(values.ravel().tolist()).encode())
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     return zlib.crc32(little.view(np.uint8).reshape(-1).data)
-
 
 
 def jsonable(value: Any) -> Any:

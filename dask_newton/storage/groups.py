@@ -37,8 +37,7 @@ def open_group(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, s
         raise DatasetError(f"{where} is a Zarr array; give the group that holds 'X' and 'y'.") from error
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{where} is not a Zarr group: it has no zarr.json or .zgroup. Write one with save_dataset or "
-            "convert it."
+            f"{where} is not a Zarr group: it has no zarr.json or .zgroup. Write one with save_dataset or convert it."
         ) from error
     except (JSONDecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, OSError) as error:
         raise DatasetError(f"The metadata of {where} cannot be read, the file is damaged: {error}") from error
@@ -63,9 +62,7 @@ def array_of(group: zarr.Group, name: str, where: str) -> zarr.Array | None:
         raise DatasetError(f"{name!r} in {where} is a group, not an array; only X may be sparse.")
     check_codecs(node, where)
     if "scale_factor" in node.attrs or "add_offset" in node.attrs:
-        raise DatasetError(
-            f"{name!r} in {where} is packed (scale_factor, add_offset); unpack it, as xarray does."
-        )
+        raise DatasetError(f"{name!r} in {where} is packed (scale_factor, add_offset); unpack it, as xarray does.")
     return node
 
 
@@ -76,16 +73,12 @@ def plain_dtype(array: zarr.Array, where: str) -> np.dtype[Any]:
     if array.dtype.kind == "U":
         return np.dtype(f"U{array.dtype.itemsize // 4}")
     if array.dtype.kind not in "TO":
-        raise DatasetError(
-            f"{array.basename!r} in {where} has dtype {array.dtype}; numbers and strings are read."
-        )
+        raise DatasetError(f"{array.basename!r} in {where} has dtype {array.dtype}; numbers and strings are read.")
     width = array.attrs.get("max_chars")
     if not isinstance(width, int):
         width = 1
         for start in range(0, array.shape[0], array.chunks[0]):
-            values = (
-                read_chunk(array, start, min(start + array.chunks[0], array.shape[0]), where).ravel().tolist()
-            )
+            values = read_chunk(array, start, min(start + array.chunks[0], array.shape[0]), where).ravel().tolist()
             if not all(isinstance(value, str) for value in values):
                 raise DatasetError(f"{array.basename!r} in {where} holds objects that are not strings.")
             width = max(width, *(len(value) for value in values))

@@ -77,8 +77,5 @@ def read_history(where: str) -> History:
     lengths = {len(column) for column in values.values()}
     if len(lengths) > 1:
         raise DatasetError("the columns of the history differ in length.")
-    records = [
-        {name: values[name][i] for name in values if i in present[name]}
-        for i in range(max(lengths, default=0))
-    ]
+    records = [{name: values[name][i] for name in values if i in present[name]} for i in range(max(lengths, default=0))]
     return History(attributes["solver"], records)

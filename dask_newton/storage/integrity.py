@@ -71,13 +71,10 @@ def check_marker(group: zarr.Group, where: str) -> None:
     version = group.attrs[FORMAT_KEY]
     if not isinstance(version, int) or version > FORMAT:
         raise DatasetError(
-            f"{where} has {FORMAT_KEY} {version!r}, but this version reads up to {FORMAT}; update "
-            "dask_newton."
+            f"{where} has {FORMAT_KEY} {version!r}, but this version reads up to {FORMAT}; update dask_newton."
         )
     if group.attrs.get("complete") is not True:
-        raise DatasetError(
-            f"{where} is half-written: its writer did not finish. Delete it and write it again."
-        )
+        raise DatasetError(f"{where} is half-written: its writer did not finish. Delete it and write it again.")
 
 
 def check_codecs(array: zarr.Array, where: str) -> None:
@@ -101,9 +98,7 @@ def check_chunks_present(group: zarr.Group, array: zarr.Array, where: str) -> No
     """
     present, expected = array.nchunks_initialized, array.nchunks
     if present < expected:
-        finding = (
-            f"{expected - present} of the {expected} chunks of {array.basename!r} in {where} are missing"
-        )
+        finding = f"{expected - present} of the {expected} chunks of {array.basename!r} in {where} are missing"
         if written_here(group) or present == 0:
             raise DatasetError(f"{finding}: it was copied or written by half. Copy or write it again.")
         warnings.warn(
@@ -128,8 +123,7 @@ def read_chunk(array: zarr.Array, start: int, stop: int, where: str) -> np.ndarr
         return np.asarray(array[start:stop])
     except Exception as error:  # codecs of every origin raise errors of every kind
         raise DatasetError(
-            f"Rows {start} to {stop - 1} of {array.basename!r} in {where} cannot be read, the file is "
-            f"damaged: {error}"
+            f"Rows {start} to {stop - 1} of {array.basename!r} in {where} cannot be read, the file is damaged: {error}"
         ) from error
 
 
@@ -164,9 +158,7 @@ def verify_group(group: zarr.Group, where: str) -> int:
         attributes: dict[str, Any] = array.attrs.asdict()
         rows, noted = attributes["checksum_rows"], attributes["checksums"]
         if len(noted) != -(-array.shape[0] // rows):
-            raise DatasetError(
-                f"{name!r} of {where} has {array.shape[0]} rows, but checksums of {len(noted)} chunks."
-            )
+            raise DatasetError(f"{name!r} of {where} has {array.shape[0]} rows, but checksums of {len(noted)} chunks.")
         for chunk, expected in enumerate(noted):
             start, stop = chunk * rows, min((chunk + 1) * rows, array.shape[0])
             if checksum(read_chunk(array, start, stop, where)) != expected:

@@ -22,8 +22,18 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
-    "METHODS", "Joins", "Reads", "assert_same_attributes", "assert_same_values", "convention", "fitted",
-    "fitted_attributes", "methods_of", "pickled", "refuses", "require",
+    "METHODS",
+    "Joins",
+    "Reads",
+    "assert_same_attributes",
+    "assert_same_values",
+    "convention",
+    "fitted",
+    "fitted_attributes",
+    "methods_of",
+    "pickled",
+    "refuses",
+    "require",
 ]
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform", "score_samples")

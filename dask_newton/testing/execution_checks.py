@@ -27,7 +27,10 @@ from dask_newton.testing.conventions import (
 from dask_newton.testing.problems import problem_for
 
 __all__ = [
-    "check_dask_distributed", "check_dask_fit_keeps_chunks_apart", "check_dask_fit_reads", "check_dask_no_client",
+    "check_dask_distributed",
+    "check_dask_fit_keeps_chunks_apart",
+    "check_dask_fit_reads",
+    "check_dask_no_client",
     "check_dask_threads",
 ]
 
@@ -119,7 +122,11 @@ def _client() -> Iterator[Client]:
     with (
         # A web server of the scheduler would want a fixed port.
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -21,10 +21,18 @@ from dask_newton.testing.conventions import (
 from dask_newton.testing.problems import Problem, problem_for
 
 __all__ = [
-    "check_dask_fit_equals_numpy", "check_dask_fit_forgets_data", "check_dask_fit_is_concrete",
-    "check_dask_fit_on_mixed_arrays", "check_dask_fit_twice", "check_dask_inputs_are_untouched",
-    "check_dask_labels_by_chunk", "check_dask_one_class", "check_dask_parameters_are_untouched",
-    "check_dask_sample_weight", "check_dask_sample_weight_is_repetition", "check_dask_several_targets",
+    "check_dask_fit_equals_numpy",
+    "check_dask_fit_forgets_data",
+    "check_dask_fit_is_concrete",
+    "check_dask_fit_on_mixed_arrays",
+    "check_dask_fit_twice",
+    "check_dask_inputs_are_untouched",
+    "check_dask_labels_by_chunk",
+    "check_dask_one_class",
+    "check_dask_parameters_are_untouched",
+    "check_dask_sample_weight",
+    "check_dask_sample_weight_is_repetition",
+    "check_dask_several_targets",
 ]
 
 

@@ -22,8 +22,13 @@ from dask_newton.testing.conventions import (
 from dask_newton.testing.problems import Problem, problem_for
 
 __all__ = [
-    "check_dask_dataframe", "check_dask_dataframe_columns", "check_dask_float32", "check_dask_fit_refuses_lengths",
-    "check_dask_fit_refuses_nan", "check_dask_fit_refuses_nan_targets", "check_dask_sparse",
+    "check_dask_dataframe",
+    "check_dask_dataframe_columns",
+    "check_dask_float32",
+    "check_dask_fit_refuses_lengths",
+    "check_dask_fit_refuses_nan",
+    "check_dask_fit_refuses_nan_targets",
+    "check_dask_sparse",
 ]
 
 _NAMES = ["length", "width", "age", "depth"]

@@ -48,7 +48,9 @@ def check_loss(loss: Any, y: Any, z: Any = None, *, rtol: float = 1e-4) -> None:
         if margins.shape != (len(y), loss.n_outputs):
             raise ValueError(f"z has shape {margins.shape}; it must be {(len(y), loss.n_outputs)}, a row for each y.")
         wrong = list(_shapes(loss, y, margins)) or [
-            *_derivatives(loss, y, margins, rtol), *_hessians(loss, y, margins), *_rows(loss, y, margins)
+            *_derivatives(loss, y, margins, rtol),
+            *_hessians(loss, y, margins),
+            *_rows(loss, y, margins),
         ]
         found += [line for line in wrong if line not in found]
         if wrong:
@@ -66,8 +68,10 @@ def _shapes(loss: Any, y: Array, z: Array) -> Iterator[str]:
             ys, zs = y[:rows].astype(dtype), z[:rows].astype(dtype)
             value, gradient, curvature = loss.linearize(ys, zs)
             arrays = {
-                "value": (loss.value(ys, zs), (rows,)), "value of linearize": (value, (rows,)),
-                "gradient": (gradient, (rows, K)), "Hessian product": (loss.hess_mul(curvature, zs), (rows, K)),
+                "value": (loss.value(ys, zs), (rows,)),
+                "value of linearize": (value, (rows,)),
+                "gradient": (gradient, (rows, K)),
+                "Hessian product": (loss.hess_mul(curvature, zs), (rows, K)),
                 "entry of the Hessian": (loss.hess_entry(curvature, 0, K - 1), (rows,)),
             }
             for name, (array, shape) in arrays.items():
@@ -96,13 +100,23 @@ def _derivatives(loss: Any, y: Array, z: Array, rtol: float) -> Iterator[str]:
             return (f(z + step * unit) - f(z - step * unit)) / (2 * step)
 
         yield from _compare(
-            f"gradient{where}", gradient[:, k], "differences of the value", slope(lambda at: loss.value(y, at)), y, z,
+            f"gradient{where}",
+            gradient[:, k],
+            "differences of the value",
+            slope(lambda at: loss.value(y, at)),
+            y,
+            z,
             rtol,
         )
         product, change = loss.hess_mul(curvature, unit), slope(lambda at: loss.linearize(y, at)[1])
         yield from _compare(
-            f"Hessian product{where and f' with unit vector {k}'}", product, "differences of the gradient", change, y,
-            z, rtol,
+            f"Hessian product{where and f' with unit vector {k}'}",
+            product,
+            "differences of the gradient",
+            change,
+            y,
+            z,
+            rtol,
         )
 
 

@@ -21,8 +21,11 @@ from dask_newton.testing.conventions import (
 from dask_newton.testing.problems import N_FEATURES, Problem, problem_for
 
 __all__ = [
-    "check_dask_method", "check_dask_method_refuses_other_features", "check_dask_method_refuses_unfitted",
-    "check_dask_score", "check_dask_score_sample_weight",
+    "check_dask_method",
+    "check_dask_method_refuses_other_features",
+    "check_dask_method_refuses_unfitted",
+    "check_dask_score",
+    "check_dask_score_sample_weight",
 ]
 
 

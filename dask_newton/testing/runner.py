@@ -111,8 +111,12 @@ def dask_estimator_checks_generator(
 
 
 def check_dask_estimator(
-    estimator: Any, *, rtol: float = 1e-5, max_reads: int | None = None,
-    expected_failed_checks: dict[str, str] | None = None, on_fail: Literal["raise"] | None = "raise",
+    estimator: Any,
+    *,
+    rtol: float = 1e-5,
+    max_reads: int | None = None,
+    expected_failed_checks: dict[str, str] | None = None,
+    on_fail: Literal["raise"] | None = "raise",
 ) -> list[dict[str, Any]]:
     """Run all checks on an estimator that takes Dask arrays.
 
@@ -161,15 +165,24 @@ def check_dask_estimator(
             status = "skipped" if skipped else "failed" if reason is None else "xfail"
             if status == "failed" and on_fail == "raise":
                 raise
-        results.append({
-            "estimator": estimator, "check_name": name, "exception": exception, "status": status,
-            "expected_to_fail": reason is not None, "expected_to_fail_reason": reason,
-        })
+        results.append(
+            {
+                "estimator": estimator,
+                "check_name": name,
+                "exception": exception,
+                "status": status,
+                "expected_to_fail": reason is not None,
+                "expected_to_fail_reason": reason,
+            }
+        )
     return results
 
 
 def parametrize_with_dask_checks(
-    estimators: Iterable[Any], *, rtol: float = 1e-5, max_reads: int | None = None,
+    estimators: Iterable[Any],
+    *,
+    rtol: float = 1e-5,
+    max_reads: int | None = None,
     expected_failed_checks: Callable[[Any], dict[str, str]] | None = None,
 ) -> Any:
     """Make a pytest test of each check of each estimator.

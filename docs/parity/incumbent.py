@@ -29,8 +29,12 @@ _NAMES = {"logistic": "LogisticRegression", "squared": "LinearRegression", 1.0: 
 def applies(problem: Problem) -> bool:
     """Whether dask-ml has a class for the problem: one output, no weights, no offsets, one strength."""
     return (
-        problem.loss in _NAMES and set(problem.columns) == {"X", "y"} and problem.columns["y"].ndim == 1
-        and problem.class_weight is None and np.ndim(problem.l1) == 0 and problem.estimator != "TweedieRegressor"
+        problem.loss in _NAMES
+        and set(problem.columns) == {"X", "y"}
+        and problem.columns["y"].ndim == 1
+        and problem.class_weight is None
+        and np.ndim(problem.l1) == 0
+        and problem.estimator != "TweedieRegressor"
     )
 
 
@@ -51,7 +55,10 @@ def _error(problem: Problem, solver: str, normalize: bool) -> float | str:
     share = problem.l1 / total if total else 0.0
     model = getattr(dask_ml.linear_model, _NAMES[problem.loss])(
         penalty={0.0: "l2", 1.0: "l1"}.get(share) or ElasticNet(share),
-        C=1 / (factor * len(X) * total) if total else np.inf, solver=solver, tol=1e-12, max_iter=100,
+        C=1 / (factor * len(X) * total) if total else np.inf,
+        solver=solver,
+        tol=1e-12,
+        max_iter=100,
         solver_kwargs={**_OPTIONS.get(solver, {}), "normalize": normalize},
     )
     chunk = -(-len(X) // 2)

@@ -39,8 +39,12 @@ def page(runs: Sequence[Run], theirs: dict[str, dict[tuple[str, bool], float | s
     double = [run for run in runs if not CONTAINERS[run.container].float32]
     problems = list({run.problem.name: run.problem for run in double}.values())
     parts = [
-        _introduction(double), _problems_table(double, problems), _containers_table(runs), _float32(runs),
-        _references_table(problems), _dask_ml(problems, double, theirs),
+        _introduction(double),
+        _problems_table(double, problems),
+        _containers_table(runs),
+        _float32(runs),
+        _references_table(problems),
+        _dask_ml(problems, double, theirs),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -108,7 +112,9 @@ those with large coefficients show more. Fits that ended at `max_iter=1000` with
 def _problems_table(runs: Sequence[Run], problems: Sequence[Problem]) -> str:
     rows = [
         [
-            p.estimator, p.targets, p.penalty,
+            p.estimator,
+            p.targets,
+            p.penalty,
             *(_worst(r for r in runs if r.problem.name == p.name and r.solver == s) for s in SOLVER_COLUMNS),
         ]
         for p in problems
@@ -135,10 +141,14 @@ def _containers_table(runs: Sequence[Run]) -> str:
         if CONTAINERS[name].float32:
             continue
         here = [run for run in runs if run.container == name]
-        rows.append([
-            name, CONTAINERS[name].text, str(len(here)),
-            *(_worst(run for run in here if run.problem.estimator == e) for e in estimators),
-        ])
+        rows.append(
+            [
+                name,
+                CONTAINERS[name].text,
+                str(len(here)),
+                *(_worst(run for run in here if run.problem.estimator == e) for e in estimators),
+            ]
+        )
     return f"""## Containers
 
 The largest difference over all penalties and solvers. Weights, offsets and exposures come in the same container as the
@@ -184,14 +194,28 @@ def _source(problem: Problem) -> str:
 def _references_table(problems: Sequence[Problem]) -> str:
     rows = [
         [
-            p.estimator, p.targets, p.penalty, p.data, " x ".join(map(str, p.columns["X"].shape)), _source(p),
-            number(p.reference.residual), number(p.reference.moved) if p.polish else "–",
+            p.estimator,
+            p.targets,
+            p.penalty,
+            p.data,
+            " x ".join(map(str, p.columns["X"].shape)),
+            _source(p),
+            number(p.reference.residual),
+            number(p.reference.moved) if p.polish else "–",
             f"{abs(p.reference.W).max():.2g}",
         ]
         for p in problems
     ]
     header = [
-        "estimator", "targets", "penalty", "data", "size", "reference", "residual", "moved", "largest coefficient",
+        "estimator",
+        "targets",
+        "penalty",
+        "data",
+        "size",
+        "reference",
+        "residual",
+        "moved",
+        "largest coefficient",
     ]
     return f"""## References
 

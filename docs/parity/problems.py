@@ -100,10 +100,13 @@ class Problem:
 
     def in_float32(self) -> Problem:
         """Return the same problem with its columns rounded to float32."""
-        return replace(self, columns={
-            name: a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a
-            for name, a in self.columns.items()
-        })
+        return replace(
+            self,
+            columns={
+                name: a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a
+                for name, a in self.columns.items()
+            },
+        )
 
     def error(self, fitted: Any) -> float:
         """Return the largest difference of a coefficient or intercept from the reference."""
@@ -178,9 +181,18 @@ def _classifier(targets: str, penalty: str, data: str, C: float, l1_ratio: float
     columns = _columns(data)
     strength = 1 / (C * len(columns["y"]))
     return Problem(
-        "LogisticRegression", targets, penalty, data, columns, dn.LogisticRegression(C=C, l1_ratio=l1_ratio),
-        saga if l1_ratio else newton_cholesky, "logistic" if targets == "2 classes" else "softmax",
-        l1=strength * l1_ratio, l2=strength * (1 - l1_ratio), polish=l1_ratio > 0, **more,
+        "LogisticRegression",
+        targets,
+        penalty,
+        data,
+        columns,
+        dn.LogisticRegression(C=C, l1_ratio=l1_ratio),
+        saga if l1_ratio else newton_cholesky,
+        "logistic" if targets == "2 classes" else "softmax",
+        l1=strength * l1_ratio,
+        l2=strength * (1 - l1_ratio),
+        polish=l1_ratio > 0,
+        **more,
     )
 
 
@@ -198,12 +210,21 @@ def _logistic() -> list[Problem]:
         _classifier(two, "l1", small, 1.0, 1.0),
         elastic,
         replace(
-            elastic, penalty="l2, class and sample weights", columns=columns, class_weight=balanced, l1=0.0,
-            l2=10 / weight.sum(), model=dn.LogisticRegression(C=0.1, class_weight="balanced"), solve=newton_cholesky,
+            elastic,
+            penalty="l2, class and sample weights",
+            columns=columns,
+            class_weight=balanced,
+            l1=0.0,
+            l2=10 / weight.sum(),
+            model=dn.LogisticRegression(C=0.1, class_weight="balanced"),
+            solve=newton_cholesky,
             polish=False,
         ),
         replace(
-            elastic, penalty="l1, one strength per coefficient", l1=strengths[:, None], l2=0.0,
+            elastic,
+            penalty="l1, one strength per coefficient",
+            l1=strengths[:, None],
+            l2=0.0,
             model=dn.LogisticRegression(regularizer=L1(strengths)),
         ),
         _classifier("3 classes", "none", "diabetes, 3 classes", np.inf, 0.0),
@@ -227,7 +248,11 @@ def _least_squares() -> list[Problem]:
         plain, estimator="Lasso", penalty="l1", l1=0.05, solve=coordinate_descent, model=dn.Lasso(alpha=0.05)
     )
     elastic = replace(
-        lasso, estimator="ElasticNet", penalty="elastic net", l1=0.03, l2=0.07,
+        lasso,
+        estimator="ElasticNet",
+        penalty="elastic net",
+        l1=0.03,
+        l2=0.07,
         model=dn.ElasticNet(alpha=0.1, l1_ratio=0.3),
     )
     ridge = replace(plain, estimator="Ridge", penalty="l2", l2=20 / n, model=dn.Ridge(alpha=20.0))
@@ -235,7 +260,11 @@ def _least_squares() -> list[Problem]:
         plain,
         many(plain),
         many(
-            plain, penalty="group lasso", model=dn.LinearRegression(regularizer=groups), l1=0.3, by_row=True,
+            plain,
+            penalty="group lasso",
+            model=dn.LinearRegression(regularizer=groups),
+            l1=0.3,
+            by_row=True,
             solve=coordinate_descent,
         ),
         ridge,
@@ -253,8 +282,16 @@ def _log_link(cls: type, targets: str, loss: float, **more: Any) -> list[Problem
 
     def make(penalty: str, alpha: float, l1_ratio: float, solve: Any, *columns: str) -> Problem:
         return Problem(
-            cls.__name__, targets, penalty, data, _columns(data, *columns),
-            cls(alpha=alpha, l1_ratio=l1_ratio, **more), solve, loss, l1=alpha * l1_ratio, l2=alpha * (1 - l1_ratio),
+            cls.__name__,
+            targets,
+            penalty,
+            data,
+            _columns(data, *columns),
+            cls(alpha=alpha, l1_ratio=l1_ratio, **more),
+            solve,
+            loss,
+            l1=alpha * l1_ratio,
+            l2=alpha * (1 - l1_ratio),
             polish=l1_ratio > 0,
         )
 
@@ -271,15 +308,16 @@ def _log_link(cls: type, targets: str, loss: float, **more: Any) -> list[Problem
 def _normal_link() -> list[Problem]:
     (ridge,) = (p for p in _least_squares() if p.name == "Ridge (1 target), l2")
     model = dn.TweedieRegressor(alpha=0.1)
-    return [
-        replace(ridge, estimator="TweedieRegressor", targets="power 0", l2=0.1, model=model, solve=newton_cholesky)
-    ]
+    return [replace(ridge, estimator="TweedieRegressor", targets="power 0", l2=0.1, model=model, solve=newton_cholesky)]
 
 
 def problems() -> list[Problem]:
     """Return all problems, in the order of the tables."""
     return [
-        *_logistic(), *_least_squares(), *_log_link(dn.PoissonRegressor, "counts", 1.0),
-        *_log_link(dn.GammaRegressor, "amounts", 2.0), *_log_link(dn.TweedieRegressor, "totals", 1.5, power=1.5),
+        *_logistic(),
+        *_least_squares(),
+        *_log_link(dn.PoissonRegressor, "counts", 1.0),
+        *_log_link(dn.GammaRegressor, "amounts", 2.0),
+        *_log_link(dn.TweedieRegressor, "totals", 1.5, power=1.5),
         *_normal_link(),
     ]

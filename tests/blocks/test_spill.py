@@ -216,6 +216,7 @@ def test_small_state_is_anchored_in_memory(cluster_client, tmp_path):
 def test_settings_have_defaults_and_follow_dasks_configuration():
     assert dask.config.get("dask-newton") == {
         "anchor": {"every": 10, "max-bytes": "256 MB", "directory": None},
-        "broadcast": {"inline-bytes": "1 MB"}, "persist": {"share": 0.5},
+        "broadcast": {"inline-bytes": "1 MB"},
+        "persist": {"share": 0.5},
         "memory": {"keep-freed": "128 MB"},
     }

@@ -31,8 +31,22 @@ def there_and_back(value, modules=MODULES):
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, 3, -2.5, "spectral", float("inf"), float("-inf"), Status.SETTLED, (1, (2.0, None)), [1, [2]],
-        {1: "a", "b": (2,)}, np.float32(0.1), np.int64(7), (), {}, GIANT(cg_max_iter=7),
+        None,
+        True,
+        3,
+        -2.5,
+        "spectral",
+        float("inf"),
+        float("-inf"),
+        Status.SETTLED,
+        (1, (2.0, None)),
+        [1, [2]],
+        {1: "a", "b": (2,)},
+        np.float32(0.1),
+        np.int64(7),
+        (),
+        {},
+        GIANT(cg_max_iter=7),
     ],
     ids=repr,
 )
@@ -65,7 +79,8 @@ def test_parts_of_solvers_come_back():
 
 
 @pytest.mark.parametrize(
-    "value", [object(), Path(), lambda: 0, np.array([object()]), np.array(["a"]), SerialBlocks(1), Mine(1.0), {1, 2}],
+    "value",
+    [object(), Path(), lambda: 0, np.array([object()]), np.array(["a"]), SerialBlocks(1), Mine(1.0), {1, 2}],
     ids=lambda value: type(value).__name__,
 )
 def test_anything_else_is_not_stored(value):
@@ -78,8 +93,15 @@ def test_parts_of_a_solver_of_ones_own_come_back_with_it():
 
 
 @pytest.mark.parametrize(
-    "record", [["os", "system"], ["dask_newton.blocks.anchors", "Folder"], ["dask_newton.solvers.linear.giant", "GIANTS"],
-               ["dask_newton.solvers.named", "named_solver"], ["dask_newton.solversx", "A"], [__name__, "Mine"]],
+    "record",
+    [
+        ["os", "system"],
+        ["dask_newton.blocks.anchors", "Folder"],
+        ["dask_newton.solvers.linear.giant", "GIANTS"],
+        ["dask_newton.solvers.named", "named_solver"],
+        ["dask_newton.solversx", "A"],
+        [__name__, "Mine"],
+    ],
     ids="-".join,
 )
 def test_a_file_can_name_nothing_but_parts_of_solvers(record):

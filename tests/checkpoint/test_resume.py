@@ -207,7 +207,11 @@ def test_another_process_goes_on_after_one_was_killed(tmp_path):
     assert ended.returncode == -signal.SIGKILL
     calls = []
     found = minimize(
-        digits(m=3), NewtonADMM(), max_iter=10, tol=0, checkpoint=path,
+        digits(m=3),
+        NewtonADMM(),
+        max_iter=10,
+        tol=0,
+        checkpoint=path,
         callbacks=[lambda record, state: calls.append(record["iteration"])],
     )
     assert calls == [5, 6, 7, 8, 9, 10], "written every other iteration, and killed before the write of the sixth"
@@ -273,12 +277,15 @@ OTHER = {
     "penalty": (lambda: known("digits", "l1"), GIANT(), "saved with penalty L2.* and now it is L1"),
     "blocks": (lambda: known("digits", "l2", m=3), GIANT(), "saved with weights 4 blocks of .* and now it is 3 blocks"),
     "features": (
-        lambda: known("digits", "l2", fit_intercept=False), GIANT(),
+        lambda: known("digits", "l2", fit_intercept=False),
+        GIANT(),
         "saved with shape .65, 10., and now it is .64, 10.",
     ),
     "data": (lambda: known("breast_cancer", "l2"), GIANT(), "saved with loss Softmax.* and now it is Logistic"),
     "rows": (
-        lambda: known("digits", "l2", order=np.r_[1796:-1:-1]), GIANT(), "weights|The objective at the W of .* was",
+        lambda: known("digits", "l2", order=np.r_[1796:-1:-1]),
+        GIANT(),
+        "weights|The objective at the W of .* was",
     ),
     "options": (lambda: known("digits", "l2"), GIANT(cg_max_iter=9), "saved with solver GIANT.cg_max_iter=50"),
     "solver": (lambda: known("digits", "l2"), LBFGS(), "saved with solver giant, and now it is lbfgs"),

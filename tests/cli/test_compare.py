@@ -114,7 +114,9 @@ def test_solvers_of_networks(tmp_path, data):
         table, status=3,
     )  # fmt: skip
     expected = compare(
-        MLPClassifier((3,), "tanh", max_iter=3, random_state=0, batch_size=60), data / "train", n_blocks=2,
+        MLPClassifier((3,), "tanh", max_iter=3, random_state=0, batch_size=60),
+        data / "train",
+        n_blocks=2,
         solvers={"adam": Adam(0.1, batch_size=60), "lbfgs": "lbfgs", "gd": "gd"},
     )
     with open(table, newline="") as file:

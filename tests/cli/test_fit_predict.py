@@ -101,8 +101,15 @@ def test_a_network_is_fitted_shown_and_used(tmp_path, data):
     )  # fmt: skip
     with pytest.warns(ConvergenceWarning):
         expected = MLPClassifier(
-            (4, 3), "tanh", solver="adam", solver_options={"learning_rate": 0.1}, batch_size=40, alpha=0.01, max_iter=4,
-            tol=0, random_state=1,
+            (4, 3),
+            "tanh",
+            solver="adam",
+            solver_options={"learning_rate": 0.1},
+            batch_size=40,
+            alpha=0.01,
+            max_iter=4,
+            tol=0,
+            random_state=1,
         ).fit(data / "train")
     model = load_model(tmp_path / "model.zarr")
     assert model.get_params() == expected.get_params()
@@ -118,8 +125,25 @@ def test_a_network_is_fitted_shown_and_used(tmp_path, data):
 
 def test_a_network_for_numbers(tmp_path, counts):
     output = run(
-        "fit", counts, "--model", "mlp-regressor", "--hidden", "", "--alpha", 0, "--tol", 1e-7, "--early-stopping",
-        "--validation-fraction", 0.3, "--patience", 3, "--seed", 0, "--out", tmp_path / "model.zarr",
+        "fit",
+        counts,
+        "--model",
+        "mlp-regressor",
+        "--hidden",
+        "",
+        "--alpha",
+        0,
+        "--tol",
+        1e-7,
+        "--early-stopping",
+        "--validation-fraction",
+        0.3,
+        "--patience",
+        3,
+        "--seed",
+        0,
+        "--out",
+        tmp_path / "model.zarr",
     )
     model = load_model(tmp_path / "model.zarr")
     parameters = (model.hidden_layer_sizes, model.early_stopping, model.validation_fraction, model.n_iter_no_change)

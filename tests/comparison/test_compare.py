@@ -132,8 +132,10 @@ def test_wrong_names_cost_no_look_at_the_data():
 
     lazy = da.from_delayed(dask.delayed(unreadable)(), (150, 4), dtype=float)
     for solvers, words in (
-        (["giant", "gaint"], "did you mean 'giant'"), ([], "no solver to compare"),
-        ([GIANT(), GIANT(cg_max_iter=5)], "Two solvers are called 'giant'"), ("gaint", "did you mean 'giant'"),
+        (["giant", "gaint"], "did you mean 'giant'"),
+        ([], "no solver to compare"),
+        ([GIANT(), GIANT(cg_max_iter=5)], "Two solvers are called 'giant'"),
+        ("gaint", "did you mean 'giant'"),
     ):
         with pytest.raises(ValueError, match=words):
             compare(LogisticRegression(), lazy, Y, solvers=solvers)
@@ -179,8 +181,10 @@ def test_containers_give_the_same_runs(tmp_path):
     save_dataset(tmp_path / "iris.zarr", X, names, sample_weight=weight, feature_names=list("pqrs"), chunk_rows=20)
     expected = compare(LogisticRegression(), X, Y, sample_weight=weight, solvers=name)[name]
     for container, labels, given in (
-        (scipy.sparse.csr_array(X), Y, weight), (pd.DataFrame(X, columns=list("pqrs")), pd.Series(names), weight),
-        (tmp_path / "iris.zarr", None, None), (da.from_array(X, chunks=(40, 2)), da.from_array(Y, chunks=70), weight),
+        (scipy.sparse.csr_array(X), Y, weight),
+        (pd.DataFrame(X, columns=list("pqrs")), pd.Series(names), weight),
+        (tmp_path / "iris.zarr", None, None),
+        (da.from_array(X, chunks=(40, 2)), da.from_array(Y, chunks=70), weight),
     ):
         run = compare(
             LogisticRegression(), container, labels, sample_weight=given, solvers=name, X_test=container,
@@ -283,7 +287,13 @@ def test_the_log_says_whose_turn_it_is(caplog):
 def test_solvers_of_networks_start_at_the_same_weights():
     network = MLPClassifier((3,), "tanh", alpha=1.0, batch_size=40)
     found = compare(
-        network, X[TRAIN], Y[TRAIN], n_blocks=3, X_test=X[TEST], y_test=Y[TEST], max_iter=4,
+        network,
+        X[TRAIN],
+        Y[TRAIN],
+        n_blocks=3,
+        X_test=X[TEST],
+        y_test=Y[TEST],
+        max_iter=4,
         solvers=["gn-cg", "adam", "lbfgs", "giant"],
     )
     *runs, refused = found.runs

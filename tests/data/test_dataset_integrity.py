@@ -48,9 +48,7 @@ def edit_json(file, change):
 
 def test_verify_counts_chunks_of_all_splits(tmp_path, saved):
     assert verify_dataset(saved) == 4 + 4 + 1 + 1  # X, y, feature, class
-    path = save_splits(
-        tmp_path / "s.zarr", {"a": (np.ones((4, 2)), np.ones(4)), "b": (np.ones((4, 2)), None)}
-    )
+    path = save_splits(tmp_path / "s.zarr", {"a": (np.ones((4, 2)), np.ones(4)), "b": (np.ones((4, 2)), None)})
     assert verify_dataset(path) == 3
 
 
@@ -155,9 +153,7 @@ def test_wrong_places(tmp_path, saved):
 def test_a_group_of_splits_names_them(tmp_path):
     data = (np.ones((4, 2)), np.ones(4))
     path = save_splits(tmp_path / "s.zarr", {"train": data, "test": data})
-    with pytest.raises(
-        DatasetError, match="the splits test, train; give one of them, such as '.*s.zarr/test'"
-    ):
+    with pytest.raises(DatasetError, match="the splits test, train; give one of them, such as '.*s.zarr/test'"):
         open_dataset(path)
     with pytest.raises(FileNotFoundError, match="no data set at .*tran; .*s.zarr has the splits test, train"):
         open_dataset(path / "tran")
@@ -306,9 +302,7 @@ def test_pickled_data_are_never_loaded(tmp_path, name, place, dtype):
 def test_codecs_are_checked_wherever_they_stand():
     class Metadata:
         def to_dict(self):
-            return {
-                "codecs": [{"name": "sharding", "configuration": {"codecs": [{"name": "numcodecs.pickle"}]}}]
-            }
+            return {"codecs": [{"name": "sharding", "configuration": {"codecs": [{"name": "numcodecs.pickle"}]}}]}
 
     class Array:
         metadata, basename = Metadata(), "X"

@@ -21,9 +21,7 @@ def shifted(pixels):
 
 def test_shift_is_undone_exactly(tmp_path, original):
     pixels, labels = original
-    path = convert_pixel_rows(
-        np.split(shifted(pixels), 3), labels, tmp_path / "d.zarr", undo_shift=True, chunk_rows=7
-    )
+    path = convert_pixel_rows(np.split(shifted(pixels), 3), labels, tmp_path / "d.zarr", undo_shift=True, chunk_rows=7)
     dataset = open_dataset(path)
     np.testing.assert_array_equal(dataset.X.compute(), pixels)
     np.testing.assert_array_equal(dataset.y.compute(), labels)

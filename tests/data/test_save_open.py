@@ -236,9 +236,7 @@ def test_split_names_are_checked(tmp_path, rows, name):
 def test_xarray_opens_it_without_a_warning(tmp_path, rows):
     X, y = rows
     labels = np.array(["ant", "bee", "cat"])[y]
-    path = save_splits(
-        tmp_path / "d.zarr", {"train": (X, labels)}, feature_names=list("abcde"), attrs={"name": "n"}
-    )
+    path = save_splits(tmp_path / "d.zarr", {"train": (X, labels)}, feature_names=list("abcde"), attrs={"name": "n"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset = xr.open_zarr(path / "train")
@@ -301,9 +299,7 @@ def test_a_group_in_memory_opens(rows):
 
 def test_saving_what_was_opened(tmp_path, rows):
     X, y = rows
-    first = open_dataset(
-        save_dataset(tmp_path / "a.zarr", X, y, classes="auto", attrs={"name": "n"}, chunk_rows=10)
-    )
+    first = open_dataset(save_dataset(tmp_path / "a.zarr", X, y, classes="auto", attrs={"name": "n"}, chunk_rows=10))
     path = save_dataset(
         tmp_path / "a.zarr",
         first.X,
@@ -402,9 +398,7 @@ def test_blocks_are_read_again_by_another_process(tmp_path):
     )
     root = Path(__file__).parents[2]
     sent = pickle.dumps((lazy.X, lazy.y))
-    result = subprocess.run(
-        [sys.executable, "-c", script], input=sent, cwd=root, capture_output=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", script], input=sent, cwd=root, capture_output=True, check=True)
     assert [float(number) for number in result.stdout.split()] == [X.sum(), X[:, 1].sum()]
 
 

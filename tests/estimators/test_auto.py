@@ -36,8 +36,21 @@ def shaped(n_rows, q, K, *, m=8, share=1.0, loss=None, penalty=None, streamed=Fa
     loss = loss or (Logistic() if K == 1 else Softmax(K))
     blocks = SerialBlocks(m, streamed=streamed)
     return LinearObjective(
-        blocks, None, None, np.full(m, n_rows / m), np.ones(q), loss, penalty or L2(1e-3), (q, K), False, n_rows,
-        int(share * n_rows * q), 2e-16, 1.0, np.ones((q, 1)), np.zeros((q, K)),
+        blocks,
+        None,
+        None,
+        np.full(m, n_rows / m),
+        np.ones(q),
+        loss,
+        penalty or L2(1e-3),
+        (q, K),
+        False,
+        n_rows,
+        int(share * n_rows * q),
+        2e-16,
+        1.0,
+        np.ones((q, 1)),
+        np.zeros((q, K)),
     )
 
 
@@ -158,8 +171,11 @@ def test_seconds_add_up_what_each_part_costs():
     work = SOLVERS["newton-cholesky"]().work(problem)
     zero = Machine(0.0, math.inf, math.inf, math.inf, math.inf)
     costs = {
-        "latency": work.passes * 0.25, "products": work.products * 4 * 1000 * 10 * 2 / 0.25,
-        "grams": work.grams / 0.25, "driver": work.driver / 0.25, "bandwidth": 8 * (work.up + work.down) / 0.25,
+        "latency": work.passes * 0.25,
+        "products": work.products * 4 * 1000 * 10 * 2 / 0.25,
+        "grams": work.grams / 0.25,
+        "driver": work.driver / 0.25,
+        "bandwidth": 8 * (work.up + work.down) / 0.25,
         "reading": work.reads * 0.25,
     }
     for name, seconds in costs.items():

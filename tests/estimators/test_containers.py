@@ -29,9 +29,13 @@ OFFSET = RNG.standard_normal(180)
 
 FRAME = pd.DataFrame(X, columns=NAMES, index=pd.Index(np.arange(180) * 2, name="patient"))
 ARRAY = xr.DataArray(
-    X, dims=("sample", "feature"),
+    X,
+    dims=("sample", "feature"),
     coords={
-        "sample": FRAME.index.to_numpy(), "feature": NAMES, "ward": ("sample", np.arange(180) % 7), "hospital": "A",
+        "sample": FRAME.index.to_numpy(),
+        "feature": NAMES,
+        "ward": ("sample", np.arange(180) % 7),
+        "hospital": "A",
     },
 )
 
@@ -62,8 +66,10 @@ def per_chunk(*convert, meta=None):
 def unsorted_csr(x):
     """A CSR matrix with every entry stored as two halves, last column first."""
     x = sp.csr_array(x)
-    data, indices = (np.concatenate([np.tile(a[i:j][::-1], 2) for i, j in zip(x.indptr, x.indptr[1:], strict=False)])
-                     for a in (x.data / 2, x.indices))
+    data, indices = (
+        np.concatenate([np.tile(a[i:j][::-1], 2) for i, j in zip(x.indptr, x.indptr[1:], strict=False)])
+        for a in (x.data / 2, x.indices)
+    )
     return sp.csr_array((data, indices, 2 * x.indptr), shape=x.shape)
 
 
@@ -170,7 +176,12 @@ def test_sparse_and_device_arrays_agree_with_numpy(container, expected):
 def test_zarr_groups_by_path_and_opened(tmp_path, sparse):
     group = tmp_path / "data.zarr"
     save_dataset(
-        group, sp.csr_array(X) if sparse else X, Y, sample_weight=WEIGHT, offset=OFFSET, feature_names=NAMES,
+        group,
+        sp.csr_array(X) if sparse else X,
+        Y,
+        sample_weight=WEIGHT,
+        offset=OFFSET,
+        feature_names=NAMES,
         chunk_rows=60,
     )
     expected = fit(X, Y, WEIGHT)
@@ -188,8 +199,11 @@ def test_zarr_groups_by_path_and_opened(tmp_path, sparse):
 @pytest.mark.parametrize("lazy", [False, True])
 def test_weights_come_in_any_form(form, lazy):
     weight = {
-        "list": WEIGHT.tolist(), "pandas": pd.Series(WEIGHT), "Dask": chunked(WEIGHT, (90, 90)),
-        "Dask frame": dask_frame(FRAME.assign(w=WEIGHT))["w"], "xarray": xr.DataArray(WEIGHT, dims="sample"),
+        "list": WEIGHT.tolist(),
+        "pandas": pd.Series(WEIGHT),
+        "Dask": chunked(WEIGHT, (90, 90)),
+        "Dask frame": dask_frame(FRAME.assign(w=WEIGHT))["w"],
+        "xarray": xr.DataArray(WEIGHT, dims="sample"),
         "device": duck.asduck(WEIGHT),
     }[form]
     given = (chunked(X), chunked(Y)) if lazy else (X, Y)
@@ -198,11 +212,17 @@ def test_weights_come_in_any_form(form, lazy):
 
 
 def test_numbers_and_booleans_of_a_frame_become_floats():
-    frame = pd.DataFrame({
-        "a": np.arange(6, dtype=np.int8), "b": np.arange(6) % 2 == 0, "c": np.arange(6, dtype=np.float32),
-        "d": pd.array([1, 2, 3, 4, 5, 6], dtype="Int8"), "e": pd.array([True, False] * 3, dtype="boolean"),
-        "f": pd.array([1.5] * 6, dtype="Float32"), "g": pd.array([1] * 6, dtype="int16[pyarrow]"),
-    })
+    frame = pd.DataFrame(
+        {
+            "a": np.arange(6, dtype=np.int8),
+            "b": np.arange(6) % 2 == 0,
+            "c": np.arange(6, dtype=np.float32),
+            "d": pd.array([1, 2, 3, 4, 5, 6], dtype="Int8"),
+            "e": pd.array([True, False] * 3, dtype="boolean"),
+            "f": pd.array([1.5] * 6, dtype="Float32"),
+            "g": pd.array([1] * 6, dtype="int16[pyarrow]"),
+        }
+    )
     values = np.column_stack([[float(v) for v in frame[name]] for name in frame])
     for given in (frame, dd.from_pandas(frame, npartitions=2)):
         rows = open_rows(given).X
@@ -327,8 +347,14 @@ def test_scorers_of_scikit_learn_take_the_predictions(given, scoring):
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(
     "column",
-    [["a"] * 180, pd.Categorical(["a", "b"] * 90), pd.date_range("2020", periods=180), pd.array(["a"] * 180, "string"),
-     np.array([1, "b"] * 90, object), np.ones(180, complex)],
+    [
+        ["a"] * 180,
+        pd.Categorical(["a", "b"] * 90),
+        pd.date_range("2020", periods=180),
+        pd.array(["a"] * 180, "string"),
+        np.array([1, "b"] * 90, object),
+        np.ones(180, complex),
+    ],
     ids=["object", "categorical", "datetime", "string", "mixed", "complex"],
 )
 def test_columns_that_are_no_numbers_are_named(column, lazy):
@@ -443,10 +469,12 @@ COUNTS = RNG.poisson(np.exp(0.3 * X[:, 0] + 0.2 * OFFSET)).astype(float)
 def test_several_targets(form):
     both = FRAME.assign(left=TARGETS[:, 0], right=TARGETS[:, 1])
     given, y = {
-        "NumPy": (X, TARGETS.tolist()), "pandas": (FRAME, both[["left", "right"]]),
+        "NumPy": (X, TARGETS.tolist()),
+        "pandas": (FRAME, both[["left", "right"]]),
         "Dask": (chunked(X), chunked(TARGETS, (90, 90))),
         "Dask frame": (dask_frame(), dask_frame(both)[["left", "right"]]),
-        "xarray": (ARRAY, xr.DataArray(TARGETS.T, dims=("target", "sample"))), "CSR": (sp.csc_array(X), TARGETS),
+        "xarray": (ARRAY, xr.DataArray(TARGETS.T, dims=("target", "sample"))),
+        "CSR": (sp.csc_array(X), TARGETS),
         "device": (duck.asduck(X), duck.asduck(TARGETS)),
     }[form]
     expected = Ridge(tol=1e-12).fit(X, TARGETS)
@@ -470,10 +498,12 @@ def test_offsets_and_exposures_in_fit_and_predict(form, name):
     values = 0.2 * OFFSET if name == "offset" else np.exp(0.2 * OFFSET)
     frame = FRAME.assign(values=values, y=COUNTS)
     given, y, more = {
-        "NumPy": (X, COUNTS, values.tolist()), "pandas": (FRAME, frame["y"], frame["values"]),
+        "NumPy": (X, COUNTS, values.tolist()),
+        "pandas": (FRAME, frame["y"], frame["values"]),
         "Dask": (chunked(X), COUNTS, chunked(values, (90, 90))),
         "Dask frame": (dask_frame(), dask_frame(frame)["y"], dask_frame(frame)["values"]),
-        "xarray": (ARRAY, COUNTS, xr.DataArray(values, dims="sample")), "CSR": (sp.csr_array(X), COUNTS, values),
+        "xarray": (ARRAY, COUNTS, xr.DataArray(values, dims="sample")),
+        "CSR": (sp.csr_array(X), COUNTS, values),
         "device": (duck.asduck(X), COUNTS, duck.asduck(values)),
     }[form]
     expected = PoissonRegressor(alpha=0.1, tol=1e-11).fit(X, COUNTS, offset=0.2 * OFFSET)

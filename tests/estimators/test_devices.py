@@ -23,8 +23,10 @@ BINARY = (X[:, 0] + RNG.logistic(size=300) > 0).astype(int)
 
 FITS = [
     pytest.param(name, penalty, n_classes, id=f"{name}-{penalty}-{n_classes}")
-    for name, case in catalogue.SOLVERS.items() if case.registered and case.exact
-    for penalty in ("l2", "elastic_net") if penalty in case.penalties
+    for name, case in catalogue.SOLVERS.items()
+    if case.registered and case.exact
+    for penalty in ("l2", "elastic_net")
+    if penalty in case.penalties
     for n_classes in (2, 3)
 ]
 
@@ -32,8 +34,18 @@ FITS = [
 # ADMM, the values along its one local Newton step. ADMM sends the gradient only where it is asked for.
 # Of a row sample X and y are sent. Conjugate gradients copy their end, and every eight iterations whether it is near.
 COPIES = {
-    "_facts": {1}, "at": {2}, "along": {2}, "more": {1}, "step": {2}, "hess_mul": {1}, "hess_diag": {1}, "gram": {1},
-    "sample_gram": {1}, "sample_rows": {2}, "average": set(range(3, 10)), "_local_minimiser": {1},
+    "_facts": {1},
+    "at": {2},
+    "along": {2},
+    "more": {1},
+    "step": {2},
+    "hess_mul": {1},
+    "hess_diag": {1},
+    "gram": {1},
+    "sample_gram": {1},
+    "sample_rows": {2},
+    "average": set(range(3, 10)),
+    "_local_minimiser": {1},
     "update_block": set(range(3, 7)),
 }
 

@@ -88,9 +88,7 @@ def test_an_offset_is_a_column_with_the_coefficient_one(make, labels):
     )
     assert_allclose(rest.coef_, 0, atol=1e-6)
     assert_allclose(rest.predict_proba(X[:, 1:], offset=margins), full.predict_proba(X[:, 1:]), atol=1e-6)
-    assert_allclose(
-        np.asarray(rest.decision_function(*make(X[:, 1:]), offset=make(margins)[0])), margins, atol=1e-5
-    )
+    assert_allclose(np.asarray(rest.decision_function(*make(X[:, 1:]), offset=make(margins)[0])), margins, atol=1e-5)
 
 
 def test_held_out_rows_end_the_fit_at_the_best_iteration():

@@ -41,7 +41,11 @@ WEIGHT = np.resize([1.0, 2.0, 0.0, 1.0, 3.0], 60)
 NUMBERS = X @ [1.0, -2.0, 0.5, 0.0] + X[:, 0] ** 2
 # A minimum that is reached, so that fits that round differently end at the same place.
 SHORT = {
-    "hidden_layer_sizes": (3,), "activation": "tanh", "alpha": 3.0, "solver": "newton-cg", "tol": 1e-8,
+    "hidden_layer_sizes": (3,),
+    "activation": "tanh",
+    "alpha": 3.0,
+    "solver": "newton-cg",
+    "tol": 1e-8,
     "random_state": 0,
 }
 
@@ -57,8 +61,12 @@ def theta(model):
 def reference(cls, model, X, y, weight=None):
     """An estimator of scikit-learn with the parameters of ours."""
     theirs = cls(
-        hidden_layer_sizes=model.hidden_layer_sizes, activation=model.activation, alpha=model.alpha, solver="lbfgs",
-        max_iter=1, random_state=0,
+        hidden_layer_sizes=model.hidden_layer_sizes,
+        activation=model.activation,
+        alpha=model.alpha,
+        solver="lbfgs",
+        max_iter=1,
+        random_state=0,
     )
     with pytest.warns(ConvergenceWarning):
         theirs.fit(X, y, sample_weight=weight)
@@ -205,8 +213,16 @@ def test_float32_stays_float32():
 
 def test_training_ends_by_its_loss_as_scikit_learns_does():
     rows, labels = digits()
-    model = MLPClassifier((10,), "tanh", solver="gd", solver_options={"learning_rate": 0.5}, random_state=0,
-                          tol=1e-3, n_iter_no_change=3, max_iter=500).fit(rows, labels)
+    model = MLPClassifier(
+        (10,),
+        "tanh",
+        solver="gd",
+        solver_options={"learning_rate": 0.5},
+        random_state=0,
+        tol=1e-3,
+        n_iter_no_change=3,
+        max_iter=500,
+    ).fit(rows, labels)
     curve = np.array([model.history_[0]["objective"], *model.loss_curve_])
     best = np.minimum.accumulate(curve)
     better = curve[1:] < best[:-1] - 1e-3
@@ -401,7 +417,8 @@ def test_auto_says_what_it_chose_and_why(caplog, model, y, expected):
 @pytest.mark.parametrize(
     ("estimator", "check"),
     [
-        pair for cls in (MLPClassifier, MLPRegressor)
+        pair
+        for cls in (MLPClassifier, MLPRegressor)
         for pair in estimator_checks_generator(cls(hidden_layer_sizes=(10,), solver="lbfgs", tol=1e-2))
     ],
     ids=lambda value: getattr(getattr(value, "func", value), "__name__", type(value).__name__),

@@ -129,7 +129,8 @@ def test_any_container_gives_the_same_network():
     by_hand = NetworkObjective.from_blocks(blocks, blocks.place(parts(MODEL, 1)), layers, L2(0.1))
     point = by_hand.at(by_hand.null)
     made = [
-        make_network(X, y, **options), make_network(scipy.sparse.csr_array(X), y, **options, n_blocks=3),
+        make_network(X, y, **options),
+        make_network(scipy.sparse.csr_array(X), y, **options, n_blocks=3),
         make_network(chunked(X), chunked(y), **options),
     ]
     for F in made:

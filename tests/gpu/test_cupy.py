@@ -20,8 +20,10 @@ WEIGHT = RNG.uniform(0.5, 2, 600)
 
 FITS = [
     pytest.param(name, penalty, y, id=f"{name}-{penalty}-{len(set(y))}")
-    for name, case in catalogue.SOLVERS.items() if case.registered and case.exact
-    for penalty in ("l2", "elastic_net") if penalty in case.penalties
+    for name, case in catalogue.SOLVERS.items()
+    if case.registered and case.exact
+    for penalty in ("l2", "elastic_net")
+    if penalty in case.penalties
     for y in (BINARY, Y)
 ]
 
@@ -61,8 +63,10 @@ def test_solvers_that_may_not_arrive_take_the_same_steps(solver, convert):
 @pytest.mark.parametrize(("solver", "penalty", "y"), FITS)
 def test_coefficients_are_those_of_numpy(solver, penalty, y, container):
     given = {
-        "memory": lambda: to_device(X), "chunks": lambda: chunks(to_device),
-        "CSR in memory": lambda: sparse_to_device(X), "CSR in chunks": lambda: chunks(sparse_to_device),
+        "memory": lambda: to_device(X),
+        "chunks": lambda: chunks(to_device),
+        "CSR in memory": lambda: sparse_to_device(X),
+        "CSR in chunks": lambda: chunks(sparse_to_device),
     }[container]()
     lazy = isinstance(given, da.Array)
     there = model(solver, penalty).fit(given, y)
@@ -101,7 +105,9 @@ def test_labels_weights_and_targets_may_lie_on_the_device():
     counts = RNG.poisson(np.exp(0.3 * X[:, 0])).astype(float)
     np.testing.assert_allclose(
         PoissonRegressor().fit(to_device(X), counts, offset=to_device(WEIGHT)).coef_,
-        PoissonRegressor().fit(X, counts, offset=WEIGHT).coef_, rtol=0, atol=1e-6,
+        PoissonRegressor().fit(X, counts, offset=WEIGHT).coef_,
+        rtol=0,
+        atol=1e-6,
     )
 
 

@@ -118,8 +118,11 @@ def test_preconditioners_change_the_iterations_and_not_the_solution():
     diagonal = np.repeat(np.diag(block)[:, None], 3, axis=1)
     whole = np.kron(block, np.eye(3))  # rows as b.ravel()
     maps = {
-        "none": None, "jacobi": preconditioners.jacobi(diagonal), "shared": preconditioners.shared(Factor.of(block)),
-        "outputs": preconditioners.outputs([Factor.of(block)] * 3), "joint": preconditioners.joint(Factor.of(whole)),
+        "none": None,
+        "jacobi": preconditioners.jacobi(diagonal),
+        "shared": preconditioners.shared(Factor.of(block)),
+        "outputs": preconditioners.outputs([Factor.of(block)] * 3),
+        "joint": preconditioners.joint(Factor.of(whole)),
     }
     found = {}
     for name, preconditioner in maps.items():

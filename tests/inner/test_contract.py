@@ -87,8 +87,11 @@ def test_single_precision_stays_single(name):
 
 # Methods that end in every way there is, with their matrices
 ENDS = {
-    "ok": (system, None, None), "max_iter": (system, 5, None), "nan": (system, None, 7),
-    "singular": (lambda: singular()[:2], None, None), "zero": (lambda: (np.eye(3), np.zeros(3)), None, None),
+    "ok": (system, None, None),
+    "max_iter": (system, 5, None),
+    "nan": (system, None, 7),
+    "singular": (lambda: singular()[:2], None, None),
+    "zero": (lambda: (np.eye(3), np.zeros(3)), None, None),
 }
 
 

@@ -113,9 +113,7 @@ def test_without_an_acceptable_step_x_stays(halvings):
 
 def test_the_largest_acceptable_step_is_taken():
     """A wall that lets through steps of 1/8 and less."""
-    function = Smooth(
-        lambda x: float(x @ x) if np.all(x >= 0.85) else np.inf, lambda x: 2 * x, lambda x: 2 * np.eye(2)
-    )
+    function = Smooth(lambda x: float(x @ x) if np.all(x >= 0.85) else np.inf, lambda x: 2 * x, lambda x: 2 * np.eye(2))
     found = LocalNewton().minimize(function, np.ones(2))
     np.testing.assert_allclose(found.x, np.ones(2) * (1 - 1 / 8))
 
@@ -128,9 +126,7 @@ def test_a_value_that_rises_by_rounding_alone_is_no_failure():
 
 
 def test_steps_to_nan_are_rejected():
-    function = Smooth(
-        lambda x: float(x @ x) if np.all(x >= 0.6) else np.nan, lambda x: 2 * x, lambda x: 2 * np.eye(2)
-    )
+    function = Smooth(lambda x: float(x @ x) if np.all(x >= 0.6) else np.nan, lambda x: 2 * x, lambda x: 2 * np.eye(2))
     np.testing.assert_allclose(LocalNewton().minimize(function, np.ones(2)).x, 0.75 * np.ones(2))
 
 
@@ -164,7 +160,8 @@ def test_negative_curvature_is_told_and_still_descends(inner):
 def test_steps_along_negative_curvature_are_tracked():
     """From a hill with the gradient of 1e-3: the full step is far too short, and so is any that MINRES could know."""
     function = Smooth(
-        lambda x: float(-x @ x / 2 + x @ x * (x @ x) / 4e4), lambda x: -x + x * (x @ x) / 1e4,
+        lambda x: float(-x @ x / 2 + x @ x * (x @ x) / 4e4),
+        lambda x: -x + x * (x @ x) / 1e4,
         lambda x: -np.eye(2),
     )
     found = LocalNewton(inner=MINRES()).minimize(function, np.array([1e-3, 0.0]))

@@ -38,6 +38,7 @@ def by_definition(f, slope, a):
 @given(bottom=st.floats(1e-6, 1e6), start=st.floats(1e-3, 1e3))
 def test_steps_are_those_of_the_definition(bottom, start):
     """Of a valley whose bottom may be anywhere."""
+
     def f(a):
         return (a / bottom - 1) ** 2
 

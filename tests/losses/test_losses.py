@@ -204,8 +204,14 @@ def test_gradient_scale_follows_the_units_of_the_targets(case):
 @pytest.mark.parametrize(
     ("loss", "bad", "good"),
     [
-        (Poisson(), -1.0, 0.0), (Gamma(), 0.0, 1e-9), (Tweedie(1.5), -1e-9, 0.0), (Logistic(), 2.0, 0.0),
-        (Logistic(), -1.0, 1.0), (Softmax(3), 3.0, 2.0), (Softmax(3), 0.5, 0.0), (Softmax(3, "reference"), -1.0, 2.0),
+        (Poisson(), -1.0, 0.0),
+        (Gamma(), 0.0, 1e-9),
+        (Tweedie(1.5), -1e-9, 0.0),
+        (Logistic(), 2.0, 0.0),
+        (Logistic(), -1.0, 1.0),
+        (Softmax(3), 3.0, 2.0),
+        (Softmax(3), 0.5, 0.0),
+        (Softmax(3, "reference"), -1.0, 2.0),
     ],
 )
 def test_targets_outside_the_range_are_known(loss, bad, good):

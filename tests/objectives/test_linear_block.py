@@ -23,7 +23,9 @@ from dask_newton.penalties import NoPenalty
 
 N, P = 700, 5
 OPTIONS = {
-    "plain": (False, False, False), "intercept": (False, False, True), "weights": (True, False, False),
+    "plain": (False, False, False),
+    "intercept": (False, False, True),
+    "weights": (True, False, False),
     "all": (True, True, True),
 }
 
@@ -222,8 +224,13 @@ def kernels(block, W, D, V):
     ray = block.ray(W, D, (1.0, 0.5))
     entry = [lambda loss, c: loss.hess_entry(c, 0, 0)]
     return [
-        ray.values, ray.gradient, block.hess_mul(ray.curvature, D), block.hess_mul(ray.curvature, V),
-        block.hess_diag(ray.curvature), block.grams(ray.curvature, entry)[0], block.column_squares(),
+        ray.values,
+        ray.gradient,
+        block.hess_mul(ray.curvature, D),
+        block.hess_mul(ray.curvature, V),
+        block.hess_diag(ray.curvature),
+        block.grams(ray.curvature, entry)[0],
+        block.column_squares(),
     ]
 
 
@@ -326,9 +333,7 @@ def test_take_is_a_block_of_those_rows():
     model, W, _ = make("softmax")
     rows = np.array([3, 3, 699, 0])
     part = block_of(model).take(rows)
-    picked = Dense(
-        model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, True, NoPenalty()
-    )
+    picked = Dense(model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, True, NoPenalty())
     value, gradient, _ = summed(picked, W)
     close(part.ray(W).values, [value])
     close(part.ray(W).gradient, gradient)
@@ -363,8 +368,11 @@ def test_sparse_matrices_give_the_same_numbers(loss_name, options, kind, dtype, 
     for name in ("margins", "curvature", "slopes"):
         close(np.concatenate(getattr(other, name)), np.concatenate(getattr(one, name)), tol)
         assert {tile.dtype for tile in getattr(other, name)} == {np.dtype(dtype)}
-    close(sparse.ray(steps=(0.5,), margins=other.margins, slopes=other.slopes).gradient,
-          dense.ray(steps=(0.5,), margins=one.margins, slopes=one.slopes).gradient, tol)
+    close(
+        sparse.ray(steps=(0.5,), margins=other.margins, slopes=other.slopes).gradient,
+        dense.ray(steps=(0.5,), margins=one.margins, slopes=one.slopes).gradient,
+        tol,
+    )
 
 
 @every_loss

@@ -18,8 +18,10 @@ from dask_newton.penalties import L2, NoPenalty
 
 # Problem, weighted, offset, intercept.
 MODELS = {
-    "logistic": ("breast_cancer", True, True, True), "logistic-no-intercept": ("breast_cancer", False, False, False),
-    "softmax": ("noisy", True, True, True), "softmax-reference": ("noisy_reference", False, False, True),
+    "logistic": ("breast_cancer", True, True, True),
+    "logistic-no-intercept": ("breast_cancer", False, False, False),
+    "softmax": ("noisy", True, True, True),
+    "softmax-reference": ("noisy_reference", False, False, True),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 every_penalty = pytest.mark.parametrize("penalty", PENALTIES)
@@ -66,8 +68,15 @@ def test_value_gradient_and_hessian_are_those_of_the_dense_model(model, penalty)
 def test_derivatives_agree_with_differences_for_every_loss(loss_name):
     case, rng = LOSSES[loss_name], np.random.default_rng(0)
     K = case.loss.n_outputs
-    model = Dense(rng.normal(size=(30, 4)), case.targets(rng, 30), rng.random(30), rng.normal(size=(30, K)), case.loss,
-                  True, L2(0.3))
+    model = Dense(
+        rng.normal(size=(30, 4)),
+        case.targets(rng, 30),
+        rng.random(30),
+        rng.normal(size=(30, K)),
+        case.loss,
+        True,
+        L2(0.3),
+    )
     F = objective(parts(model, m=3), model.penalty)
     W, D, _ = directions(F, scale=1.0)
     h = 1e-5  # errs by h^2 and by 1e-16 / h
@@ -207,8 +216,13 @@ def test_weight_two_is_the_row_twice_and_weight_zero_is_no_row(model, penalty):
         plain.X, plain.y, times.astype(float), plain.offset, plain.loss, plain.fit_intercept, plain.penalty
     )
     repeated = Dense(
-        plain.X[rows], plain.y[rows], np.ones(len(rows)), 0.0 if offset is None else offset[rows], plain.loss,
-        plain.fit_intercept, plain.penalty,
+        plain.X[rows],
+        plain.y[rows],
+        np.ones(len(rows)),
+        0.0 if offset is None else offset[rows],
+        plain.loss,
+        plain.fit_intercept,
+        plain.penalty,
     )
     a, b = (objective(parts(m, 3), plain.penalty) for m in (weighted, repeated))
     W, V, _ = directions(a)
@@ -254,9 +268,7 @@ def test_result_does_not_depend_on_the_blocks(model, m, layout):
     close(many.hess_diag(b), one.hess_diag(a))
     close(many.gram(b), one.gram(a))
     close(many.column_squares, one.column_squares)
-    np.testing.assert_allclose(
-        many.along(b, D, (1.0, 0.5)).values, one.along(a, D, (1.0, 0.5)).values, rtol=1e-13
-    )
+    np.testing.assert_allclose(many.along(b, D, (1.0, 0.5)).values, one.along(a, D, (1.0, 0.5)).values, rtol=1e-13)
     assert many.blocks.n_blocks == len(many.weights) == m
     assert many.n_rows == one.n_rows
     assert many.total_weight == pytest.approx(one.total_weight, rel=1e-15)
@@ -271,10 +283,18 @@ def test_bits_do_not_depend_on_the_number_of_threads(monkeypatch):
             W, D, V = directions(F)
             point = F.at(W, hessian=True)
             along = F.along(point, D, (1.0, 0.5))
-            results.append([
-                point.gradient, point.hessian, F.hess_mul(point, V), F.gram(point), F.hess_diag(point), along.values,
-                along.first.gradient, np.float64(point.value),
-            ])
+            results.append(
+                [
+                    point.gradient,
+                    point.hessian,
+                    F.hess_mul(point, V),
+                    F.gram(point),
+                    F.hess_diag(point),
+                    along.values,
+                    along.first.gradient,
+                    np.float64(point.value),
+                ]
+            )
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -311,16 +331,15 @@ def test_float32_data_give_float64_results_of_float32_accuracy(model):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["X", "y", "weight", "offset"])
-@pytest.mark.parametrize("move", [np.asarray, lambda a: strict.asarray(a, device=strict.Device("device1"))],
-                         ids=["numpy", "device"])
+@pytest.mark.parametrize(
+    "move", [np.asarray, lambda a: strict.asarray(a, device=strict.Device("device1"))], ids=["numpy", "device"]
+)
 def test_bad_numbers_are_refused_with_the_block_and_the_array(bad, where, move):
     blocks = parts(dense("noisy", "l2", True, True))
     array = getattr(blocks[2], where).copy()
     array.flat[array.size // 2] = bad
     blocks[2] = replace(blocks[2], **{where: array})
-    blocks = [
-        LinearBlock(*(move(a) for a in (b.X, b.y, b.weight, b.offset)), b.loss, b.fit_intercept) for b in blocks
-    ]
+    blocks = [LinearBlock(*(move(a) for a in (b.X, b.y, b.weight, b.offset)), b.loss, b.fit_intercept) for b in blocks]
     with pytest.raises(ValueError, match=rf"Block 2 of the data contains NaN or infinity in {where}\b.*before fit"):
         objective(blocks, NoPenalty())
 

@@ -16,7 +16,8 @@ from dask_newton.penalties import L2, NoPenalty
 
 SCALE, RIDGE, RHO = 37.0, 0.3, 0.7
 MODELS = {
-    "logistic": ("breast_cancer", "none", True, True, True), "softmax": ("noisy", "none", True, True, True),
+    "logistic": ("breast_cancer", "none", True, True, True),
+    "softmax": ("noisy", "none", True, True, True),
     "softmax-no-intercept": ("noisy", "none", False, False, False),
 }
 
@@ -74,7 +75,8 @@ def test_any_array_type_and_device_gives_the_same_numbers(model):
     a, b = here.at(x), there.at(x1)
     assert b.value == pytest.approx(a.value, rel=1e-13)
     for one, other in [
-        (a.gradient, b.gradient), (here.hess_mul(a.curvature, d), there.hess_mul(b.curvature, d1)),
+        (a.gradient, b.gradient),
+        (here.hess_mul(a.curvature, d), there.hess_mul(b.curvature, d1)),
     ]:
         assert other.device == device
         np.testing.assert_allclose(to_host(other), one, atol=1e-13 * np.abs(one).max())
@@ -87,7 +89,8 @@ def test_many_products_are_made_with_a_matrix(kind, largest, monkeypatch):
     """The same numbers before and after the matrix is made; from then on X is not read. Too large ones are not made."""
     device = strict.Device("device1")
     move = {
-        "dense": None, "strict": lambda a: strict.asarray(a, device=device),
+        "dense": None,
+        "strict": lambda a: strict.asarray(a, device=device),
         "csr_array": lambda a: KINDS["csr_array"](a) if a.ndim == 2 else a,
     }[kind]
     whole, local, x, _, center = make("softmax", move, ridge=True, proximal=True)
@@ -136,7 +139,8 @@ def test_around_a_point_the_gradient_there_is_replaced(kind):
     model = dense("noisy", "l2", True)
     device = strict.Device("device1")
     move = {
-        "dense": None, "strict": lambda a: strict.asarray(a, device=device),
+        "dense": None,
+        "strict": lambda a: strict.asarray(a, device=device),
         "csr_array": lambda a: KINDS["csr_array"](a) if a.ndim == 2 else a,
     }[kind]
     (block,) = parts(model, 1, move=move)

@@ -113,7 +113,11 @@ def test_derivatives_of_activations(activation):
 def test_slopes_at_zero():
     zero = np.zeros(1)
     assert [float(cls().slope(cls().value(zero))[0]) for _, cls in sorted(ACTIVATIONS.items())] == [
-        1.0, 0.01, 0.25, 0.0, 1.0
+        1.0,
+        0.01,
+        0.25,
+        0.0,
+        1.0,
     ]
     assert np.isfinite(ACTIVATIONS["logistic"]().value(np.array([-1e4, 1e4]))).all()
 
@@ -272,9 +276,7 @@ def test_any_array_type_and_device_gives_the_same_numbers(activation, loss, dtyp
     block, network = rows(loss), layers(activation, loss)
     here = RowBlock(*(a.astype(dtype) for a in (block.X, block.y, block.weight, block.offset)), loss)
     device = strict.Device("device1")
-    there = RowBlock(
-        *(strict.asarray(a, device=device) for a in (here.X, here.y, here.weight, here.offset)), loss
-    )
+    there = RowBlock(*(strict.asarray(a, device=device) for a in (here.X, here.y, here.weight, here.offset)), loss)
     theta, v = np.random.default_rng(0).normal(size=(2, network.n_parameters, 1))
     for a, b in zip(kernels(here, network, theta, v), kernels(there, network, theta, v), strict=True):
         assert b.device == device
@@ -377,12 +379,15 @@ def test_every_method_is_one_pass_and_sends_what_it_must():
     sides = [side for n, m in pairwise(F.layers.sizes) for side in (n + 1, m)]
     triangles = 8 * sum(n * (n + 1) // 2 for n in sides)
     calls = {
-        "value": (lambda: F.value(theta), P, 8), "values": (lambda: F.values((theta, v)), 2 * P, 16),
-        "at": (lambda: F.at(theta), P, P + 8), "along": (lambda: F.along(point, v, (1.0, 0.5)), 2 * P + 16, P + 16),
+        "value": (lambda: F.value(theta), P, 8),
+        "values": (lambda: F.values((theta, v)), 2 * P, 16),
+        "at": (lambda: F.at(theta), P, P + 8),
+        "along": (lambda: F.along(point, v, (1.0, 0.5)), 2 * P + 16, P + 16),
         "values along": (lambda: F.along(point, v, (1.0, 0.5), linearize=False), 2 * P + 16, 16),
         "more": (lambda: F.more(point, along, (0.5,)), 2 * P + 8, 8),
         "step": (lambda: F.step(point, along, 0.5), P, P + 8),
-        "hess_mul": (lambda: F.hess_mul(point, v), P, P), "sampled": (lambda: sampled.gauss_newton_mul(v), P, P),
+        "hess_mul": (lambda: F.hess_mul(point, v), P, P),
+        "sampled": (lambda: sampled.gauss_newton_mul(v), P, P),
         "sampled_curvature": (lambda: F.sampled_curvature(point, 0.5, 0), P + 24, 8),
         "sample": (lambda: F.sample(0.5, 0), 16, 8),
         "batch_gradient": (lambda: F.batch_gradient(theta, 1, 4, (0, 0)), P + 32, P),

@@ -137,7 +137,9 @@ def test_prox_is_what_a_general_minimiser_finds(make):
         found = min(
             (
                 scipy.optimize.minimize(
-                    lambda u: moreau(penalty, u.reshape(2, 1), w, step), x0, method="Nelder-Mead",  # noqa: B023
+                    lambda u: moreau(penalty, u.reshape(2, 1), w, step),
+                    x0,
+                    method="Nelder-Mead",  # noqa: B023
                     options={"xatol": 1e-10, "fatol": 1e-14, "maxiter": 5000},
                 )
                 for x0 in (w.ravel(), w.ravel() / 2, [1e-3, 1e-3])
@@ -198,7 +200,8 @@ def test_bad_strengths_are_refused(make, message):
     ("penalty", "message"),
     [
         (L1(np.ones(4)), r"lam has the shape \(4,\), but the model has 3 features and 2 outputs"),
-        (L2(np.ones((2, 3))), r"shape \(2, 3\)"), (ElasticNet(0.1, np.ones((3, 1))), r"lam2 has the shape \(3, 1\)"),
+        (L2(np.ones((2, 3))), r"shape \(2, 3\)"),
+        (ElasticNet(0.1, np.ones((3, 1))), r"lam2 has the shape \(3, 1\)"),
         (GroupLasso([0, 1], 0.1), "groups has 2 labels, but the model has 3 features"),
     ],
 )
@@ -299,8 +302,10 @@ def test_first_zero_stops_where_a_group_turns():
 
 @examples
 @given(
-    w=matrices, t=arrays(np.float64, (3, 2), elements=st.floats(0, 2)),
-    r=arrays(np.float64, (3, 2), elements=st.floats(0, 2)), by=st.floats(-10, 10),
+    w=matrices,
+    t=arrays(np.float64, (3, 2), elements=st.floats(0, 2)),
+    r=arrays(np.float64, (3, 2), elements=st.floats(0, 2)),
+    by=st.floats(-10, 10),
 )
 def test_best_shift_is_the_minimiser_over_shifts(w, t, r, by):
     def value(c):

@@ -286,9 +286,9 @@ def test_sgd_with_steps_too_long_goes_back_to_what_it_knew():
     assert result.status is Status.DIVERGED
     np.testing.assert_array_equal(result.W, problem.objective.null)
     assert result.value == pytest.approx(problem.dense.value(result.W))
-    assert result.gradient_norm == pytest.approx(np.max(
-        np.abs(problem.dense.gradient(result.W)) / problem.objective.scale
-    ))
+    assert result.gradient_norm == pytest.approx(
+        np.max(np.abs(problem.dense.gradient(result.W)) / problem.objective.scale)
+    )
 
 
 def test_a_move_that_doubles_the_objective_is_not_accepted():
@@ -354,7 +354,8 @@ def test_empty_blocks_are_left_out(solver):
 
 
 @pytest.mark.parametrize(
-    "solver", [DANE(line_search=True, newton_steps=2, cg_max_iter=10), InexactDANE(steps=20), AIDE(steps=20), SGD()],
+    "solver",
+    [DANE(line_search=True, newton_steps=2, cg_max_iter=10), InexactDANE(steps=20), AIDE(steps=20), SGD()],
     ids=lambda s: s.name,
 )
 def test_negative_curvature_does_not_stop_them(solver):
@@ -376,7 +377,8 @@ def test_negative_curvature_does_not_stop_them(solver):
 def test_containers_give_the_same(solver, kind):
     device = strict.Device("device1")
     options = {
-        "strict": {"move": lambda a: strict.asarray(a, device=device)}, "float32": {"dtype": "float32"},
+        "strict": {"move": lambda a: strict.asarray(a, device=device)},
+        "float32": {"dtype": "float32"},
     }.get(kind) or {"move": lambda a: KINDS[kind](a) if a.ndim == 2 else a}
     n = 3 if solver.name != "sgd" else 12
     one, other = (run(known("noisy", "l2", m=2, **o).objective, solver, n) for o in ({}, options))

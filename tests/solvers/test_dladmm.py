@@ -94,8 +94,9 @@ def test_iterates_do_not_depend_on_blocks(steps):
 def objective(block, penalty=None, activation="relu"):
     blocks = SerialBlocks(1)
     layers = Layers((block.X.shape[1], 6, 4, block.loss.n_outputs), ACTIVATIONS[activation]())
-    return NetworkObjective.from_blocks(blocks, blocks.place([block]), layers, penalty or NoPenalty(),
-                                        initialisation="gauss")
+    return NetworkObjective.from_blocks(
+        blocks, blocks.place([block]), layers, penalty or NoPenalty(), initialisation="gauss"
+    )
 
 
 def rows(n=40, weight=None, sparse=0.0):
@@ -173,13 +174,20 @@ def test_digits_are_learnt_in_few_iterations():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("solver", "n", "least"), [
-    (DLADMM(nu=1.0, rho=1.1, steps="gradient"), 100, 0.94),
-    (DLADMM(nu=1.0, rho=1.1, steps="gradient", dual_init="gradient"), 50, 0.93),
-    (DLADMM(nu=1.0, rho=0.5, steps="gradient"), 100, 0.94), (DLADMM(nu=1.0, rho=0.1, steps="gradient"), 100, 0.94),
-    (DLADMM(steps="gradient"), 100, 0.94), (DLADMM(nu=1e-6, rho=1e-6, steps="gradient"), 50, 0.93),
-    (DLADMM(nu=1.0, rho=1.1), 50, 0.97), (DLADMM(), 50, 0.97),
-], ids=repr)
+@pytest.mark.parametrize(
+    ("solver", "n", "least"),
+    [
+        (DLADMM(nu=1.0, rho=1.1, steps="gradient"), 100, 0.94),
+        (DLADMM(nu=1.0, rho=1.1, steps="gradient", dual_init="gradient"), 50, 0.93),
+        (DLADMM(nu=1.0, rho=0.5, steps="gradient"), 100, 0.94),
+        (DLADMM(nu=1.0, rho=0.1, steps="gradient"), 100, 0.94),
+        (DLADMM(steps="gradient"), 100, 0.94),
+        (DLADMM(nu=1e-6, rho=1e-6, steps="gradient"), 50, 0.93),
+        (DLADMM(nu=1.0, rho=1.1), 50, 0.97),
+        (DLADMM(), 50, 0.97),
+    ],
+    ids=repr,
+)
 def test_step_rules_on_digits(solver, n, least):
     """A prototype of the gradient steps had 0.949 to 0.953 after 50 iterations and 0.960 to 0.964 after 100."""
     right, records = learn(solver, n)

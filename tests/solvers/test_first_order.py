@@ -42,8 +42,13 @@ def adam(gs):
     return -0.001 * mean / (math.sqrt(square) + 1e-8)
 
 
-RULES = [(GD(), lambda gs: -0.01 * gs[-1]), (Momentum(), momentum), (Adagrad(), adagrad), (Adadelta(), adadelta),
-         (Adam(), adam)]
+RULES = [
+    (GD(), lambda gs: -0.01 * gs[-1]),
+    (Momentum(), momentum),
+    (Adagrad(), adagrad),
+    (Adadelta(), adadelta),
+    (Adam(), adam),
+]
 
 
 @pytest.mark.parametrize(("solver", "rule"), RULES, ids=[solver.name for solver, _ in RULES])
@@ -159,10 +164,22 @@ def test_a_learning_rate_that_is_too_large_diverges():
     assert np.all(np.isfinite(result.W)) and np.isfinite(result.value)
 
 
-@pytest.mark.parametrize("solver", [
-    GD(learning_rate=0.0), Momentum(momentum=1.0), Adagrad(epsilon=0.0), Adadelta(rho=-0.1), Adadelta(epsilon=0.0),
-    GD(batch_size=0), Adam(beta1=1.0), Adam(beta2=1.5), Adam(epsilon=0.0), Adam(learning_rate=np.inf),
-], ids=repr)
+@pytest.mark.parametrize(
+    "solver",
+    [
+        GD(learning_rate=0.0),
+        Momentum(momentum=1.0),
+        Adagrad(epsilon=0.0),
+        Adadelta(rho=-0.1),
+        Adadelta(epsilon=0.0),
+        GD(batch_size=0),
+        Adam(beta1=1.0),
+        Adam(beta2=1.5),
+        Adam(epsilon=0.0),
+        Adam(learning_rate=np.inf),
+    ],
+    ids=repr,
+)
 def test_bad_options_are_refused(solver):
     with pytest.raises(UnsupportedError, match=f"'{solver.name}' got .*; it must be"):
         minimize(network(blobs()), solver)

@@ -18,6 +18,7 @@ CG = {cls.name: cls() for cls in (GNCG, HFCG, HybridCG)}
 
 def train(F, solver, goal, max_iter=40):
     """Return the records of a run until the error on the rows is at most ``goal``."""
+
     def reached(row, state):
         row["error"] = error(F, state.W, digits())
         return row["error"] <= goal
@@ -29,12 +30,17 @@ def train(F, solver, goal, max_iter=40):
 # products, for seeds 0 to 2.
 
 
-@pytest.mark.parametrize(("solver", "iterations", "products"), [
-    (GNCG(curvature_fraction=1.0, damping_rule="martens"), 10, 185),
-    (HFCG(curvature_fraction=1.0, damping_rule="martens"), 11, 175),
-    (HybridCG(curvature_fraction=0.0, curvature_rows=64, damping_rule="martens"), 12, 225),
-    (GNCG(curvature_fraction=1.0), 7, 140), (HFCG(curvature_fraction=1.0), 9, 170),
-], ids=repr)
+@pytest.mark.parametrize(
+    ("solver", "iterations", "products"),
+    [
+        (GNCG(curvature_fraction=1.0, damping_rule="martens"), 10, 185),
+        (HFCG(curvature_fraction=1.0, damping_rule="martens"), 11, 175),
+        (HybridCG(curvature_fraction=0.0, curvature_rows=64, damping_rule="martens"), 12, 225),
+        (GNCG(curvature_fraction=1.0), 7, 140),
+        (HFCG(curvature_fraction=1.0), 9, 170),
+    ],
+    ids=repr,
+)
 def test_digits_are_learnt_in_few_iterations(solver, iterations, products):
     records = train(network(digits(), (40, 15), m=4, ridge=1e-4), solver, 0.02)
     assert records[-1]["error"] <= 0.02
@@ -149,7 +155,7 @@ def test_negative_curvature_at_the_first_direction_gives_steepest_descent(start)
     """b A b < 0, and from the start with negative curvature CG begins anew at zero."""
     A, b = np.diag([1.0, -2.0]), np.array([1.0, 1.0])
     found = solve(A, b, None if start is None else np.array(start))
-    (d, curvature), = found.directions
+    ((d, curvature),) = found.directions
     np.testing.assert_array_equal(d[:, 0], b)
     assert curvature == pytest.approx(-1.0)
     assert found.negative == (1 if start is None else 2)
@@ -158,7 +164,7 @@ def test_negative_curvature_at_the_first_direction_gives_steepest_descent(start)
 def test_negative_curvature_later_leaves_the_iterate():
     A, b = np.diag([1.0, -0.1]), np.array([1.0, 1.0])
     found = solve(A, b)
-    (d, curvature), = found.directions
+    ((d, curvature),) = found.directions
     np.testing.assert_allclose(d[:, 0], b * 2 / 0.9)
     assert curvature == pytest.approx(np.vdot(d, A @ d))
     assert (found.negative, found.n_products) == (1, 2)
@@ -225,8 +231,15 @@ def test_passes_of_a_step(options, extra, share):
 
 
 BAD_OPTIONS = [
-    {"max_products": 0}, {"damping": 0.0}, {"damping": np.inf}, {"decay": 1.5}, {"curvature_fraction": -0.1},
-    {"curvature_rows": 0}, {"max_candidates": 0}, {"max_failures": 0}, {"damping_rule": "none"},
+    {"max_products": 0},
+    {"damping": 0.0},
+    {"damping": np.inf},
+    {"decay": 1.5},
+    {"curvature_fraction": -0.1},
+    {"curvature_rows": 0},
+    {"max_candidates": 0},
+    {"max_failures": 0},
+    {"damping_rule": "none"},
 ]
 
 

@@ -29,9 +29,7 @@ def dense_factors(F, theta, X, y, s):
     D2 = P / P.sum(axis=1, keepdims=True) - np.eye(P.shape[1])[y.astype(int)]
     D1 = (D2 @ V.T) * (1 - H**2)
     inputs = [np.column_stack([A, np.ones(len(A))]) for A in (X, H)]
-    return [
-        ((A.T * s) @ A / s.sum(), (D.T * s) @ D / s.sum()) for A, D in zip(inputs, (D1, D2), strict=True)
-    ]
+    return [((A.T * s) @ A / s.sum(), (D.T * s) @ D / s.sum()) for A, D in zip(inputs, (D1, D2), strict=True)]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -86,9 +84,14 @@ def test_the_step_is_the_best_of_its_plane():
         state = new
 
 
-@pytest.mark.parametrize("options", [
-    {"hidden": (40, 15)}, {"hidden": (100,), "activation": "relu", "initialisation": "he"},
-], ids=["deep", "wide"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden": (40, 15)},
+        {"hidden": (100,), "activation": "relu", "initialisation": "he"},
+    ],
+    ids=["deep", "wide"],
+)
 def test_digits_are_learnt_in_few_passes(options):
     """To an error of 0.02 gn-cg needs about a hundred, and Adam on mini-batches more."""
     F = network(digits(), m=4, ridge=1e-4, **options)

@@ -29,9 +29,7 @@ def test_the_largest_step_that_suffices_is_taken(search, factor):
     point, D = descent(F, factor)
     slope = np.vdot(point.gradient, D)
     new, size = search.search(F, point, D)
-    suffices = [
-        problem.dense.value(point.W + a * D) <= point.value + 1e-4 * a * slope for a in 2.0 ** -np.arange(51)
-    ]
+    suffices = [problem.dense.value(point.W + a * D) <= point.value + 1e-4 * a * slope for a in 2.0 ** -np.arange(51)]
     assert size == 2.0 ** -suffices.index(True)
     np.testing.assert_allclose(new.W, point.W + size * D, rtol=1e-14)
     assert new.value == pytest.approx(problem.dense.value(new.W), rel=1e-12)

@@ -158,12 +158,14 @@ class Opaque(Penalty):
     [
         (lambda X, y: make_problem(X, y, loss=SquaredSoftplus()), MATRIX, "needs a convex loss"),
         (
-            lambda X, y: make_problem(X, y, loss=known().dense.loss, penalty=Opaque()), MATRIX,
+            lambda X, y: make_problem(X, y, loss=known().dense.loss, penalty=Opaque()),
+            MATRIX,
             "smooth penalties and sums of norms",
         ),
         (
             lambda X, y: make_problem(X, y, loss=known().dense.loss),
-            dataclasses.replace(MATRIX, sparse_polish=ProxNewton(max_features=30)), "matrices of 31 rows for each",
+            dataclasses.replace(MATRIX, sparse_polish=ProxNewton(max_features=30)),
+            "matrices of 31 rows for each",
         ),
     ],
 )

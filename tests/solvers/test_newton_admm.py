@@ -320,7 +320,9 @@ def test_polish_comes_in_time():
 def test_support_newton_finds_the_support_from_anywhere(start, rule):
     problem = known("breast_cancer", rule)
     first = {
-        "zero": np.zeros((31, 1)), "dense": np.full((31, 1), 0.3), "wrong signs": -3 * problem.W + 0.1,
+        "zero": np.zeros((31, 1)),
+        "dense": np.full((31, 1), 0.3),
+        "wrong signs": -3 * problem.W + 0.1,
     }[start]
     result = minimize(problem.objective, SupportNewton(), first, tol=1e-10, max_iter=200)
     assert result.converged

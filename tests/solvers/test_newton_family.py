@@ -15,8 +15,11 @@ from dask_newton.solvers.linear.newton_cholesky import newton_direction
 from dask_newton.solvers.parts.line_search import LineSearch
 
 NEWTON = {
-    "giant": GIANT(), "newton-cg": NewtonCG(), "newton-cg-jacobi": NewtonCG(preconditioner="jacobi"),
-    "newton-cg-gram": NewtonCG(preconditioner="gram"), "newton-cholesky": NewtonCholesky(),
+    "giant": GIANT(),
+    "newton-cg": NewtonCG(),
+    "newton-cg-jacobi": NewtonCG(preconditioner="jacobi"),
+    "newton-cg-gram": NewtonCG(preconditioner="gram"),
+    "newton-cholesky": NewtonCholesky(),
     "newton-mr": NewtonMR(),
 }
 PROBLEMS = ["digits", "breast_cancer"]
@@ -105,7 +108,9 @@ def test_one_step_solves_a_quadratic(solver):
     """Near the optimum and with little curvature left to change, F is one: the second step is all rounding."""
     problem = known("noisy", "l2", m=1)
     exact = {
-        "giant": {"cg_rtol": 1e-13, "cg_max_iter": 200}, "newton-cg": {"rtol": 1e-13}, "newton-mr": {"rtol": 1e-12},
+        "giant": {"cg_rtol": 1e-13, "cg_max_iter": 200},
+        "newton-cg": {"rtol": 1e-13},
+        "newton-mr": {"rtol": 1e-12},
     }.get(solver.name, {})
     start = problem.W + 1e-6
     result = minimize(problem.objective, dataclasses.replace(solver, **exact), start, tol=1e-11)

@@ -56,8 +56,12 @@ def flat(F, model):
     return np.concatenate([W.ravel() for W, _ in model] + [b for _, b in model])[:, None]
 
 
-SMALL = {"gauss": ("relu", 1.0, 5.0), "leaky": ("leaky_relu", 1.0, 4.01), "tanh": ("tanh", 0.01, 0.05),
-         "logistic": ("logistic", 1.0, 2.6)}
+SMALL = {
+    "gauss": ("relu", 1.0, 5.0),
+    "leaky": ("leaky_relu", 1.0, 4.01),
+    "tanh": ("tanh", 0.01, 0.05),
+    "logistic": ("logistic", 1.0, 2.6),
+}
 
 
 @functools.cache
@@ -82,8 +86,12 @@ def test_every_step_decreases_the_lagrangian_and_the_dual_raises_it_as_it_must(c
         old, new, P0 = variables(F, before), variables(F, after), variables(F, states[k - 1])[0]
         (P1, Z0, Q0, U0, model0), (_, Z1, Q1, U1, model1) = old, new
         points = [
-            (P0, model0, Z0, Q0, U0), (P1, model0, Z0, Q0, U0), (P1, model1, Z0, Q0, U0), (P1, model1, Z1, Q0, U0),
-            (P1, model1, Z1, Q1, U0), (P1, model1, Z1, Q1, U1),
+            (P0, model0, Z0, Q0, U0),
+            (P1, model0, Z0, Q0, U0),
+            (P1, model1, Z0, Q0, U0),
+            (P1, model1, Z1, Q0, U0),
+            (P1, model1, Z1, Q1, U0),
+            (P1, model1, Z1, Q1, U1),
         ]
         values = [lagrangian(F, nu, rho, *point) for point in points]
         assert all(b <= a + 1e-10 * abs(a) for a, b in zip(values[:4], values[1:5], strict=True))
@@ -296,10 +304,21 @@ def test_it_ends_when_it_has_settled():
     assert last[0] - last[1] <= 1e-3 * last[1]
 
 
-@pytest.mark.parametrize("options", [
-    {"nu": 0.0}, {"rho": np.inf}, {"steps": "newton"}, {"kappa": -1.0}, {"evaluate_every": 0}, {"loss_scale": "max"},
-    {"schedule_every": 0}, {"output_solver": "newton"}, {"grow_after": 0},
-], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nu": 0.0},
+        {"rho": np.inf},
+        {"steps": "newton"},
+        {"kappa": -1.0},
+        {"evaluate_every": 0},
+        {"loss_scale": "max"},
+        {"schedule_every": 0},
+        {"output_solver": "newton"},
+        {"grow_after": 0},
+    ],
+    ids=repr,
+)
 def test_bad_options_are_refused(options):
     with pytest.raises(UnsupportedError, match=f"'pdadmm' got {next(iter(options))}=.*; it must be"):
         minimize(network(blobs()), PDADMM(**options))
@@ -328,9 +347,14 @@ def test_digits_are_learnt_in_few_iterations():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("steps", "n", "least", "most"), [
-    ("fast", 50, 0.96, 1.0), ("gradient", 100, 0.93, 1.0), ("reference", 100, 0.3, 0.75),
-])
+@pytest.mark.parametrize(
+    ("steps", "n", "least", "most"),
+    [
+        ("fast", 50, 0.96, 1.0),
+        ("gradient", 100, 0.93, 1.0),
+        ("reference", 100, 0.3, 0.75),
+    ],
+)
 def test_step_rules_at_equal_iterations(steps, n, least, most):
     """A prototype had 0.982, 0.963 and 0.604."""
     right, records = learn(PDADMM(steps=steps, **FOREVER), n, (n,))
@@ -340,10 +364,15 @@ def test_step_rules_at_equal_iterations(steps, n, least, most):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("nu", "rho", "at_50", "at_100", "residual"), [
-    (1.0, 4.01, 0.870, 0.936, 0.03), (0.1, 0.5, 0.882, 0.941, 0.03), (1.0, 1.0, 0.881, 0.941, 0.15),
-    (0.01, 0.01, 0.891, 0.951, 0.17),
-])
+@pytest.mark.parametrize(
+    ("nu", "rho", "at_50", "at_100", "residual"),
+    [
+        (1.0, 4.01, 0.870, 0.936, 0.03),
+        (0.1, 0.5, 0.882, 0.941, 0.03),
+        (1.0, 1.0, 0.881, 0.941, 0.15),
+        (0.01, 0.01, 0.891, 0.951, 0.17),
+    ],
+)
 def test_gradient_steps_learn_as_a_prototype_did(nu, rho, at_50, at_100, residual):
     """From other random weights, so within two points; its residual was at most half of the bound."""
     right, records = learn(PDADMM(nu=nu, rho=rho, steps="gradient", **FOREVER), 100, (50, 100))
@@ -364,7 +393,7 @@ def test_new_layers_join_as_identities():
     small = network(blobs(), (7, 6), m=2, activation="relu", ridge=0.0, initialisation="gauss")
     solver = PDADMM(nu=0.1, rho=0.2, first_layers=2, grow_after=4, **FOREVER)
     states, infos = walk(F, solver, 7)
-    theta = np.concatenate([F.null[:4 * 7 + 7 * 6], F.null[F.layers.slices[-1][0]], np.zeros((16, 1))])
+    theta = np.concatenate([F.null[: 4 * 7 + 7 * 6], F.null[F.layers.slices[-1][0]], np.zeros((16, 1))])
     for part, ours in zip((0, 1, -1), (0, 1, 2), strict=True):
         theta[small.layers.slices[ours][1]] = F.null[F.layers.slices[part][1]]
     plain = PDADMM(nu=0.1, rho=0.2, **FOREVER)
@@ -391,8 +420,9 @@ def test_new_layers_join_as_identities():
     assert np.all(np.diff(L[4:]) < 0)
 
 
-@pytest.mark.parametrize(("hidden", "activation", "first"), [((6, 5, 5), "relu", 1), ((6, 6), "tanh", 1),
-                                                              ((6, 6), "relu", 0)])
+@pytest.mark.parametrize(
+    ("hidden", "activation", "first"), [((6, 5, 5), "relu", 1), ((6, 6), "tanh", 1), ((6, 6), "relu", 0)]
+)
 def test_layers_that_cannot_be_identities_are_refused(hidden, activation, first):
     with pytest.raises(UnsupportedError, match="'pdadmm' got first_layers"):
         minimize(network(blobs(), hidden, activation=activation), PDADMM(first_layers=first))

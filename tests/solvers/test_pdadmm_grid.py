@@ -151,7 +151,8 @@ def test_any_array_type_and_device_gives_the_same_numbers(kind, bits):
     F = problem(m=1, ridge=1e-4)
     rows, device = F.data.parts[0], strict.Device("device1")
     convert = {
-        "strict": lambda a: strict.asarray(a, device=device), "float32": lambda a: a.astype("float32"),
+        "strict": lambda a: strict.asarray(a, device=device),
+        "float32": lambda a: a.astype("float32"),
         "csr": lambda a: scipy.sparse.csr_array(a) if a.ndim == 2 else a,
     }[kind]
     other = dataclasses.replace(rows, X=convert(rows.X), y=convert(rows.y))
@@ -175,9 +176,16 @@ def test_a_run_goes_on_from_its_state():
     np.testing.assert_array_equal(whole.W, rest.W)
 
 
-@pytest.mark.parametrize("options", [
-    {"layer_groups": 0}, {"iterations": 0}, {"message_bits": 4}, {"schedule_factor": 2.0},
-], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_groups": 0},
+        {"iterations": 0},
+        {"message_bits": 4},
+        {"schedule_factor": 2.0},
+    ],
+    ids=repr,
+)
 def test_bad_options_are_refused(options):
     with pytest.raises(UnsupportedError, match=f"'pdadmm-grid' got {next(iter(options))}=.*; it must be"):
         minimize(problem(), PDADMMGrid(**options))

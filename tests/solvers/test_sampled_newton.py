@@ -101,9 +101,7 @@ def texts(n=4000, p=3000, K=4, seed=0):
 def texts_objective(m=2, **options):
     X, y, loss = texts(**options)
     cuts = [len(y) * i // m for i in range(m + 1)]
-    blocks = [
-        LinearBlock(X[a:b], y[a:b], None, None, loss, True) for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    blocks = [LinearBlock(X[a:b], y[a:b], None, None, loss, True) for a, b in zip(cuts, cuts[1:], strict=False)]
     return objective(blocks, L2(1 / len(y)))
 
 
@@ -168,9 +166,19 @@ def test_columns_outside_the_sample_get_a_diagonal():
     """One row in twenty: most columns of the texts are not in it."""
     F = texts_objective()
     result = minimize(F, dataclasses.replace(PRODUCTS, hessian_sample=0.05), tol=1e-7)
-    absent = np.diff(scipy.sparse.csc_array(scipy.sparse.vstack(
-        [block.X for block in result.state.factors[0].sample.blocks.gather(result.state.factors[0].sample.data)]
-    )).indptr) == 0
+    absent = (
+        np.diff(
+            scipy.sparse.csc_array(
+                scipy.sparse.vstack(
+                    [
+                        block.X
+                        for block in result.state.factors[0].sample.blocks.gather(result.state.factors[0].sample.data)
+                    ]
+                )
+            ).indptr
+        )
+        == 0
+    )
     assert absent.sum() > 500
     assert result.converged
     assert result.n_iter < 40

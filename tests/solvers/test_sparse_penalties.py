@@ -103,9 +103,7 @@ def test_units_of_features_do_not_hide_a_gradient(name):
     X = rng.normal(size=(300, 4))
     y = X @ [1.0, -1.0, 0.5, 0.0] + rng.normal(size=300)
     units, lam = np.array([1e6, 1.0, 1e-6, 1.0]), np.array([0.1, 0.1, 0.1, 0.5])
-    plain, scaled = (
-        Dense(X * u, y, np.ones(300), 0.0, Squared(), True, L1(lam * u)) for u in (np.ones(4), units)
-    )
+    plain, scaled = (Dense(X * u, y, np.ones(300), 0.0, Squared(), True, L1(lam * u)) for u in (np.ones(4), units))
     F, G = (objective(parts(d, 2), d.penalty) for d in (plain, scaled))
     W = rng.normal(size=(5, 1)) / 3
     V = W / np.append(units, 1.0)[:, None]

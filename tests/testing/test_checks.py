@@ -26,7 +26,8 @@ from dask_newton.testing import (
 SMALL = {"hidden_layer_sizes": (1,), "activation": "tanh", "alpha": 10.0, "solver": "lbfgs", "tol": 1e-7}
 OURS = [
     getattr(dask_newton, name)(**(SMALL if name == "MLPClassifier" else {}))
-    for name in dask_newton.estimators.__all__ if name != "MLPRegressor"
+    for name in dask_newton.estimators.__all__
+    if name != "MLPRegressor"
 ]
 PLAIN = [Plain(), PlainClassifier(), PlainScaler()]
 
@@ -301,10 +302,15 @@ class StartsAClient(Plain):
     started = []
 
     def __init__(self, alpha=0.1):
-        self.started.append(Client(
-            processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None,
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-        ))
+        self.started.append(
+            Client(
+                processes=False,
+                n_workers=1,
+                threads_per_worker=1,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            )
+        )
         super().__init__(alpha)
 
 
@@ -416,9 +422,7 @@ def failures(estimator, check):
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(("broken", "check", "message"), BROKEN, ids=[case[0].__name__ for case in BROKEN])
-def test_who_breaks_a_convention_is_caught_by_its_check(
-    request, nothing_is_left, monkeypatch, broken, check, message
-):
+def test_who_breaks_a_convention_is_caught_by_its_check(request, nothing_is_left, monkeypatch, broken, check, message):
     monkeypatch.setattr(execution_checks, "_SECONDS_TO_FORGET", 0.5)
     if check is execution_checks.check_dask_distributed:
         request.getfixturevalue("cluster_client")
@@ -434,7 +438,8 @@ def test_who_breaks_a_convention_is_caught_by_its_check(
 def test_every_check_is_seen_to_fail():
     there = {
         getattr(module, name)
-        for module in (execution_checks, fit_checks, input_checks, predict_checks) for name in module.__all__
+        for module in (execution_checks, fit_checks, input_checks, predict_checks)
+        for name in module.__all__
     }
     assert {check for _, check, _ in BROKEN} == there
 

@@ -60,9 +60,7 @@ def opened(path: PathLike) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             # Damaged gzip and bzip2 files are an OSError without a number; those with one come from the disk.
             if getattr(error, "errno", None) is not None:
                 raise
-            raise DatasetError(
-                f"{path} is a damaged or truncated {kind} file ({error}); download it again."
-            ) from error
+            raise DatasetError(f"{path} is a damaged or truncated {kind} file ({error}); download it again.") from error
 
 
 def peek(path: PathLike) -> bytes:

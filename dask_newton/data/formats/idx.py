@@ -148,9 +148,7 @@ def idx_batches(
     """
     pixels, targets = read_idx_header(images), read_idx_header(labels)
     if len(pixels.shape) < 2:
-        raise DatasetError(
-            f"{images} holds {len(pixels.shape)}-dimensional data; images have two or three dimensions."
-        )
+        raise DatasetError(f"{images} holds {len(pixels.shape)}-dimensional data; images have two or three dimensions.")
     if len(targets.shape) != 1:
         raise DatasetError(f"{labels} holds data of shape {targets.shape}; labels have one dimension.")
     if pixels.shape[0] != targets.shape[0]:
@@ -220,9 +218,7 @@ def convert_idx(
     if isinstance(images, Mapping) and isinstance(labels, Mapping):
         if set(images) != set(labels):
             raise ValueError(f"images has the splits {sorted(images)}, but labels has {sorted(labels)}.")
-        return save_splits(
-            out, {name: idx_batches(images[name], labels[name], **read) for name in images}, **write
-        )
+        return save_splits(out, {name: idx_batches(images[name], labels[name], **read) for name in images}, **write)
     if isinstance(images, Mapping) or isinstance(labels, Mapping):
         raise TypeError("Give a mapping of splits for both images and labels, or a path for both.")
     return save_dataset(out, idx_batches(images, labels, **read), **write)
@@ -232,9 +228,7 @@ def pixel_converter(scale: float | None, dtype: Any) -> Callable[[np.ndarray], n
     """Return the function that scales pixels and sets their dtype, without a copy in float64."""
     target = np.dtype(dtype) if dtype is not None else None if scale is None else np.dtype(np.float32)
     if scale is not None and target is not None and target.kind != "f":
-        raise ValueError(
-            f"scale={scale} makes fractions, which dtype {target} cannot hold; give a float dtype."
-        )
+        raise ValueError(f"scale={scale} makes fractions, which dtype {target} cannot hold; give a float dtype.")
 
     def convert(pixels: np.ndarray) -> np.ndarray:
         if target is not None:
@@ -262,9 +256,7 @@ def _parse_header(file: IO[bytes], path: PathLike, compressed: bool) -> tuple[Id
     expected = 4 + len(sizes) + math.prod(shape) * stored.itemsize
     found = None if compressed else os.fstat(file.fileno()).st_size
     if found is not None and found != expected:
-        raise DatasetError(
-            f"{path} takes {found} bytes, but its header announces {expected} (shape {shape})."
-        )
+        raise DatasetError(f"{path} takes {found} bytes, but its header announces {expected} (shape {shape}).")
     return IdxHeader(stored.newbyteorder("="), shape, compressed), stored
 
 
@@ -279,8 +271,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
         by_rank = sorted(paths, key=lambda path: -len(read_idx_header(path).shape))
         if len(by_rank) != 2:
             raise DatasetError(
-                f"IDX files come in pairs, images and labels; there are {len(paths)}: "
-                f"{', '.join(map(str, paths))}."
+                f"IDX files come in pairs, images and labels; there are {len(paths)}: {', '.join(map(str, paths))}."
             )
         batches[name] = idx_batches(by_rank[0], by_rank[1])
     return RawData(batches)

@@ -45,9 +45,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
         raise DatasetError(f"{_names(splits)} hold {needed} features, more than the {n_features} that were given.")
     how = "as was said" if options.zero_based is not None else f"the smallest is {smallest}"
     notes = [f"Indices count from {base} ({how}); {n_features} features."]
-    batches = {
-        name: RowBatches(found[name].n_rows, _rows(paths, base, n_features)) for name, paths in splits.items()
-    }
+    batches = {name: RowBatches(found[name].n_rows, _rows(paths, base, n_features)) for name, paths in splits.items()}
     return RawData(dict(batches), notes=notes)
 
 
@@ -73,9 +71,7 @@ def _scan(paths: Sequence[Path], progress: Progress | None) -> _Scan:
     return scan
 
 
-def _rows(
-    paths: Sequence[Path], base: int, n_features: int
-) -> Iterator[tuple[scipy.sparse.csr_array, np.ndarray]]:
+def _rows(paths: Sequence[Path], base: int, n_features: int) -> Iterator[tuple[scipy.sparse.csr_array, np.ndarray]]:
     for block in line_blocks(paths):
         X, y = _parse(block)
         parts = X.data, X.indices - X.indices.dtype.type(base), X.indptr
@@ -100,6 +96,4 @@ def _load(text: bytes) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
     return load_svmlight_file(io.BytesIO(text), zero_based=True)
 
 
-FORMAT = RawFormat(
-    "libsvm", "LIBSVM text", _recognise, _read, frozenset({"zero_based", "n_features"})
-)
+FORMAT = RawFormat("libsvm", "LIBSVM text", _recognise, _read, frozenset({"zero_based", "n_features"}))

@@ -69,8 +69,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
         if len(found[2]) != 1 or len(found[1]) > 1 or len(arrays) > 2:
             listed = ", ".join(f"{array.where} {array.shape}" for array in arrays)
             raise DatasetError(
-                "One array of two dimensions is needed, X, and at most one of one dimension, y; there are "
-                f"{listed}."
+                f"One array of two dimensions is needed, X, and at most one of one dimension, y; there are {listed}."
             )
         (X,), y = found[2], next(iter(found[1]), None)
         notes.append(f"X is {X.where}" + (f", y is {y.where}." if y is not None else "; there is no y."))

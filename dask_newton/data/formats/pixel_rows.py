@@ -75,8 +75,7 @@ def pixel_row_batches(
                 )
             if done + len(pixels) > len(targets):
                 raise DatasetError(
-                    f"There are {len(targets)} labels, but array {number} ends with image "
-                    f"{done + len(pixels)}."
+                    f"There are {len(targets)} labels, but array {number} ends with image {done + len(pixels)}."
                 )
             if undo_shift:
                 pixels = _undo_shift(pixels, number)
@@ -135,12 +134,9 @@ def convert_pixel_rows(
 
 def _undo_shift(pixels: np.ndarray, number: int) -> np.ndarray:
     if pixels.dtype != np.uint8:
-        raise DatasetError(
-            f"undo_shift needs pixels of dtype uint8; array {number} of the images has {pixels.dtype}."
-        )
+        raise DatasetError(f"undo_shift needs pixels of dtype uint8; array {number} of the images has {pixels.dtype}.")
     if pixels.max(initial=0) == 255:
         raise DatasetError(
-            f"Array {number} of the images has pixels of 255, which shifted pixels cannot have; give "
-            "undo_shift=False."
+            f"Array {number} of the images has pixels of 255, which shifted pixels cannot have; give undo_shift=False."
         )
     return pixels + (pixels > 0).astype(np.uint8)

@@ -23,8 +23,7 @@ PathLike = str | os.PathLike[str]
 
 # A file is of the first format that recognises it: those with a magic number, then text from strict to lenient.
 FORMATS: dict[str, RawFormat] = {
-    module.FORMAT.name: module.FORMAT
-    for module in (idx, npy, hdf5, matlab, cifar, libsvm, documents, table)
+    module.FORMAT.name: module.FORMAT for module in (idx, npy, hdf5, matlab, cifar, libsvm, documents, table)
 }
 
 

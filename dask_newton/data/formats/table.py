@@ -81,10 +81,14 @@ def _layout(path: Path, options: ReadOptions) -> tuple[_Layout, list[str]]:
     header = options.header
     if header is None:
         named = [not _is_number(name) for name in top]
-        header = len(lines) > 1 and len(top) == len(row) and (
-            lines[0].startswith("#")
-            or all(named)
-            or any(name and _is_number(value) for name, value in zip(named, row, strict=True))
+        header = (
+            len(lines) > 1
+            and len(top) == len(row)
+            and (
+                lines[0].startswith("#")
+                or all(named)
+                or any(name and _is_number(value) for name, value in zip(named, row, strict=True))
+            )
         )
     if header and len(lines) == 1:
         raise DatasetError(f"{path} holds no rows below its header.")
@@ -134,9 +138,7 @@ def _column(wanted: str, names: list[str], path: Path, option: str) -> int:
     try:
         return range(len(names))[int(wanted)]
     except (ValueError, IndexError):
-        raise DatasetError(
-            f"{path} has no column {wanted!r}, which {option} names; it has {_listed(names)}."
-        ) from None
+        raise DatasetError(f"{path} has no column {wanted!r}, which {option} names; it has {_listed(names)}.") from None
 
 
 def _listed(names: list[str]) -> str:

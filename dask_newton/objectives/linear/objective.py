@@ -122,9 +122,21 @@ class LinearObjective(Penalised):
             if fit_intercept:
                 null[-1] = first.loss.null_margin(mean) - offset
         return cls(
-            rows.blocks, rows.data, rows.index, rows.weights, squares, first.loss, penalty, shape, fit_intercept,
-            sum(fact.n_rows for fact in facts), sum(fact.n_stored for fact in facts), first.precision,
-            min(fact.smallest_weight for fact in facts), scale, null,
+            rows.blocks,
+            rows.data,
+            rows.index,
+            rows.weights,
+            squares,
+            first.loss,
+            penalty,
+            shape,
+            fit_intercept,
+            sum(fact.n_rows for fact in facts),
+            sum(fact.n_stored for fact in facts),
+            first.precision,
+            min(fact.smallest_weight for fact in facts),
+            scale,
+            null,
         )
 
     @property
@@ -169,7 +181,14 @@ class LinearObjective(Penalised):
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         columns, W, age = self._margins(point)
         slopes, *kept, sums = self._pass(
-            passes.along, *columns, keep=3, W=W, D=D, steps=tuple(steps), linearize=linearize, hessian=hessian,
+            passes.along,
+            *columns,
+            keep=3,
+            W=W,
+            D=D,
+            steps=tuple(steps),
+            linearize=linearize,
+            hessian=hessian,
         )
         first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
         return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
@@ -177,9 +196,7 @@ class LinearObjective(Penalised):
     def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Along, list[np.ndarray]]:
         """As :meth:`along`, with the gradients at all step sizes."""
         columns, W, age = self._margins(point)
-        slopes, *kept, (values, sums) = self._pass(
-            passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps)
-        )
+        slopes, *kept, (values, sums) = self._pass(passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps))
         gradients = [self._gradient(point.W + a * D, total) for a, total in zip(steps, sums, strict=True)]
         first = self._point(point.W + steps[0] * D, (values, sums[0], None), kept, age)
         return Along(D, tuple(steps), self._values(point.W, D, steps, values), slopes, first), gradients
@@ -224,8 +241,15 @@ class LinearObjective(Penalised):
             The means over blocks, in proportion to their weights, and the sums of the counts.
         """
         result = self._pass(
-            passes.average, self.data, point.curvature, *columns, keep=keep, share=1.0, method=method,
-            ridge=self.smooth.hess_diag, **vectors,
+            passes.average,
+            self.data,
+            point.curvature,
+            *columns,
+            keep=keep,
+            share=1.0,
+            method=method,
+            ridge=self.smooth.hess_diag,
+            **vectors,
         )
         *kept, (means, counts) = result if keep else (result,)
         return (*kept, tuple(mean / self.total_weight for mean in means), counts)
@@ -267,16 +291,18 @@ class LinearObjective(Penalised):
             return self
         blocks = SerialBlocks(len(parts))
         return replace(
-            self, blocks=blocks, data=blocks.place(parts), index=blocks.place(range(len(parts))),
-            weights=np.array([part.total_weight for part in parts]), n_rows=sum(part.n_rows for part in parts),
+            self,
+            blocks=blocks,
+            data=blocks.place(parts),
+            index=blocks.place(range(len(parts))),
+            weights=np.array([part.total_weight for part in parts]),
+            n_rows=sum(part.n_rows for part in parts),
             n_stored=sum(stored(part.X).size for part in parts),
         )
 
     def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""
-        sums = self._pass(
-            passes.sample_gram, self.data, self.index, share=fraction, W=W, fraction=fraction, seed=seed
-        )
+        sums = self._pass(passes.sample_gram, self.data, self.index, share=fraction, W=W, fraction=fraction, seed=seed)
         return sums / sums.dtype.type(self.total_weight)
 
     def sampled_output_hessians(self, point: Point, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,8 +47,14 @@ def average(
 
 
 def along(
-    block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...],
-    linearize: bool, hessian: bool,
+    block: LinearBlock,
+    margins: Any = (),
+    *,
+    W: np.ndarray | None,
+    D: np.ndarray,
+    steps: tuple[float, ...],
+    linearize: bool,
+    hessian: bool,
 ) -> Any:
     """Keep the margins of D and the linearisation at the first step; send the values at all steps.
 
@@ -63,9 +69,7 @@ def gradients(
     block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...]
 ) -> Any:
     """As :func:`along`, and send the gradients at all steps."""
-    *kept, (values, gradient, _) = along(
-        block, margins, W=W, D=D, steps=steps, linearize=True, hessian=False
-    )
+    *kept, (values, gradient, _) = along(block, margins, W=W, D=D, steps=steps, linearize=True, hessian=False)
     slopes, first, _ = kept
     others = tuple(
         to_host(block.ray(steps=(step - steps[0],), margins=first, slopes=slopes).gradient) for step in steps[1:]

@@ -143,6 +143,4 @@ class Identity(Activation):
         return namespace(a).ones_like(a)
 
 
-ACTIVATIONS: dict[str, type[Activation]] = {
-    cls.name: cls for cls in (Identity, LeakyReLU, LogisticSigmoid, ReLU, Tanh)
-}
+ACTIVATIONS: dict[str, type[Activation]] = {cls.name: cls for cls in (Identity, LeakyReLU, LogisticSigmoid, ReLU, Tanh)}

@@ -139,7 +139,8 @@ class NetworkBlock:
 
         parts = parallel(stripe, stripes(self.tiles(), self._sum_bytes()))
         return (
-            sum((part[0] for part in parts), self._zero()), _total([part[1] for part in parts]),
+            sum((part[0] for part in parts), self._zero()),
+            _total([part[1] for part in parts]),
             Remembered(theta, tuple(state for part in parts for state in part[2])),
         )
 

@@ -115,5 +115,7 @@ def _gauss(W: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> None:
 #: 2 / (n_in + n_out) (Glorot and Bengio 2010); 'he': normal, of variance 2 / n_in (He et al. 2015); 'gauss': normal, of
 #: deviation 0.1, biases too (dlADMM, pdADMM).
 INITIALISATIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], None]] = {
-    "gauss": _gauss, "glorot": _glorot, "he": _he,
+    "gauss": _gauss,
+    "glorot": _glorot,
+    "he": _he,
 }

@@ -83,8 +83,16 @@ class NetworkObjective(Objective):
 
     @classmethod
     def from_blocks(
-        cls, blocks: Blocks, data: PerBlock[Any], layers: Layers, penalty: Penalty | Callable[[float], Penalty], *,
-        penalize_bias: bool = False, seed: int = 0, initialisation: str = "glorot", cache_limit: float = 2**31,
+        cls,
+        blocks: Blocks,
+        data: PerBlock[Any],
+        layers: Layers,
+        penalty: Penalty | Callable[[float], Penalty],
+        *,
+        penalize_bias: bool = False,
+        seed: int = 0,
+        initialisation: str = "glorot",
+        cache_limit: float = 2**31,
     ) -> NetworkObjective:
         """Look at the blocks (one pass) and drop those without weight.
 
@@ -131,8 +139,19 @@ class NetworkObjective(Objective):
         size = sum(n_rows) * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
         shape = (layers.n_parameters, 1)
         return cls(
-            rows.blocks, rows.data, rows.index, rows.weights, layers, loss, penalty, penalize_bias, n_rows,
-            first.precision, np.full(shape, scale or 1.0), null, size <= cache_limit,
+            rows.blocks,
+            rows.data,
+            rows.index,
+            rows.weights,
+            layers,
+            loss,
+            penalty,
+            penalize_bias,
+            n_rows,
+            first.precision,
+            np.full(shape, scale or 1.0),
+            null,
+            size <= cache_limit,
         )
 
     def __post_init__(self) -> None:
@@ -222,8 +241,17 @@ class NetworkObjective(Objective):
             return self.curvature(point)
         share = sum(min(n, max(at_least, math.ceil(fraction * n))) for n in self.n_rows) / sum(self.n_rows)
         data, kept, weight = self._pass(
-            passes.sample_at, self.data, self.index, keep=2, share=share, layers=self.layers, W=point.W,
-            fraction=fraction, seed=seed, at_least=at_least, remember=self.keep,
+            passes.sample_at,
+            self.data,
+            self.index,
+            keep=2,
+            share=share,
+            layers=self.layers,
+            W=point.W,
+            fraction=fraction,
+            seed=seed,
+            at_least=at_least,
+            remember=self.keep,
         )
         return Curvature(self, data, kept, weight, share) if weight else self.curvature(point)
 
@@ -253,17 +281,22 @@ class NetworkObjective(Objective):
             Of the division, the same for all batches.
         """
         total = self._pass(
-            passes.batch_gradient, self.data, self.index, share=1 / n_batches, layers=self.layers, W=W, batch=batch,
-            n_batches=n_batches, seed=tuple(seed),
+            passes.batch_gradient,
+            self.data,
+            self.index,
+            share=1 / n_batches,
+            layers=self.layers,
+            W=W,
+            batch=batch,
+            n_batches=n_batches,
+            seed=tuple(seed),
         )
         gradient = np.zeros(self.shape) if total is None else n_batches / self.total_weight * total
         self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
         return gradient
 
     def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
-        sums = self._pass(
-            passes.values_along, self.data, layers=self.layers, W=point.W, D=D, steps=tuple(steps)
-        )
+        sums = self._pass(passes.values_along, self.data, layers=self.layers, W=point.W, D=D, steps=tuple(steps))
         return self._with_penalty(sums, [point.W + step * D for step in steps])
 
     def _with_penalty(self, sums: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
@@ -309,9 +342,7 @@ class Curvature:
 
     def _product(self, V: np.ndarray, exact: bool) -> np.ndarray:
         F = self.problem
-        sums = F._pass(
-            passes.product, self.data, self.remembered, share=self.share, layers=F.layers, V=V, exact=exact
-        )
+        sums = F._pass(passes.product, self.data, self.remembered, share=self.share, layers=F.layers, V=V, exact=exact)
         product = sums / self.weight
         F.penalised(product)[...] += F.smooth.hess_mul(F.penalised(V))
         return product

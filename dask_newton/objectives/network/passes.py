@@ -66,7 +66,14 @@ def sample(rows: RowBlock, index: int, *, fraction: float, seed: int) -> Any:
 
 
 def sample_at(
-    rows: RowBlock, index: int, *, layers: Layers, W: np.ndarray, fraction: float, seed: int, at_least: int,
+    rows: RowBlock,
+    index: int,
+    *,
+    layers: Layers,
+    W: np.ndarray,
+    fraction: float,
+    seed: int,
+    at_least: int,
     remember: bool,
 ) -> Any:
     """Keep such a sample, and what products need at W; send its weight."""

@@ -15,7 +15,6 @@ def stratified_rows(n_rows: int, size: int, rng: np.random.Generator) -> np.ndar
     return edges[:-1] + (rng.random(size) * np.diff(edges)).astype(np.int64)
 
 
-
 def batch_rows(n_rows: int, batch: int, n_batches: int, rng: np.random.Generator) -> np.ndarray:
     """Return the rows of one of the batches into which a random stream divides all rows; the work is that of one batch.
 

@@ -134,7 +134,13 @@ def check_matrix_penalty(problem: LinearObjective, options: NewtonADMM) -> None:
 
 
 def update_matrix_block(
-    block: LinearBlock, state: MatrixState, *, z: np.ndarray, k: int, certify: bool, options: NewtonADMM,
+    block: LinearBlock,
+    state: MatrixState,
+    *,
+    z: np.ndarray,
+    k: int,
+    certify: bool,
+    options: NewtonADMM,
     total_weight: float,
 ) -> tuple[MatrixState, tuple[Any, ...]]:
     """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
@@ -162,7 +168,11 @@ def update_matrix_block(
         factor, inverse, packed = _matrices(block, at_z.curvature, options.rho, total_weight)
         state = replace(state, factor=factor, inverse=inverse)
     first = [
-        options.rho, dual_squared, dot(state.x, state.x), dot(state.y, state.y), dot(state.x - z, state.x - z),
+        options.rho,
+        dual_squared,
+        dot(state.x, state.x),
+        dot(state.y, state.y),
+        dot(state.x - z, state.x - z),
         float(at_z.values[0]),
     ]
     scaled = _Scaled(local, z, state.y, state.inverse)

@@ -66,6 +66,4 @@ class NetworkADMM(NewtonADMM):
         return [BlockState.start(start, self.rho * weight / problem.total_weight) for weight in problem.weights]
 
     def _local(self, problem: Any) -> MakeLocal:
-        return functools.partial(
-            NetworkShare, layers=problem.layers, scale=problem.total_weight, keep=problem.keep
-        )
+        return functools.partial(NetworkShare, layers=problem.layers, scale=problem.total_weight, keep=problem.keep)

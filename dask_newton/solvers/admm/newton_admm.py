@@ -171,8 +171,13 @@ class NewtonADMM(Solver[NewtonADMMState]):
             finish = self.sparse_polish.work(problem)
             grams, driver = finish.grams / 2, finish.driver / 2
         return Work(
-            iterations + 3, passes, iterations * (1 + self.newton_steps * self.cg_max_iter) + rest,
-            passes * problem.size, passes * problem.size, grams=grams, driver=driver,
+            iterations + 3,
+            passes,
+            iterations * (1 + self.newton_steps * self.cg_max_iter) + rest,
+            passes * problem.size,
+            passes * problem.size,
+            grams=grams,
+            driver=driver,
         )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> NewtonADMMState:
@@ -200,7 +205,10 @@ class NewtonADMM(Solver[NewtonADMMState]):
         k = state.iteration + 1
         certify = k > 1 and (k - 1) % self.certify_every == 0
         shared: dict[str, Any] = {
-            "z": state.z, "k": k, "certify": certify, "options": self,
+            "z": state.z,
+            "k": k,
+            "certify": certify,
+            "options": self,
         }
         matrix = None
         if self.penalty == "hessian":
@@ -211,8 +219,13 @@ class NewtonADMM(Solver[NewtonADMMState]):
             z, matrix = consensus(problem, summary.consensus, summary.matrix, state.z, state.matrix)
         else:
             blocks, total = problem.blocks.map_reduce(
-                update_block, problem.data, state.blocks, keep=1, scaling=state.scaling,
-                make_local=self._local(problem), **shared
+                update_block,
+                problem.data,
+                state.blocks,
+                keep=1,
+                scaling=state.scaling,
+                make_local=self._local(problem),
+                **shared,
             )
             summary = Summary.of(total)
             z = summary.consensus / summary.rho
@@ -238,9 +251,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
             },
         )
         first = primal if k == 2 else state.first_primal
-        state = replace(
-            state, z=z, iteration=k, blocks=blocks, first_primal=first, scaling=scaling, matrix=matrix
-        )
+        state = replace(state, z=z, iteration=k, blocks=blocks, first_primal=first, scaling=scaling, matrix=matrix)
         can_polish = self.polish and isinstance(problem.nonsmooth, NormPenalty | None)
         if state.status is Status.RUNNING and can_polish and (small or k >= self.polish_after):
             state = self._hand_over(problem, state)

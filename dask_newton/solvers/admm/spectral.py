@@ -86,7 +86,15 @@ class Summary:
     matrix: Any = None
 
     _NAMES = (
-        "rho", "dual_squared", "x_squared", "y_squared", "primal_squared", "loss", "n_products", "n_failed", "n_nan",
+        "rho",
+        "dual_squared",
+        "x_squared",
+        "y_squared",
+        "primal_squared",
+        "loss",
+        "n_products",
+        "n_failed",
+        "n_nan",
     )
 
     @classmethod
@@ -101,7 +109,14 @@ class Summary:
 
 
 def update_block(
-    rows: RowBlock, state: BlockState, *, z: np.ndarray, k: int, scaling: float, certify: bool, options: NewtonADMM,
+    rows: RowBlock,
+    state: BlockState,
+    *,
+    z: np.ndarray,
+    k: int,
+    scaling: float,
+    certify: bool,
+    options: NewtonADMM,
     make_local: MakeLocal,
 ) -> tuple[BlockState, tuple[Any, ...]]:
     """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
@@ -129,7 +144,11 @@ def update_block(
         floor = max(floor, options.curvature_floor * (state.rho - found.curvature))  # of phi_i alone
     relaxed = options.relaxation * x + (1 - options.relaxation) * z
     first = [
-        state.rho, dual_squared, dot(state.x, state.x), dot(state.y, state.y), dot(state.x - z, state.x - z),
+        state.rho,
+        dual_squared,
+        dot(state.x, state.x),
+        dot(state.y, state.y),
+        dot(state.x - z, state.x - z),
         loss,
     ]
     consensus, gradient = to_host((state.rho * relaxed - state.y, gradient))

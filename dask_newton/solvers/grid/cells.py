@@ -27,8 +27,25 @@ from dask_newton.solvers.layerwise.pdadmm_passes import Steps, dual, outer
 from dask_newton.solvers.layerwise.weights import Moments
 
 __all__ = [
-    "Cell", "Inputs", "Rounded", "Weights", "begin", "finish", "message", "moments", "move", "numbers", "numbers_of",
-    "output", "restored", "same", "squares", "thin", "total", "value", "weights",
+    "Cell",
+    "Inputs",
+    "Rounded",
+    "Weights",
+    "begin",
+    "finish",
+    "message",
+    "moments",
+    "move",
+    "numbers",
+    "numbers_of",
+    "output",
+    "restored",
+    "same",
+    "squares",
+    "thin",
+    "total",
+    "value",
+    "weights",
 ]
 
 Array = Any
@@ -134,7 +151,13 @@ def squares(rows: RowBlock, cell: Cell) -> np.ndarray:
 
 
 def finish(
-    rows: RowBlock, cell: Cell, inputs: Inputs | None, layer: Weights, above: Any, f: Activation, steps: Steps,
+    rows: RowBlock,
+    cell: Cell,
+    inputs: Inputs | None,
+    layer: Weights,
+    above: Any,
+    f: Activation,
+    steps: Steps,
     bits: int,
 ) -> Cell:
     """Return a cell of a hidden layer after an iteration, given the P of the layer after."""
@@ -148,8 +171,15 @@ def finish(
     sums, tile, gap = LayerSums(rows, ()), slice(0, Z.shape[0]), P_next - Q
     fit, activation = sums.square(Z - M, tile), sums.square(Q - A, tile)
     found = [
-        0 * fit, 0 * fit, fit, activation, sums.square(U, tile, gap), sums.square(gap, tile),
-        sums.square(Q - cell.Q, tile), sums.square(P_next, tile), sums.square(Q, tile),
+        0 * fit,
+        0 * fit,
+        fit,
+        activation,
+        sums.square(U, tile, gap),
+        sums.square(gap, tile),
+        sums.square(Q - cell.Q, tile),
+        sums.square(P_next, tile),
+        sums.square(Q, tile),
     ]
     errors = (0.0 if inputs is None else inputs.error, error)
     return Cell(P, M, Z, Q, U, sent, errors, to_host(namespace(fit).stack(found)))

@@ -150,14 +150,18 @@ class _Graph:
         ends = [[self._end(i, j, cells[i][j]) for j in range(self.last + 1)] for i in self.blocks]
         numbers = [
             self._add(f"numbers/{i}/{j}", self._home(i, j), grid.numbers_of, cell)
-            for i, row in enumerate(ends) for j, cell in enumerate(row)
+            for i, row in enumerate(ends)
+            for j, cell in enumerate(row)
         ]
         self._add("numbers", None, grid.numbers, *numbers)
         for j, layer in enumerate(layers):
             self._add(f"V/{j}", None, grid.value, layer)
         return self.problem.blocks.run_graph(
-            self.calls, ["numbers", *(f"V/{j}" for j in range(self.last + 1))],
-            [cell.key for row in ends for cell in row], held, self._cost(),
+            self.calls,
+            ["numbers", *(f"V/{j}" for j in range(self.last + 1))],
+            [cell.key for row in ends for cell in row],
+            held,
+            self._cost(),
         )
 
     def _iteration(self, k: str, cells: list[list[Any]], layers: list[Ref]) -> tuple[list[list[Any]], list[Ref]]:
@@ -173,16 +177,33 @@ class _Graph:
                 home = self._home(i, j)
                 if j:
                     inputs[i][j] = self._add(
-                        f"{k}/move/{i}/{j}", home, grid.move, self.rows[i][j], cells[i][j], below[i][j - 1], layers[j],
-                        self.steps, self.bits,
+                        f"{k}/move/{i}/{j}",
+                        home,
+                        grid.move,
+                        self.rows[i][j],
+                        cells[i][j],
+                        below[i][j - 1],
+                        layers[j],
+                        self.steps,
+                        self.bits,
                     )
                 parts.append(
                     self._add(f"{k}/moments/{i}/{j}", home, grid.moments, self.rows[i][j], inputs[i][j], cells[i][j])
                 )
-            updated.append(self._add(
-                f"{k}/learn/{j}", self._home(0, j), _learn, self.solver, self.penalties[j], self.steps, layers[j],
-                len(parts), *parts, *([] if j else self.squares),
-            ))
+            updated.append(
+                self._add(
+                    f"{k}/learn/{j}",
+                    self._home(0, j),
+                    _learn,
+                    self.solver,
+                    self.penalties[j],
+                    self.steps,
+                    layers[j],
+                    len(parts),
+                    *parts,
+                    *([] if j else self.squares),
+                )
+            )
         new = [
             [self._finish(k, i, j, cells[i][j], inputs[i], updated[j]) for j in range(self.last + 1)]
             for i in self.blocks
@@ -201,10 +222,20 @@ class _Graph:
     def _begin(self, i: int, layers: list[Ref]) -> list[Any]:
         cells, P = [], None
         for j, layer in enumerate(layers):
-            cells.append(self._add(
-                f"begin/{i}/{j}", self._home(i, j), grid.begin, self.rows[i][j], P, layer, self.f, self.steps.nu,
-                j == self.last, self.bits,
-            ))
+            cells.append(
+                self._add(
+                    f"begin/{i}/{j}",
+                    self._home(i, j),
+                    grid.begin,
+                    self.rows[i][j],
+                    P,
+                    layer,
+                    self.f,
+                    self.steps.nu,
+                    j == self.last,
+                    self.bits,
+                )
+            )
             if j < self.last:
                 P = self._add(f"begin/{i}/{j}/Q", self._home(i, j), grid.value, cells[-1])
         return cells
@@ -234,9 +265,7 @@ class _Graph:
         return Meter(n, 2 * n, 8 * n * blocks * up, 8 * n * blocks * down, n)
 
 
-def _learn(
-    solver: PDADMMGrid, penalty: LayerPenalty, steps: Steps, old: Weights, n_blocks: int, *sums: Any
-) -> Weights:
+def _learn(solver: PDADMMGrid, penalty: LayerPenalty, steps: Steps, old: Weights, n_blocks: int, *sums: Any) -> Weights:
     """Return the weights of a layer from the moments of its cells."""
     moments = grid.total(list(sums[:n_blocks]), list(sums[n_blocks:]))
     V = solver._weights(moments, old.V, steps.nu, penalty)

@@ -161,7 +161,9 @@ class Layerwise(Solver[LS], Generic[LS]):
 
 
 _CHOICES = {
-    "steps": ("fast", "gradient", "reference"), "loss_scale": ("sum", "mean"), "output_solver": ("exact", "fista"),
+    "steps": ("fast", "gradient", "reference"),
+    "loss_scale": ("sum", "mean"),
+    "output_solver": ("exact", "fista"),
 }
 
 

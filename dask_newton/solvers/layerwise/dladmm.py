@@ -76,8 +76,14 @@ class DLADMM(Layerwise[DLADMMState]):
         """Pass forward, and find the first margins of the outputs."""
         nu, rho = self._scaled(problem)
         *columns, sums = problem.blocks.map_reduce(
-            passes.start, problem.data, keep=problem.layers.n_layers, layers=problem.layers, theta=start, rho=rho,
-            gradient_dual=self.dual_init == "gradient", accelerated=self._accelerated,
+            passes.start,
+            problem.data,
+            keep=problem.layers.n_layers,
+            layers=problem.layers,
+            theta=start,
+            rho=rho,
+            gradient_dual=self.dual_init == "gradient",
+            accelerated=self._accelerated,
         )
         moments, squares, numbers = sent(sums, {})
         value, lagrangian, _ = _summary(problem, start, numbers, np.zeros(2), nu, rho)
@@ -98,8 +104,14 @@ class DLADMM(Layerwise[DLADMMState]):
             weight = rho if i + 1 == last else nu
             B = gain(parts[i + 1][:-1], weight, nu) if self.steps == "fast" else None
             columns[i], sums = problem.blocks.map_reduce(
-                fn, problem.data, columns[i], columns[i + 1], *columns[max(i - 1, 0) : i], keep=1,
-                layers=problem.layers, fit=Fit(i, parts[i], parts[i + 1], B, nu, rho, weight, self._first),
+                fn,
+                problem.data,
+                columns[i],
+                columns[i + 1],
+                *columns[max(i - 1, 0) : i],
+                keep=1,
+                layers=problem.layers,
+                fit=Fit(i, parts[i], parts[i + 1], B, nu, rho, weight, self._first),
             )
             moments, known, numbers = sent(sums, squares)
             squares.update(known)
@@ -118,21 +130,37 @@ class DLADMM(Layerwise[DLADMMState]):
         theta, evaluate = flat(problem.layers, parts), k % self.evaluate_every == 0
         next_nu, next_rho = self._schedule(problem, k, nu, rho)
         columns[last], sums = problem.blocks.map_reduce(
-            passes.turn, problem.data, columns[last], *columns[max(last - 1, 0) : last], keep=1, layers=problem.layers,
-            V=parts[last], theta=theta if evaluate else None, rho=rho, next_rho=next_rho, accelerated=self._accelerated,
+            passes.turn,
+            problem.data,
+            columns[last],
+            *columns[max(last - 1, 0) : last],
+            keep=1,
+            layers=problem.layers,
+            V=parts[last],
+            theta=theta if evaluate else None,
+            rho=rho,
+            next_rho=next_rho,
+            accelerated=self._accelerated,
         )
         moments, _, numbers = sent(sums, squares)
         value, lagrangian, extra = _summary(problem, theta, numbers, fits, nu, rho)
         status = Status.RUNNING if np.isfinite(lagrangian) else Status.NAN
         new = DLADMMState(
-            theta, value if evaluate else np.nan, np.inf, status, k, next_nu, next_rho, lagrangian, squares, moments,
+            theta,
+            value if evaluate else np.nan,
+            np.inf,
+            status,
+            k,
+            next_nu,
+            next_rho,
+            lagrangian,
+            squares,
+            moments,
             tuple(columns),
         )
         return new, Info(extra=extra)
 
-    def _layer(
-        self, moments: Moments, V: np.ndarray, k: float, penalty: LayerPenalty, backward: bool
-    ) -> np.ndarray:
+    def _layer(self, moments: Moments, V: np.ndarray, k: float, penalty: LayerPenalty, backward: bool) -> np.ndarray:
         """Return new weights and biases; on the way back biases are the first."""
         if self.steps == "fast" or not backward:
             return self._weights(moments, V, k, penalty)

@@ -107,8 +107,12 @@ def start(
 
 
 def backward(
-    rows: RowBlock, own: tuple[Hidden, ...], following: tuple[Any, ...], *previous: tuple[Hidden, ...],
-    layers: Layers, fit: Fit,
+    rows: RowBlock,
+    own: tuple[Hidden, ...],
+    following: tuple[Any, ...],
+    *previous: tuple[Hidden, ...],
+    layers: Layers,
+    fit: Fit,
 ) -> Any:
     """Move the activations of a layer, then its margins; send the product of its inputs with these."""
     model, f = _model(rows, fit), layers.activation
@@ -124,8 +128,12 @@ def backward(
 
 
 def forward(
-    rows: RowBlock, own: tuple[Hidden, ...], following: tuple[Any, ...], *previous: tuple[Hidden, ...],
-    layers: Layers, fit: Fit,
+    rows: RowBlock,
+    own: tuple[Hidden, ...],
+    following: tuple[Any, ...],
+    *previous: tuple[Hidden, ...],
+    layers: Layers,
+    fit: Fit,
 ) -> Any:
     """Move the margins of a layer, then its activations; send the moments of these, and numbers."""
     model, f = _model(rows, fit), layers.activation
@@ -144,8 +152,15 @@ def forward(
 
 
 def turn(
-    rows: RowBlock, own: tuple[Output, ...], *previous: tuple[Hidden, ...], layers: Layers, V: np.ndarray,
-    theta: np.ndarray | None, rho: float, next_rho: float, accelerated: bool,
+    rows: RowBlock,
+    own: tuple[Output, ...],
+    *previous: tuple[Hidden, ...],
+    layers: Layers,
+    V: np.ndarray,
+    theta: np.ndarray | None,
+    rho: float,
+    next_rho: float,
+    accelerated: bool,
 ) -> Any:
     """End an iteration with margins and dual of the outputs; begin the next with its first margins.
 

@@ -30,9 +30,7 @@ _STEPS = 8
 _HALVINGS = 6
 
 
-def hidden_margins(
-    f: Activation, M: Array, Q: Array, Z: Array, c: float, *, compare_all: bool = True
-) -> Array:
+def hidden_margins(f: Activation, M: Array, Q: Array, Z: Array, c: float, *, compare_all: bool = True) -> Array:
     """Return the minimiser.
 
     Parameters

@@ -98,8 +98,13 @@ class PDADMM(Layerwise[PDADMMState]):
         start = flat(problem.layers, parts) if n_new else start
         theta = flat(layers, _old(parts, n_new))
         splits, sums = problem.blocks.map_reduce(
-            passes.start, problem.data, keep=1, layers=layers, theta=theta,
-            gains=self._gains(layers, theta, nu, rho), steps=self._steps(nu, rho, nu, rho),
+            passes.start,
+            problem.data,
+            keep=1,
+            layers=layers,
+            theta=theta,
+            gains=self._gains(layers, theta, nu, rho),
+            steps=self._steps(nu, rho, nu, rho),
         )
         moments, squares, numbers = sent(sums, {})
         value, lagrangian, _ = summary(problem, start, numbers, nu, rho)
@@ -117,8 +122,14 @@ class PDADMM(Layerwise[PDADMMState]):
         next_nu, next_rho = self._schedule(problem, k, nu, rho)
         evaluate = k % self.evaluate_every == 0
         splits, sums = problem.blocks.map_reduce(
-            passes.sweep, problem.data, state.splits, keep=1, layers=layers, theta=inner,
-            gains=self._gains(layers, inner, next_nu, next_rho), steps=self._steps(nu, rho, next_nu, next_rho),
+            passes.sweep,
+            problem.data,
+            state.splits,
+            keep=1,
+            layers=layers,
+            theta=inner,
+            gains=self._gains(layers, inner, next_nu, next_rho),
+            steps=self._steps(nu, rho, next_nu, next_rho),
             evaluate=evaluate,
         )
         moments, squares, numbers = sent(sums, state.squares)
@@ -137,8 +148,17 @@ class PDADMM(Layerwise[PDADMMState]):
         # It can only where rho is too small for the lemma, or where the arithmetic of the blocks is.
         rose = lagrangian - state.lagrangian > 1e-6 * abs(state.lagrangian)
         new = PDADMMState(
-            theta, value if evaluate else np.nan, np.inf, status, k, next_nu, next_rho, lagrangian,
-            {0: squares[0]}, moments, splits,
+            theta,
+            value if evaluate else np.nan,
+            np.inf,
+            status,
+            k,
+            next_nu,
+            next_rho,
+            lagrangian,
+            {0: squares[0]},
+            moments,
+            splits,
         )
         return new, Info(note="Lagrangian rose" if rose else "", extra=extra)
 
@@ -154,9 +174,7 @@ class PDADMM(Layerwise[PDADMMState]):
         return tuple(gain(W, nu, rho) for W, _ in layers.of(theta)[1:])
 
     def _steps(self, nu: float, rho: float, next_nu: float, next_rho: float) -> Steps:
-        return Steps(
-            nu, rho, next_nu, next_rho, self._first, self.steps != "reference", self._accelerated
-        )
+        return Steps(nu, rho, next_nu, next_rho, self._first, self.steps != "reference", self._accelerated)
 
     def _settled(self, problem: NetworkObjective, numbers: np.ndarray) -> bool:
         """Whether the primal residual is small."""
@@ -194,11 +212,15 @@ def summary(
     """Return F, the augmented Lagrangian, and what the history shows."""
     penalty = problem.penalty.value(problem.penalised(theta))
     lagrangian = float(
-        numbers[_LOSS] + problem.total_weight * penalty + nu / 2 * (numbers[_FIT] + numbers[_ACTIVATION])
-        + numbers[_PRODUCT] + rho / 2 * numbers[_PRIMAL]
+        numbers[_LOSS]
+        + problem.total_weight * penalty
+        + nu / 2 * (numbers[_FIT] + numbers[_ACTIVATION])
+        + numbers[_PRODUCT]
+        + rho / 2 * numbers[_PRIMAL]
     )
     extra = {
-        "lagrangian": lagrangian, "primal_residual": math.sqrt(numbers[_PRIMAL]),
+        "lagrangian": lagrangian,
+        "primal_residual": math.sqrt(numbers[_PRIMAL]),
         "dual_residual": rho * math.sqrt(numbers[_MOVED]),
     }
     return float(numbers[_COMPOSED]) / problem.total_weight + penalty, lagrangian, extra

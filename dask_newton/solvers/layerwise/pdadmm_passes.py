@@ -93,7 +93,13 @@ def start(rows: RowBlock, *, layers: Layers, theta: np.ndarray, gains: Any, step
 
 
 def sweep(
-    rows: RowBlock, splits: tuple[Split, ...], *, layers: Layers, theta: np.ndarray, gains: Any, steps: Steps,
+    rows: RowBlock,
+    splits: tuple[Split, ...],
+    *,
+    layers: Layers,
+    theta: np.ndarray,
+    gains: Any,
+    steps: Steps,
     evaluate: bool,
 ) -> Any:
     """Keep the variables after an iteration, with the next p; send moments and numbers."""
@@ -173,8 +179,16 @@ def inputs_of(
 
 
 def _forward(
-    rows: RowBlock, tile: slice, sums: LayerSums, split: Split, M: Sequence[Array], model: Model, gains: Any,
-    steps: Steps, *, square_first: bool = False,
+    rows: RowBlock,
+    tile: slice,
+    sums: LayerSums,
+    split: Split,
+    M: Sequence[Array],
+    model: Model,
+    gains: Any,
+    steps: Steps,
+    *,
+    square_first: bool = False,
 ) -> Split:
     """Move p, and add up the moments of all layers."""
     P = []
@@ -188,8 +202,14 @@ def _forward(
 
 
 def _count(
-    rows: RowBlock, tile: slice, sums: LayerSums, split: Split, M: Sequence[Array], before: Sequence[Array],
-    outputs: Sequence[Array], composed: Array | None,
+    rows: RowBlock,
+    tile: slice,
+    sums: LayerSums,
+    split: Split,
+    M: Sequence[Array],
+    before: Sequence[Array],
+    outputs: Sequence[Array],
+    composed: Array | None,
 ) -> None:
     """Add up the terms of the Lagrangian, the residuals, what they are compared with, and the composed loss."""
     loss = loss_at(rows, tile, split.Z[-1])

@@ -113,7 +113,11 @@ class AIDE(Solver[AIDEState]):
     @property
     def _inner(self) -> InexactDANE:
         return InexactDANE(
-            eta=self.eta, mu=self.mu, steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            eta=self.eta,
+            mu=self.mu,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
             seed=self.seed,
         )
 

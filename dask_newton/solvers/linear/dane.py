@@ -94,9 +94,7 @@ class AveragingSolver(Solver[DANEState]):
     line_search: bool = False
 
     @abstractmethod
-    def move(
-        self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int
-    ) -> Move:
+    def move(self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int) -> Move:
         """Return the average move, in one pass.
 
         Parameters
@@ -161,15 +159,18 @@ class DANE(AveragingSolver):
     rtol: float = 1e-8
     name = "dane"
 
-    def move(
-        self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int
-    ) -> Move:
+    def move(self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int) -> Move:
         """Return the average move, in one pass."""
         newton = LocalNewton(
             self.newton_steps, CG(self.cg_rtol, self.cg_max_iter), self.rtol * float(np.linalg.norm(gradient))
         )
         P, inner, failed = problem.blocks.map_reduce(
-            _minimise, problem.data, point.margins, gradient=gradient, ridge=problem.smooth.hess_diag, rho=rho,
+            _minimise,
+            problem.data,
+            point.margins,
+            gradient=gradient,
+            ridge=problem.smooth.hess_diag,
+            rho=rho,
             newton=newton,
         )
         info = Info(

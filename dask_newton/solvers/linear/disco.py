@@ -91,9 +91,7 @@ class DiSCO(Solver[DiSCOState]):
         passes, local, driver = 1 + iterations + products, 0.0, iterations * problem.size**3 / 3
         if problem.size > self.max_dim:  # the preconditioner takes conjugate gradients on one block
             local, driver = 200 * products / problem.blocks.n_blocks, 0.0
-        return Work(
-            iterations, passes, passes + local, passes * problem.size, passes * problem.size, driver=driver
-        )
+        return Work(iterations, passes, passes + local, passes * problem.size, passes * problem.size, driver=driver)
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> DiSCOState:
         """Linearise at the start, and bring the rows of the preconditioner to the driver."""

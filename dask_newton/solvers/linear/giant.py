@@ -102,7 +102,10 @@ class GIANT(Solver[PointState]):
         passes = 1 + iterations * (2 if rows >= 6 else 4)
         local = 0.8 * self.cg_max_iter * (1 if problem.nonsmooth is None else 2)
         return Work(
-            iterations, passes, 1 + iterations * (2 + local), 2 * iterations * problem.size,
+            iterations,
+            passes,
+            1 + iterations * (2 + local),
+            2 * iterations * problem.size,
             2 * iterations * problem.size,
         )
 
@@ -128,9 +131,17 @@ class GIANT(Solver[PointState]):
     def _proximal_step(self, problem: LinearObjective, state: PointState) -> tuple[PointState, Info]:
         point, norms = state.point, problem.norms()
         total, diagonal, inner = problem.blocks.map_reduce(
-            _local_minimiser, problem.data, point.curvature, W=point.W, gradient=point.gradient,
-            ridge=problem.ridge().ravel(), norms=norms, rtol=self.cg_rtol, max_iter=2 * self.cg_max_iter,
-            damping=self.damping, explicit=problem.size <= self.max_dim,
+            _local_minimiser,
+            problem.data,
+            point.curvature,
+            W=point.W,
+            gradient=point.gradient,
+            ridge=problem.ridge().ravel(),
+            norms=norms,
+            rtol=self.cg_rtol,
+            max_iter=2 * self.cg_max_iter,
+            damping=self.damping,
+            explicit=problem.size <= self.max_dim,
         )
         info = Info(inner_iterations=inner / problem.blocks.n_blocks)
         new, info = self.line_search.descend(problem, point, total / problem.total_weight - point.W, info)
@@ -168,8 +179,17 @@ class _NewtonDirection:
 
 
 def _local_minimiser(
-    block: LinearBlock, curvature: Any, *, W: np.ndarray, gradient: np.ndarray, ridge: np.ndarray, norms: Norms,
-    rtol: float, max_iter: int, damping: float, explicit: bool,
+    block: LinearBlock,
+    curvature: Any,
+    *,
+    W: np.ndarray,
+    gradient: np.ndarray,
+    ridge: np.ndarray,
+    norms: Norms,
+    rtol: float,
+    max_iter: int,
+    damping: float,
+    explicit: bool,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the minimiser of a block's model and its Hessian's diagonal, both weighted, and the products used."""
     weight, n_products = block.total_weight, 0

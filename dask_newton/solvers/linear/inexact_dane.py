@@ -69,27 +69,45 @@ class InexactDANE(AveragingSolver):
         super().check(problem)
         require_svrg(self)
 
-    def move(
-        self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int
-    ) -> Move:
+    def move(self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int) -> Move:
         """Return the average move, in one pass."""
         reach = 1e3 * max(1.0, float(np.linalg.norm(point.W)))
         P, rates, inner, failed = problem.blocks.map_reduce(
-            _minimise, problem.data, problem.index, point.margins, point.curvature, gradient=gradient,
-            ridge=problem.smooth.hess_diag, rho=rho, curvature_bound=problem.curvature_bound, reach=reach,
-            iteration=iteration, options=self,
+            _minimise,
+            problem.data,
+            problem.index,
+            point.margins,
+            point.curvature,
+            gradient=gradient,
+            ridge=problem.smooth.hess_diag,
+            rho=rho,
+            curvature_bound=problem.curvature_bound,
+            reach=reach,
+            iteration=iteration,
+            options=self,
         )
         m = problem.blocks.n_blocks
         info = Info(
-            inner_iterations=inner / m, note=f"diverged on {failed} blocks" if failed else "",
+            inner_iterations=inner / m,
+            note=f"diverged on {failed} blocks" if failed else "",
             extra={"learning_rate": rates / m},
         )
         return Move(P / problem.total_weight, info, failed > 0)
 
 
 def _minimise(
-    block: LinearBlock, index: int, margins: Any, curvature: Any, *, gradient: np.ndarray, ridge: Strength, rho: float,
-    curvature_bound: float | None, reach: float, iteration: int, options: InexactDANE,
+    block: LinearBlock,
+    index: int,
+    margins: Any,
+    curvature: Any,
+    *,
+    gradient: np.ndarray,
+    ridge: Strength,
+    rho: float,
+    curvature_bound: float | None,
+    reach: float,
+    iteration: int,
+    options: InexactDANE,
 ) -> tuple[np.ndarray, float, int, int]:
     """Return one block's weighted move, its learning rate, its steps, and whether it diverged."""
     weight = block.total_weight

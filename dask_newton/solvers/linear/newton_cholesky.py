@@ -69,8 +69,13 @@ class NewtonCholesky(Solver[PointState]):
         # With norms the driver looks for the support first.
         solved = problem.size**3 / 3 * (1 if problem.nonsmooth is None else 3)
         return Work(
-            iterations, 1 + iterations, 1 + iterations, sent + hessians * pairs * q * (q + 1) / 2, sent,
-            grams=hessians * pairs * gram_flops(problem), driver=iterations * solved,
+            iterations,
+            1 + iterations,
+            1 + iterations,
+            sent + hessians * pairs * q * (q + 1) / 2,
+            sent,
+            grams=hessians * pairs * gram_flops(problem),
+            driver=iterations * solved,
         )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> PointState:
@@ -102,7 +107,12 @@ def penalised_direction(problem: LinearObjective, point: Point) -> np.ndarray:
     """Return the direction to the minimiser of the model that keeps the penalty."""
     parts = [(np.arange(problem.size), point.hessian)]
     u = minimize_model(
-        parts, point.gradient.ravel(), point.W.ravel(), problem.norms(), rtol=1e-6, max_iter=2000  # type: ignore[arg-type]
+        parts,
+        point.gradient.ravel(),
+        point.W.ravel(),
+        problem.norms(),
+        rtol=1e-6,
+        max_iter=2000,  # type: ignore[arg-type]
     )
     return u.reshape(point.W.shape) - point.W
 

@@ -95,8 +95,13 @@ class ProxNewton(Solver[ProxNewtonState]):
         share = min(1.0, max(self.hessian_rows * q, 4000) / problem.n_rows)
         # Some twenty products of whole matrices, as most are of a working set. They run ten times slower than factors.
         return Work(
-            iterations, passes, passes, passes * problem.size + metrics * K * q * q, passes * problem.size,
-            grams=metrics * K * share * gram_flops(problem), driver=iterations * 10 * 20 * K * q * q,
+            iterations,
+            passes,
+            passes,
+            passes * problem.size + metrics * K * q * q,
+            passes * problem.size,
+            grams=metrics * K * share * gram_flops(problem),
+            driver=iterations * 10 * 20 * K * q * q,
         )
 
     def init(self, problem: LinearObjective, start: np.ndarray) -> ProxNewtonState:

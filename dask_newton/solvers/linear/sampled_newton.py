@@ -42,6 +42,7 @@ __all__ = ["SampledNewton", "SampledNewtonState"]
 
 _DRIVER_ENTRIES = 2**25  # of X, in the sample that comes to the driver
 
+
 @dataclass(frozen=True, eq=False)
 class SampledNewtonState(PointState):
     """W, the metric M and the memory of L-BFGS.
@@ -123,13 +124,22 @@ class SampledNewton(Solver[SampledNewtonState]):
             iterations, steps, pairs = 6.0, 8, K * (K + 1) / 2
             passes = 3 + steps + iterations
             return Work(
-                iterations, passes, 2 + iterations, passes * problem.size + steps * pairs * q * q / 2,
-                passes * problem.size, grams=0.3 * pairs * gram_flops(problem), driver=steps * problem.size**3 / 3,
+                iterations,
+                passes,
+                2 + iterations,
+                passes * problem.size + steps * pairs * q * q / 2,
+                passes * problem.size,
+                grams=0.3 * pairs * gram_flops(problem),
+                driver=steps * problem.size**3 / 3,
                 sampled=steps,
             )
         iterations, rows = 15.0, max(self.gram_rows * q, 4000)
         return Work(
-            iterations, 2 + iterations, 1 + iterations, iterations * problem.size + q * q, iterations * problem.size,
+            iterations,
+            2 + iterations,
+            1 + iterations,
+            iterations * problem.size + q * q,
+            iterations * problem.size,
             grams=min(1.0, rows / problem.n_rows) * gram_flops(problem),
             # Triangular solves with a matrix that is larger than the cache run some ten times slower than factors.
             driver=q**3 / 3 + iterations * 10 * 2 * q * q * K,
@@ -164,7 +174,10 @@ class SampledNewton(Solver[SampledNewtonState]):
             P, decrement = self._direction(problem, state, pairs, g)
             new, size = self._search(problem, point, P, -2 * decrement)
         carried: dict[str, Any] = {
-            "kind": state.kind, "factors": state.factors, "builds": state.builds, "pairs": pairs,
+            "kind": state.kind,
+            "factors": state.factors,
+            "builds": state.builds,
+            "pairs": pairs,
             "decrements": (*state.decrements, decrement),
         }
         if new is None:
@@ -230,17 +243,13 @@ class SampledNewton(Solver[SampledNewtonState]):
             builds = state.builds + 1
             diagonal = np.maximum(problem.hess_diag(state.point) - problem.ridge(), floor)
             products = SampledProducts.at(self._sample_here(problem, builds), state.W, diagonal, better=4**builds)
-            return SampledNewtonState.at(
-                problem, state.point, kind="products", factors=(products,), builds=builds
-            )
+            return SampledNewtonState.at(problem, state.point, kind="products", factors=(products,), builds=builds)
         fraction = self._fraction(problem, self.hessian_rows * problem.shape[0])
         hessians, diagonal = problem.sampled_output_hessians(state.point, fraction, self.seed + 1 + state.builds)
         diagonal = np.maximum(diagonal, floor)
         ridge = problem.ridge()
         factors = tuple(Factor.of(h, ridge[:, k], diagonal[:, k]) for k, h in enumerate(hessians))
-        return SampledNewtonState.at(
-            problem, state.point, kind="outputs", factors=factors, builds=state.builds + 1
-        )
+        return SampledNewtonState.at(problem, state.point, kind="outputs", factors=factors, builds=state.builds + 1)
 
     def _direction(
         self, problem: LinearObjective, state: SampledNewtonState, pairs: tuple[Pair, ...], g: np.ndarray
@@ -262,9 +271,7 @@ class SampledNewton(Solver[SampledNewtonState]):
         return (preconditioners.joint if state.kind == "joint" else preconditioners.shared)(state.factors[0])(r)
 
     @staticmethod
-    def _search(
-        problem: LinearObjective, point: Point, P: np.ndarray, slope: float
-    ) -> tuple[Point | None, float]:
+    def _search(problem: LinearObjective, point: Point, P: np.ndarray, slope: float) -> tuple[Point | None, float]:
         """Backtrack by the minimiser of a parabola; one pass per trial."""
         noise, size = 4 * problem.precision * abs(point.value), 1.0
         if not slope < 0:

@@ -89,8 +89,15 @@ class SGD(Solver[SGDState]):
         W, S, k = state.next, problem.total_weight, state.iteration
         certify = k > 0 and k % self.certify_every == 0
         gradient, curvature, whole = problem.blocks.map_reduce(
-            _batch_gradient, problem.data, problem.index, W=W, iteration=k, certify=certify, options=self,
-            trace=self.learning_rate is None and problem.curvature_bound is None, share=self.fraction + certify,
+            _batch_gradient,
+            problem.data,
+            problem.index,
+            W=W,
+            iteration=k,
+            certify=certify,
+            options=self,
+            trace=self.learning_rate is None and problem.curvature_bound is None,
+            share=self.fraction + certify,
         )
         rate, slope = self.learning_rate, problem.smooth.grad(problem.penalised(W))
         if rate is None:

@@ -140,7 +140,12 @@ class HessianFree(Solver[HessianFreeState]):
     def init(self, problem: NetworkObjective, start: np.ndarray) -> HessianFreeState:
         """Linearise at the start."""
         return HessianFreeState.at(
-            problem, problem.at(start), damping=self.damping, previous=None, iteration=0, failures=0,
+            problem,
+            problem.at(start),
+            damping=self.damping,
+            previous=None,
+            iteration=0,
+            failures=0,
             exact=self.starts_exact,
         )
 
@@ -159,8 +164,10 @@ class HessianFree(Solver[HessianFreeState]):
             curvature = float(np.vdot(d, product(d) + lam * d))
         new, size = self.line_search.search(problem, point, d)
         carried: dict[str, Any] = {
-            "iteration": state.iteration + 1, "failures": 0 if new else state.failures + 1,
-            "exact": self._exact(state.exact, found.negative > 0), "previous": size * d if new else None,
+            "iteration": state.iteration + 1,
+            "failures": 0 if new else state.failures + 1,
+            "exact": self._exact(state.exact, found.negative > 0),
+            "previous": size * d if new else None,
         }
         ratio = np.nan
         if new is not None:
@@ -170,7 +177,9 @@ class HessianFree(Solver[HessianFreeState]):
         status = Status.LINE_SEARCH_FAILED if carried["failures"] >= self.max_failures else Status.RUNNING
         note = ("" if new else "no step") or ("npc" if found.negative else "")
         info = Info(
-            size, found.n_products + more, note,
+            size,
+            found.n_products + more,
+            note,
             {"damping": lam, "ratio": ratio, "exact": float(state.exact), "negative": float(found.negative)},
         )
         return HessianFreeState.at(problem, new or point, status, damping=damping, **carried), info
@@ -191,7 +200,5 @@ class HessianFree(Solver[HessianFreeState]):
         return descending[int(np.argmin(problem.values([point.W + d for d, _ in descending])))]
 
     @abstractmethod
-    def _solve(
-        self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None
-    ) -> Candidates:
+    def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:
         """Solve ``A x = b`` inexactly."""

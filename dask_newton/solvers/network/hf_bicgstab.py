@@ -41,9 +41,7 @@ class HFBiCGSTAB(HessianFree):
     name = "hf-bicgstab"
     starts_exact = True
 
-    def _solve(
-        self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None
-    ) -> Candidates:
+    def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:
         run = _Run(matvec, b, start, self.max_products)
         rng, shadow, restarts = np.random.default_rng(self.seed), run.r, 0
         while not run.converge(shadow) and restarts < _MAX_RESTARTS and run.products + 3 <= self.max_products:

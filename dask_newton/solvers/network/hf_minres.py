@@ -36,9 +36,7 @@ class HFMINRES(HessianFree):
     name = "hf-minres"
     starts_exact = True
 
-    def _solve(
-        self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None
-    ) -> Candidates:
+    def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:
         iterates = Iterates(b)
         x, r, done = (np.zeros_like(b), b, 0) if start is None else (start, b - matvec(start), 1)
         minres = MINRES(_RTOL, self.max_products - done)

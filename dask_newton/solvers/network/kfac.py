@@ -105,9 +105,7 @@ class KFAC(Solver[KFACState]):
         moved = new.value <= point.value + 4 * problem.precision * abs(point.value)
         ratio = (new.value - point.value) / change if change < 0 and np.isfinite(new.value) else np.nan
         damping = next_damping(self.damping_rule, lam, ratio)
-        info = Info(
-            float(moved), V.shape[1], "" if moved else "no step", {"damping": lam, "ratio": float(ratio)}
-        )
+        info = Info(float(moved), V.shape[1], "" if moved else "no step", {"damping": lam, "ratio": float(ratio)})
         if moved:
             return KFACState.at(problem, new, factors=factors, damping=damping, previous=step, failures=0), info
         failures = state.failures + 1

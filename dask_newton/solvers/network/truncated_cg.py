@@ -69,9 +69,7 @@ class Iterates:
 class TruncatedCG(HessianFree):
     """A Hessian-free solver whose inner solver is CG."""
 
-    def _solve(
-        self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None
-    ) -> Candidates:
+    def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:
         found = _iterate(matvec, b, start, self.max_products)
         if start is None or found.directions or not found.negative:
             return found

@@ -34,9 +34,7 @@ class GradientSearch:
     max_halvings: int = 50
     batch: int = 4
 
-    def search(
-        self, problem: LinearObjective, point: Point, D: np.ndarray, slope: float
-    ) -> tuple[Point | None, float]:
+    def search(self, problem: LinearObjective, point: Point, D: np.ndarray, slope: float) -> tuple[Point | None, float]:
         """Return the accepted point and step size, or None and 0; ``slope`` is ``<D, H g>``."""
         norm, steps = float(np.vdot(point.gradient, point.gradient)), [2.0**-k for k in range(self.max_halvings + 1)]
         for batch in (steps[i : i + self.batch] for i in range(0, len(steps), self.batch)):

@@ -48,7 +48,6 @@ class LeastSquares:
         return v + (missing / gain) * found.x, found.n_iter
 
 
-
 def require_least_squares(solver: Any, problem: Any) -> None:
     """Refuse other models, penalties that are not smooth, and options of the local problems out of range."""
     require_linear(problem, solver.name)

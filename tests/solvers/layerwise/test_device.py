@@ -14,10 +14,17 @@ from dask_newton.solvers import DLADMM, PDADMM, PDADMMGrid
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize(("solver", "copies"), [
-    (PDADMM(), 6), (PDADMM(steps="gradient"), 6), (DLADMM(), 10), (DLADMM(steps="gradient"), 10),
-    (PDADMMGrid(iterations=1, message_bits=8), 10),
-], ids=repr)
+@pytest.mark.parametrize(
+    ("solver", "copies"),
+    [
+        (PDADMM(), 6),
+        (PDADMM(steps="gradient"), 6),
+        (DLADMM(), 10),
+        (DLADMM(steps="gradient"), 10),
+        (PDADMMGrid(iterations=1, message_bits=8), 10),
+    ],
+    ids=repr,
+)
 def test_variables_stay_on_the_device(solver, copies, activation):
     """Of three layers go up: five moments and the numbers; in five passes of dladmm ten arrays; by cell its numbers."""
     duck.register()

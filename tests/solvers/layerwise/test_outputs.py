@@ -91,6 +91,7 @@ def test_any_array_type_and_device_gives_the_same_numbers(name, dtype):
 def test_margins_start_at_one_for_the_class_of_the_row():
     y, M = np.array([0.0, 2.0]), np.zeros((2, 3))
     np.testing.assert_array_equal(initial_margins(Softmax(3), y, M, 1.0), [[1, -1, -1], [-1, -1, 1]])
-    np.testing.assert_array_equal(initial_margins(LOSSES["logistic"].loss, np.array([0.0, 1.0]), M[:, :1], 1.0),
-                                  [[-1], [1]])
+    np.testing.assert_array_equal(
+        initial_margins(LOSSES["logistic"].loss, np.array([0.0, 1.0]), M[:, :1], 1.0), [[-1], [1]]
+    )
     np.testing.assert_array_equal(initial_margins(Squared(), y, M[:, :1], 1.0), [[0], [1]])

@@ -24,9 +24,11 @@ MOMENTS = Moments(P1.T @ (S[:, None] * P1), P1.T @ (S[:, None] * T))
 ZERO = np.zeros((IN + 1, OUT))
 FREE = np.vstack([np.ones((IN, OUT)), np.zeros((1, OUT))])
 PENALTIES = {
-    "none": LayerPenalty(ZERO, ZERO), "l2": LayerPenalty(0.7 * FREE, ZERO),
+    "none": LayerPenalty(ZERO, ZERO),
+    "l2": LayerPenalty(0.7 * FREE, ZERO),
     "biases too": LayerPenalty(ZERO + 0.7, ZERO),
-    "by entry": LayerPenalty(RNG.uniform(size=ZERO.shape), ZERO), "l1": LayerPenalty(ZERO, 2.0 * FREE),
+    "by entry": LayerPenalty(RNG.uniform(size=ZERO.shape), ZERO),
+    "l1": LayerPenalty(ZERO, 2.0 * FREE),
     "all": LayerPenalty(RNG.uniform(size=ZERO.shape), RNG.uniform(0, 3, ZERO.shape)),
 }
 each_penalty = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
@@ -91,6 +93,7 @@ def test_biases_are_exact(penalty):
     new = exact_bias(MOMENTS, V, K, penalty)
     np.testing.assert_array_equal(new[:-1], V[:-1])
     for j in range(OUT):
+
         def of(b, j=j):
             moved = new.copy()
             moved[-1, j] = b
