@@ -19,7 +19,7 @@ ROOT = Path(dask_newton.__file__).parent
 FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 PARTS = {name.split("/")[0].removesuffix(".py") for name in FILES} - {"__init__"}
-MAX_LINES = 320
+MAX_LINES = 370
 
 # What each part may import, besides itself. Parts are packages, or modules beside them.
 BASE = {"arrays"}

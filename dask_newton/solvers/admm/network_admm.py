@@ -1,8 +1,9 @@
 """Newton-ADMM for networks: every block fits a network to its own rows, and all of them agree on one.
 
 The iteration is that of :mod:`~dask_newton.solvers.admm.newton_admm`. phi_i is the loss of a network on the rows of a
-block, which is not convex, so that the x-update is some steps of Newton-MR: MINRES, which stops at directions of non-positive
-curvature and goes along them (Liu and Roosta, arXiv 2208.07095). One pass per iteration, whatever the blocks do in it.
+block, which is not convex, so that the x-update is some steps of Newton-MR: MINRES, which stops at directions of
+non-positive curvature and goes along them (Liu and Roosta, arXiv 2208.07095). One pass per iteration, whatever the
+blocks do in it.
 
 A penalty rho_i above twice the negative curvature of phi_i would make the x-updates convex and the iteration converge;
 in practice it makes it slow, as at the start the curvature is very negative. So rho_i follows the spectral estimates
