@@ -137,9 +137,9 @@ def test_prox_is_what_a_general_minimiser_finds(make):
         found = min(
             (
                 scipy.optimize.minimize(
-                    lambda u: moreau(penalty, u.reshape(2, 1), w, step),
+                    lambda u, w=w, step=step: moreau(penalty, u.reshape(2, 1), w, step),
                     x0,
-                    method="Nelder-Mead",  # noqa: B023
+                    method="Nelder-Mead",
                     options={"xatol": 1e-10, "fatol": 1e-14, "maxiter": 5000},
                 )
                 for x0 in (w.ravel(), w.ravel() / 2, [1e-3, 1e-3])
