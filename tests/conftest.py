@@ -1,20 +1,105 @@
-"""Clusters for the tests, on this machine and without fixed ports; and whether there is a GPU."""
+"""Processes, the header and the order of a test run; clusters on this machine; whether there is a GPU."""
 
 from __future__ import annotations
 
 import functools
+import os
+import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+
+# One BLAS thread in each of the processes that share the cores, unless the user wants otherwise. Before NumPy comes.
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+if not any(name in os.environ for name in BLAS_THREADS):
+    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+
+import joblib  # noqa: E402
+from distributed import Client, LocalCluster  # noqa: E402
 
 # Worker processes start with this sys.path and must find the functions of the tests, as `tests.blocks.test_contract`.
 # Last, so that the package under test is the one that is installed.
 sys.path.append(str(Path(__file__).parents[1]))
+
+
+# For each marker expression: the name of the suite, its cases, and the CPU seconds that it took where SPIN was measured.
+SUITES = {
+    "not slow": ("default suite", 10_000, 1100),
+    "slow": ("slow suite", 1000, 1000),
+    "smoke": ("smoke suite", 80, 80),
+}
+START = 20  # seconds until every process has imported and collected
+SPIN = 0.0130  # seconds that _spin took there
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the seed of the slow suite's order."""
+    parser.addoption("--slow-seed", type=int, help="seed of the order of the slow cases (default: from the clock)")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return the cores that this process may use, which in a container are fewer than the machine has."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else joblib.cpu_count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed, before the other processes get the options."""
+    if config.option.slow_seed is None:
+        config.option.slow_seed = int(time.time())
+
+
+def _suite(config: pytest.Config) -> tuple[str, int, float] | None:
+    """Return the suite that is run as a whole, if one is."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    return SUITES.get(config.option.markexpr) if whole else None
+
+
+def _spin() -> float:
+    """Return how long Python takes here for a fixed amount of work."""
+
+    def once() -> float:
+        start = time.process_time()
+        sum(i * i for i in range(200_000))
+        return time.process_time() - start
+
+    return min(once() for _ in range(5))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say how long a whole suite will take on this machine, and in which order slow cases run."""
+    lines = []
+    if suite := _suite(config):
+        name, cases, seconds = suite
+        processes = config.getoption("numprocesses", None) or 1
+        minutes = max(1, round((seconds / processes + START) * _spin() / SPIN / 60))
+        lines.append(
+            f"{name}: about {cases:,} cases, about {minutes} minute{'s' * (minutes > 1)} on {processes} "
+            f"process{'es' * (processes > 1)}; pytest -m smoke takes one, pytest -m slow has the rest"
+        )
+    if config.option.markexpr == "slow":
+        lines.append(f"slow cases in random order: --slow-seed {config.option.slow_seed}")
+    return lines
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle slow cases, so that runs that are cut off cover all of them in time."""
+    if config.option.markexpr == "slow":
+        random.Random(config.option.slow_seed).shuffle(items)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say so if the header's number of cases is no longer right."""
+    found = sum(len(terminalreporter.stats.get(outcome, ())) for outcome in ("passed", "failed", "skipped", "xfailed"))
+    suite = _suite(config)
+    if suite and found > 0 and not 0.9 < suite[1] / found < 1.1 and not terminalreporter._session.shouldstop:
+        terminalreporter.write_line(f"The {suite[0]} has {found} cases: correct SUITES in tests/conftest.py.")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
