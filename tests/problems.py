@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from dask_newton.blocks import SerialBlocks
 from dask_newton.losses import Gamma, Logistic, Loss, Poisson, Softmax, Squared, SquaredSoftplus, Tweedie
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, ElasticNet, GroupLasso, NoPenalty, Penalty
 
 LAYOUTS = ("equal", "unequal", "empty", "weightless")
@@ -338,9 +338,7 @@ def cuts(n: int, m: int, layout: str = "equal") -> list[int]:
     return list(np.round(n * np.cumsum(share / share.sum())[:-1]).astype(int))
 
 
-def parts(
-    model: Dense, m: int = 4, layout: str = "equal", dtype: str = "float64", move: Any = None
-) -> list[LinearBlock]:
+def parts(model: Dense, m: int = 4, layout: str = "equal", dtype: str = "float64", move: Any = None) -> list[RowBlock]:
     """Cut a dense model into blocks.
 
     Parameters
@@ -368,16 +366,13 @@ def parts(
         X, y, weight, shift = blocks[0]
         blocks.insert(m // 2, (X[:9] * 1e3, y[:9], 0 * weight[:9], None if shift is None else shift[:9]))
     move = move or (lambda a: a)
-    return [
-        LinearBlock(*(None if a is None else move(a) for a in block), model.loss, model.fit_intercept)
-        for block in blocks
-    ]
+    return [RowBlock(*(None if a is None else move(a) for a in block), model.loss) for block in blocks]
 
 
-def objective(blocks: list[LinearBlock], penalty: Penalty) -> LinearObjective:
+def objective(blocks: list[RowBlock], penalty: Penalty, *, fit_intercept: bool = True) -> LinearObjective:
     """Return the objective over blocks in this process."""
     engine = SerialBlocks(len(blocks))
-    return LinearObjective.from_blocks(engine, engine.place(blocks), penalty)
+    return LinearObjective.from_blocks(engine, engine.place(blocks), penalty, fit_intercept=fit_intercept)
 
 
 def known(
@@ -419,7 +414,8 @@ def known(
             fit_intercept,
             model.penalty,
         )
-    return Known(objective(parts(model, m, layout, dtype, move), model.penalty), model, key)
+    blocks = parts(model, m, layout, dtype, move)
+    return Known(objective(blocks, model.penalty, fit_intercept=fit_intercept), model, key)
 
 
 def nonconvex(m: int = 4) -> LinearObjective:
@@ -431,7 +427,9 @@ def nonconvex(m: int = 4) -> LinearObjective:
     X, y = load_digits(return_X_y=True)
     cuts = np.array_split(np.random.default_rng(0).permutation(len(y)), m)
     return objective(
-        [LinearBlock(X[i] / 16, y[i].astype(float), None, None, SquaredSoftplus(), False) for i in cuts], NoPenalty()
+        [RowBlock(X[i] / 16, y[i].astype(float), None, None, SquaredSoftplus()) for i in cuts],
+        NoPenalty(),
+        fit_intercept=False,
     )
 
 

@@ -12,6 +12,7 @@ from dask_newton.inner.penalised_model import minimize_by_products
 from dask_newton.losses import Logistic, Softmax
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Norms
 
 from . import common, problems
@@ -40,7 +41,7 @@ class Kernels:
         self.V = rng.standard_normal((p, self.K))
         loss = Logistic() if self.K == 1 else Softmax(classes)
         y = self.y.astype(dtype) if self.K == 1 else self.y
-        self.block = LinearBlock(self.X, y, None, None, loss, fit_intercept=False)
+        self.block = LinearBlock(RowBlock(self.X, y, None, None, loss), fit_intercept=False)
         self.curvature = self.block.ray(self.W).curvature
         self.P = self._probabilities()
         self.d = (self.P * (1 - self.P)).mean(axis=1).astype(dtype)
@@ -103,7 +104,9 @@ class SparseKernels:
         problem = problems.make(name)
         self.X, K = problem.X.astype(dtype), problem.n_outputs
         y = problem.y.astype(dtype) if K == 1 else problem.y
-        self.block = LinearBlock(self.X, y, None, None, Logistic() if K == 1 else Softmax(K), fit_intercept=False)
+        self.block = LinearBlock(
+            RowBlock(self.X, y, None, None, Logistic() if K == 1 else Softmax(K)), fit_intercept=False
+        )
         self.W = np.random.default_rng(0).standard_normal((self.X.shape[1], K))
         self.V, self.R = self.W.astype(dtype), np.ones((len(y), K), dtype)
         self.curvature = self.block.ray(self.W).curvature
@@ -127,8 +130,8 @@ class LocalSystem:
         loss = Logistic() if problem.n_outputs == 1 else Softmax(problem.n_outputs)
         rows = np.arange(len(problem.y)) % 8 == 0  # an eighth, as one block of eight
         y = problem.y[rows].astype(float) if problem.n_outputs == 1 else problem.y[rows]
-        block = LinearBlock(problem.X[rows], y, None, None, loss, fit_intercept=True)
-        self.local = LocalObjective(block, block.total_weight, ridge=1e-6)
+        block = LinearBlock(RowBlock(problem.X[rows], y, None, None, loss), fit_intercept=True)
+        self.local = LocalObjective(block, block.rows.total_weight, ridge=1e-6)
         self.point = self.local.at(np.zeros(block.shape))
         cg = CG(rtol=1e-4, max_iter=200)
         self.method = {"CG": cg, "LSMR": LSMR(1e-4, 200, 1e-6), "SquaredCG": SquaredCG(cg, 1e-6)}[solver]
@@ -146,14 +149,14 @@ class PenalisedModel:
 
     def setup(self) -> None:
         problem = problems.make("pixels_l1")
-        block = LinearBlock(problem.X, problem.y, None, None, Softmax(problem.n_outputs), False)
+        block = LinearBlock(RowBlock(problem.X, problem.y, None, None, Softmax(problem.n_outputs)), fit_intercept=False)
         lam1, self.lam2 = (r / (problem.C * len(problem.y)) for r in (problem.l1_ratio, 1 - problem.l1_ratio))
-        self.local = LocalObjective(block, block.total_weight)
+        self.local = LocalObjective(block, block.rows.total_weight)
         W = common.fit(problem, "prox-newton", blocks=1, tol=1e-4).coef_.T
         point = self.local.at(W)
         self.curvature, self.w = point.curvature, W.ravel()
         self.g = point.gradient.ravel() + self.lam2 * self.w
-        self.diagonal = block.hess_diag(self.curvature).ravel() / block.total_weight + self.lam2
+        self.diagonal = block.hess_diag(self.curvature).ravel() / block.rows.total_weight + self.lam2
         self.norms = Norms(np.full(W.size, lam1))
 
     def _product(self, v: np.ndarray) -> np.ndarray:

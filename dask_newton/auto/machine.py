@@ -25,6 +25,7 @@ import numpy as np
 from dask_newton.arrays import from_host, is_sparse, row_slice, stored, to_host
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.objectives.rows.grams import weighted_grams
 from dask_newton.objectives.rows.tiles import tiles
 from dask_newton.solvers.work import Work
@@ -99,7 +100,11 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
     columns = min(problem.shape[0], _GRAM_COLUMNS)
     gram_rows = max(16, _GRAM_FLOPS // (2 * n * columns**2))
     runs = [
-        _seconds(lambda: blocks.map_reduce(_time_block, data, index, rows=rows, gram_rows=gram_rows))
+        _seconds(
+            lambda: blocks.map_reduce(
+                _time_block, data, index, fit_intercept=problem.fit_intercept, rows=rows, gram_rows=gram_rows
+            )
+        )
         for _ in range(1 if blocks.streamed else 2)  # of two, as the first may have to start threads and libraries
     ]
     _, timed = min(runs, key=lambda run: run[0])
@@ -154,17 +159,17 @@ def _echo(index: int, *, senders: tuple[int, ...], numbers: np.ndarray) -> np.nd
     return numbers if index in senders else None
 
 
-def _time_block(block: LinearBlock, index: int, *, rows: int, gram_rows: int) -> dict[int, _Timed]:
+def _time_block(data: RowBlock, index: int, *, fit_intercept: bool, rows: int, gram_rows: int) -> dict[int, _Timed]:
     """Time the first rows of a block."""
-    part, small = _head(block, rows), _head(block, gram_rows).X
+    part, small = LinearBlock(_head(data, rows), fit_intercept), _head(data, gram_rows).X
     if is_sparse(small):
         gram_flops = 2.0 * stored(small).size ** 2 / small.shape[0]
     else:
         small = small[:, :_GRAM_COLUMNS]
         gram_flops = 2.0 * small.shape[0] * small.shape[1] ** 2
     narrow, cuts = small.shape[1] <= _GRAM_COLUMNS, tiles(small)
-    ones = from_host(np.ones((small.shape[0], 1)), block.X, block.X.dtype)
-    W = from_host(np.zeros(block.shape), block.X)
+    ones = from_host(np.ones((small.shape[0], 1)), data.X, data.X.dtype)
+    W = from_host(np.zeros(part.shape), data.X)
     began = time.perf_counter()
     to_host(part.ray(W).values)
     between = time.perf_counter()
@@ -176,13 +181,13 @@ def _time_block(block: LinearBlock, index: int, *, rows: int, gram_rows: int) ->
             began,
             between,
             time.perf_counter(),
-            4.0 * max(1, stored(part.X).size) * block.shape[1],
+            4.0 * max(1, stored(part.rows.X).size) * part.shape[1],
             gram_flops if narrow else 0.0,
         )
     }
 
 
-def _head(block: LinearBlock, n: int) -> LinearBlock:
+def _head(block: RowBlock, n: int) -> RowBlock:
     """Return the first rows, as views."""
     n = min(n, block.n_rows)
     return replace(

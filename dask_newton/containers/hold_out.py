@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dask_newton.arrays import from_host, to_host
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = ["HoldOut"]
 
@@ -34,7 +34,7 @@ class HoldOut:
     seed: int
     validation: bool = False
 
-    def __call__(self, block: LinearBlock) -> LinearBlock:
+    def __call__(self, block: RowBlock) -> RowBlock:
         """Return the block of some of the rows."""
         rows = self._rows(to_host(block.y))
         if self.validation:

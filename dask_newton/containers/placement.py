@@ -20,7 +20,7 @@ from dask_newton.blocks.trees import nbytes
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
 from dask_newton.losses import Loss
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = ["BlockMaker", "place_rows", "share_rows"]
 
@@ -36,7 +36,6 @@ class BlockMaker:
     Attributes
     ----------
     loss : Loss
-    fit_intercept : bool
     encode : callable
         ``encode(y)`` returns the targets as the loss wants them, in NumPy.
     reweigh : callable or None
@@ -46,12 +45,11 @@ class BlockMaker:
     """
 
     loss: Loss
-    fit_intercept: bool
     encode: Callable[[Any], np.ndarray]
     reweigh: Callable[[Any, Any], np.ndarray] | None = None
     hold_out: HoldOut | None = None
 
-    def __call__(self, X: Any, y: Any, weight: Any, offset: Any) -> LinearBlock:
+    def __call__(self, X: Any, y: Any, weight: Any, offset: Any) -> RowBlock:
         """Return the block."""
         X = align(block_matrix(X))
         dtype = host_dtype(X.dtype)
@@ -65,20 +63,19 @@ class BlockMaker:
         if offset is not None:
             offset = to_host(offset)
             offset = from_host(offset[:, None] if offset.ndim == 1 else offset, X, dtype)
-        block = LinearBlock(
+        block = RowBlock(
             X,
             from_host(targets, X),
             None if weight is None else from_host(weight, X, dtype),
             offset,
             self.loss,
-            self.fit_intercept,
         )
         return block if self.hold_out is None else self.hold_out(block)
 
 
 def place_rows(
     rows: Rows, make: BlockMaker, persist: bool | Literal["auto"], n_blocks: int | None = None
-) -> tuple[Blocks, PerBlock[LinearBlock]]:
+) -> tuple[Blocks, PerBlock[RowBlock]]:
     """Put the rows into blocks: in this process, or where Dask computes.
 
     Parameters

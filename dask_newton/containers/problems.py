@@ -82,8 +82,10 @@ def make_problem(
     >>> minimize(problem, "newton-cholesky").W.round(6).tolist()
     [[2.0], [1.0]]
     """
-    blocks, data, _ = _placed(X, y, loss, sample_weight, offset, fit_intercept, n_blocks, persist)
-    return LinearObjective.from_blocks(blocks, data, NoPenalty() if penalty is None else penalty)
+    blocks, data, _ = _placed(X, y, loss, sample_weight, offset, n_blocks, persist)
+    return LinearObjective.from_blocks(
+        blocks, data, NoPenalty() if penalty is None else penalty, fit_intercept=fit_intercept
+    )
 
 
 def make_network(
@@ -157,7 +159,7 @@ def make_network(
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is not known; choose one of {', '.join(sorted(ACTIVATIONS))}.")
         activation = ACTIVATIONS[activation]()
-    blocks, data, n_features = _placed(X, y, loss, sample_weight, offset, True, n_blocks, persist)
+    blocks, data, n_features = _placed(X, y, loss, sample_weight, offset, n_blocks, persist)
     return NetworkObjective.from_blocks(
         blocks,
         data,
@@ -176,7 +178,6 @@ def _placed(
     loss: Loss,
     sample_weight: Any,
     offset: Any,
-    fit_intercept: bool,
     n_blocks: int | None,
     persist: bool | Literal["auto"],
 ) -> tuple[Blocks, PerBlock[Any], int]:
@@ -187,4 +188,4 @@ def _placed(
     rows = numeric_targets(rows)
     require_outputs(rows, loss)
     encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
-    return *place_rows(rows, BlockMaker(loss, fit_intercept, encode), persist, n_blocks), rows.X.shape[1]
+    return *place_rows(rows, BlockMaker(loss, encode), persist, n_blocks), rows.X.shape[1]

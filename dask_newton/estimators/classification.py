@@ -47,7 +47,7 @@ class Classifier(ClassifierMixin, Estimator):
         dtype = host_dtype(rows.X.dtype)
         codes = functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64))
         reweigh = reweighing(self.class_weight, classes, counts, dtype)
-        return rows, BlockMaker(class_loss(len(classes)), self.fit_intercept, codes, reweigh)
+        return rows, BlockMaker(class_loss(len(classes)), codes, reweigh)
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).

@@ -121,7 +121,9 @@ class LinearEstimator(ExchangeMixin, Estimator):
         blocks, data = place_rows(rows, make, self.persist)
         began = time.perf_counter()
         penalty = self._penalty if self.regularizer is None else self.regularizer
-        return LinearObjective.from_blocks(blocks, data, penalty), time.perf_counter() - began
+        return LinearObjective.from_blocks(
+            blocks, data, penalty, fit_intercept=self.fit_intercept
+        ), time.perf_counter() - began
 
     def explain(self, X: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Explanation:
         """Say which solver ``solver="auto"`` chooses for these data on this machine or cluster, and why.
@@ -178,7 +180,7 @@ class LinearEstimator(ExchangeMixin, Estimator):
         held_out = None
         if validation is not None:
             blocks, data = place_rows(validation, dataclasses.replace(make, reweigh=None), self.persist)
-            objective = LinearObjective.from_blocks(blocks, data, NoPenalty())
+            objective = LinearObjective.from_blocks(blocks, data, NoPenalty(), fit_intercept=self.fit_intercept)
             held_out = Validation(
                 lambda W: {"validation_loss": objective.value(W)},
                 self.n_iter_no_change if self.early_stopping else None,

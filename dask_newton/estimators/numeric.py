@@ -42,7 +42,7 @@ class NumericEstimator(RegressorMixin, Estimator):
         loss = require_outputs(rows, self._loss(1 if rows.y.ndim == 1 else rows.y.shape[1]))
         self._one_target = rows.y.ndim == loss.n_outputs == 1
         encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
-        return rows, BlockMaker(loss, self.fit_intercept, encode)
+        return rows, BlockMaker(loss, encode)
 
     def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Return the expected targets, in the shape of y.

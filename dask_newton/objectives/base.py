@@ -8,6 +8,7 @@ W is one element of a Euclidean space, of shape (q, K). Every method that reads 
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -60,11 +61,6 @@ class Objective(ABC):
     null: np.ndarray
     share: float = 1.0
 
-    @property
-    @abstractmethod
-    def total_weight(self) -> float:
-        """S, the sum of all sample weights."""
-
     @abstractmethod
     def penalised(self, W: np.ndarray) -> np.ndarray:
         """Return w, the first rows of W, which the penalty sees (a view)."""
@@ -98,6 +94,11 @@ class Objective(ABC):
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
 
     @property
+    def total_weight(self) -> float:
+        """S, the sum of all sample weights."""
+        return math.fsum(self.weights)
+
+    @property
     def convex(self) -> bool:
         """Whether F is known to be convex, so that a gradient of zero is the optimum."""
         return False
@@ -127,9 +128,14 @@ class Objective(ABC):
         """Number of coefficients, q K."""
         return self.shape[0] * self.shape[1]
 
+    @property
+    def _block_options(self) -> dict[str, Any]:
+        """What the blocks of this family take besides the rows; an option of every pass."""
+        return {}
+
     def _pass(self, fn: Callable[..., Any], *columns: PerBlock[Any], share: float = 1.0, **options: Any) -> Any:
-        """Run a pass that looks at a share of the rows of this objective."""
-        return self.blocks.map_reduce(fn, *columns, share=share * self.share, **options)
+        """Run a pass over blocks of this model, which reads a share of the rows of this objective."""
+        return self.blocks.map_reduce(fn, *columns, share=share * self.share, **self._block_options, **options)
 
     def ridge(self) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part of R, shape (q, K); 0 where W is free."""

@@ -29,7 +29,7 @@ from dask_newton import MLPClassifier, MLPRegressor
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.data import save_dataset
 from dask_newton.losses import Softmax
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1
 from dask_newton.solvers import NETWORK_SOLVERS, SOLVERS, Adam, UnsupportedError
 
@@ -260,7 +260,7 @@ def test_rows_held_out_are_drawn_from_every_class_and_not_fitted():
     labels = np.repeat([0, 1, 2], [30, 20, 10])
     seed = int(np.random.RandomState(SHORT["random_state"]).randint(2**31 - 1))
     held = HoldOut(0.1, seed, validation=True)
-    block = LinearBlock(X, labels, None, None, Softmax(3), True)
+    block = RowBlock(X, labels, None, None, Softmax(3))
     assert np.bincount(held(block).y).tolist() == [3, 2, 1]
     train = replace(held, validation=False)(block)
     assert train.X is X and train.weight.sum() == 54

@@ -10,6 +10,7 @@ from dask_newton.inner import CG, MINRES, LocalNewton
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.rows.block import RowBlock
 
 
 @dataclass
@@ -49,8 +50,8 @@ def quadratic():
 
 def logistic(ridge=1e-3):
     model = dense("breast_cancer")
-    block = parts(model, 1)[0]
-    return LocalObjective(block, block.total_weight, ridge)
+    (rows,) = parts(model, 1)
+    return LocalObjective(LinearBlock(rows, True), rows.total_weight, ridge)
 
 
 @pytest.mark.parametrize("inner", [CG(1e-14, 50), MINRES(1e-14, 50)], ids=lambda s: type(s).__name__)
@@ -150,7 +151,7 @@ def test_nan_in_the_curvature_gives_steepest_descent():
 def test_negative_curvature_is_told_and_still_descends(inner):
     rng = np.random.default_rng(0)
     X, y = rng.random((80, 6)), rng.integers(0, 10, 80).astype(float)
-    block = LinearBlock(X, y, None, None, SquaredSoftplus(), False)
+    block = LinearBlock(RowBlock(X, y, None, None, SquaredSoftplus()), False)
     objective, x = LocalObjective(block, 80.0), np.zeros((6, 1))
     found = LocalNewton(inner=inner).minimize(objective, x)
     assert found.curvature < 0

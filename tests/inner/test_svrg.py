@@ -9,6 +9,7 @@ from problems import dense, parts
 
 from dask_newton.arrays import to_host
 from dask_newton.inner import SVRG
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
 
 
@@ -28,9 +29,9 @@ class Quadratic:
 def logistic():
     """A local objective with weights, whose rows' margins at some W are remembered."""
     model = dense("breast_cancer", "l2", weighted=True, offset=True)
-    block = parts(model, 3)[1]
+    block = LinearBlock(parts(model, 3)[1], True)
     W = np.random.default_rng(5).normal(size=block.shape)
-    return LocalObjective(block, block.total_weight, 0.3, 0.2, margins=block.ray(W).margins), block, W
+    return LocalObjective(block, block.rows.total_weight, 0.3, 0.2, margins=block.ray(W).margins), block, W
 
 
 def test_a_batch_of_all_rows_is_gradient_descent():
@@ -81,8 +82,8 @@ def test_estimates_are_right_in_the_mean():
     """Over all rows, one at a time, the changes have the change of the whole local gradient for their mean."""
     function, block, W = logistic()
     d = np.random.default_rng(6).normal(size=W.shape)
-    estimates = [function.change(d, np.array([row])) for row in range(block.n_rows)]
-    plain = LocalObjective(block, block.total_weight, 0.3)
+    estimates = [function.change(d, np.array([row])) for row in range(block.rows.n_rows)]
+    plain = LocalObjective(block, block.rows.total_weight, 0.3)
     whole = plain.at(W + d).gradient - plain.at(W).gradient + 0.2 * d
     np.testing.assert_allclose(np.mean(estimates, axis=0), whole, atol=1e-13 * np.abs(whole).max())
 
@@ -125,10 +126,10 @@ def test_any_array_type_and_device_gives_the_same_numbers():
     device = strict.Device("device1")
     found = []
     for move in (None, lambda a: strict.asarray(a, device=device)):
-        (block,) = parts(model, 1, move=move)
+        block = LinearBlock(parts(model, 1, move=move)[0], True)
         W = np.random.default_rng(1).normal(size=block.shape)
-        function = LocalObjective(block, block.total_weight, 0.1)
-        function = LocalObjective(block, block.total_weight, 0.1, margins=block.ray(function.device(W)).margins)
+        function = LocalObjective(block, block.rows.total_weight, 0.1)
+        function = LocalObjective(block, block.rows.total_weight, 0.1, margins=block.ray(function.device(W)).margins)
         result = SVRG(steps=12, batch_size=32).minimize(function, function.device(np.ones_like(W)), [3])
         found.append(to_host(result.x))
     np.testing.assert_allclose(found[1], found[0], atol=1e-13)

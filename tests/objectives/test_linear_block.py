@@ -19,6 +19,7 @@ from dask_newton.blocks import thread_budget
 from dask_newton.losses import Logistic, Softmax
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.rows import tiles
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NoPenalty
 
 N, P = 700, 5
@@ -48,11 +49,17 @@ def block_of(model, move=np.asarray, dtype="float64"):
     if np.all(model.weight == 1):
         columns = (model.X, model.y, None, model.offset)
     moved = [move(a.astype(dtype)) if isinstance(a, np.ndarray) else None for a in columns]
-    return LinearBlock(*moved, model.loss, model.fit_intercept)
+    return LinearBlock(RowBlock(*moved, model.loss), model.fit_intercept)
 
 
 def sparse_block_of(model, kind="csr_array", dtype="float64"):
-    return dataclasses.replace(block_of(model, dtype=dtype), X=KINDS[kind](model.X.astype(dtype)))
+    block = block_of(model, dtype=dtype)
+    rows = dataclasses.replace(block.rows, X=KINDS[kind](model.X.astype(dtype)))
+    return dataclasses.replace(block, rows=rows)
+
+
+def taken(block, index):
+    return dataclasses.replace(block, rows=block.rows.take(index))
 
 
 def summed(model, W):
@@ -160,7 +167,8 @@ def test_grams_are_weighted_products(loss_name, options, tiling):
     for (k, j), gram in zip(pairs, block.grams(curvature, entries), strict=True):
         h = model.weight * model.parts(W)[2][:, k, j]
         close(gram, model.A.T @ (h[:, None] * model.A))
-    close(block.column_squares(), model.weight @ model.A**2)
+    ones = np.ones((len(model.X), 1))
+    close(block.rows.column_squares(), model.weight @ np.hstack([model.X, ones]) ** 2)
 
 
 def test_grams_of_many_features_are_put_together_from_panels():
@@ -178,7 +186,7 @@ def test_grams_of_many_features_are_put_together_from_panels():
 @every_model
 def test_block_without_rows_adds_nothing(loss_name, options):
     model, W, D = make(loss_name, options)
-    block = block_of(model).take(np.arange(0))
+    block = taken(block_of(model), np.arange(0))
     ray = block.ray(W, D, (1.0, 0.5))
     close(ray.values, [0.0, 0.0])
     close(ray.gradient, np.zeros_like(W))
@@ -187,8 +195,8 @@ def test_block_without_rows_adds_nothing(loss_name, options):
     close(block.hess_mul(ray.curvature, np.stack([D, D], axis=2)), np.zeros((*W.shape, 2)))
     close(block.hess_diag(ray.curvature), np.zeros_like(W))
     close(block.grams((), [lambda loss, c: loss.hess_entry(c, 0, 0)])[0], np.zeros((len(W), len(W))))
-    close(block.column_squares(), np.zeros(len(W)))
-    assert block.total_weight == 0
+    close(block.rows.column_squares(), np.zeros(block.rows.X.shape[1] + 1))
+    assert block.rows.total_weight == 0
 
 
 @every_loss
@@ -196,21 +204,21 @@ def test_weight_two_is_the_row_twice_and_weight_zero_is_no_row(loss_name):
     model, W, V = make(loss_name)
     block, rng = block_of(model), np.random.default_rng(5)
     times = rng.integers(0, 3, N)
-    weighted = LinearBlock(block.X, block.y, times.astype(float), block.offset, block.loss, True)
-    repeated = LinearBlock(block.X, block.y, None, block.offset, block.loss, True).take(np.repeat(np.arange(N), times))
+    weighted = LinearBlock(dataclasses.replace(block.rows, weight=times.astype(float)), True)
+    repeated = taken(LinearBlock(dataclasses.replace(block.rows, weight=None), True), np.repeat(np.arange(N), times))
     a, b = weighted.ray(W), repeated.ray(W)
     close(a.values, b.values)
     close(a.gradient, b.gradient)
     close(weighted.hess_mul(a.curvature, V), repeated.hess_mul(b.curvature, V))
     close(weighted.hess_diag(a.curvature), repeated.hess_diag(b.curvature))
-    assert weighted.total_weight == repeated.total_weight
+    assert weighted.rows.total_weight == repeated.rows.total_weight
 
 
 @every_loss
 def test_intercept_is_a_column_of_ones(loss_name):
     model, W, V = make(loss_name)
     block = block_of(model)
-    ones = LinearBlock(model.A, block.y, block.weight, block.offset, block.loss, False)
+    ones = LinearBlock(dataclasses.replace(block.rows, X=model.A), False)
     a, b = block.ray(W), ones.ray(W)
     close(a.values, b.values)
     close(a.gradient, b.gradient)
@@ -230,7 +238,7 @@ def kernels(block, W, D, V):
         block.hess_mul(ray.curvature, V),
         block.hess_diag(ray.curvature),
         block.grams(ray.curvature, entry)[0],
-        block.column_squares(),
+        block.rows.column_squares(),
     ]
 
 
@@ -287,7 +295,7 @@ def test_float32_blocks_remember_float32_and_sum_in_float64(loss_name, tiling):
 def test_value_of_many_float32_rows_is_summed_in_float64():
     """In float32 a sum of 2^25 equal terms would stop growing at 2^24; here 2^18 rows would lose two digits."""
     n = 2**18
-    block = LinearBlock(np.zeros((n, 1), "float32"), np.zeros(n, "float32"), None, None, Logistic(), False)
+    block = LinearBlock(RowBlock(np.zeros((n, 1), "float32"), np.zeros(n, "float32"), None, None, Logistic()), False)
     assert block.ray(np.zeros((1, 1))).values[0] == pytest.approx(n * np.log(2), rel=1e-7)
 
 
@@ -295,9 +303,8 @@ def test_value_of_many_float32_rows_is_summed_in_float64():
 def test_layout_of_X_does_not_matter(order):
     model, W, D = make("softmax")
     block = block_of(model)
-    other = LinearBlock(
-        np.asarray(block.X, order=order), block.y, block.weight, block.offset, block.loss, block.fit_intercept
-    )
+    rows = dataclasses.replace(block.rows, X=np.asarray(block.rows.X, order=order))
+    other = dataclasses.replace(block, rows=rows)
     V = np.stack([D, W], axis=2)
     for a, b in zip(kernels(block, W, D, V), kernels(other, W, D, V), strict=True):
         close(b, a)
@@ -311,7 +318,7 @@ def test_X_is_never_copied(loss, order):
     rng = np.random.default_rng(0)
     X = np.asarray(rng.random((n, p)), order=order)
     y = (rng.random(n) < 0.5).astype(float)
-    block = LinearBlock(X, y, np.ones(n), None, loss, True)
+    block = LinearBlock(RowBlock(X, y, np.ones(n), None, loss), True)
     W = np.zeros(block.shape)
     with thread_budget(2):
         block.hess_mul(block.ray(W).curvature, W)  # pools and caches of libraries come into being
@@ -332,12 +339,12 @@ def test_X_is_never_copied(loss, order):
 def test_take_is_a_block_of_those_rows():
     model, W, _ = make("softmax")
     rows = np.array([3, 3, 699, 0])
-    part = block_of(model).take(rows)
+    part = taken(block_of(model), rows)
     picked = Dense(model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, True, NoPenalty())
     value, gradient, _ = summed(picked, W)
     close(part.ray(W).values, [value])
     close(part.ray(W).gradient, gradient)
-    assert part.n_rows == 4
+    assert part.rows.n_rows == 4
     assert part.shape == block_of(model).shape
 
 
@@ -380,7 +387,7 @@ def test_sparse_bits_do_not_depend_on_the_number_of_threads(loss_name, monkeypat
     monkeypatch.setattr(tiles, "_TILE_BYTES", {True: 4096, False: 4096})
     model, W, D = make(loss_name, n=3000, sparse=True)
     block, V, results = sparse_block_of(model), np.stack([D, W], axis=2), []
-    assert len(tiles.tiles(block.X)) > 10
+    assert len(tiles.tiles(block.rows.X)) > 10
     for n in (1, 2, 4):
         with thread_budget(n):
             results.append(kernels(block, W, D, V))
@@ -393,9 +400,9 @@ def test_sparse_bits_do_not_depend_on_the_number_of_threads(loss_name, monkeypat
 def test_rows_taken_of_a_sparse_block(kind):
     model, W, D = make("softmax", sparse=True)
     V, rows = np.stack([D, W], axis=2), np.array([3, 3, 699, 0])
-    part = sparse_block_of(model, kind).take(rows)
+    part = taken(sparse_block_of(model, kind), rows)
     assert part.shape == block_of(model).shape
-    for a, b in zip(kernels(block_of(model).take(rows), W, D, V), kernels(part, W, D, V), strict=True):
+    for a, b in zip(kernels(taken(block_of(model), rows), W, D, V), kernels(part, W, D, V), strict=True):
         close(b, a)
 
 
@@ -403,7 +410,7 @@ def test_rows_taken_of_a_sparse_block(kind):
 @every_model
 def test_sparse_block_without_rows_adds_nothing(loss_name, options):
     model, W, D = make(loss_name, options)
-    sparse = sparse_block_of(model).take(np.arange(0))
+    sparse = taken(sparse_block_of(model), np.arange(0))
     for a in kernels(sparse, W, D, np.stack([D, W], axis=2)):
         np.testing.assert_array_equal(a, 0)
 
@@ -423,7 +430,7 @@ def test_sparse_X_is_never_made_dense(loss):
     X = scipy.sparse.csr_array(
         (rng.random(100 * n), rng.integers(0, p, 100 * n), np.arange(0, 100 * n + 1, 100)), shape=(n, p)
     )
-    block = LinearBlock(X, (rng.random(n) < 0.5).astype(float), np.ones(n), None, loss, True)
+    block = LinearBlock(RowBlock(X, (rng.random(n) < 0.5).astype(float), np.ones(n), None, loss), True)
     W = np.zeros(block.shape)
     with thread_budget(2):
         tracemalloc.start()
@@ -431,8 +438,8 @@ def test_sparse_X_is_never_made_dense(loss):
             ray = block.ray(W, W, (1.0, 0.5))
             block.hess_mul(ray.curvature, W)
             block.hess_diag(ray.curvature)
-            block.column_squares()
-            block.take(np.arange(0, n, 2)).ray(W)
+            block.rows.column_squares()
+            taken(block, np.arange(0, n, 2)).ray(W)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -463,7 +470,7 @@ def test_sparse_tiles_have_more_entries_than_there_are_features():
 def test_size_of_a_block_is_that_of_its_arrays():
     """Dask asks for it, to know how full a worker is."""
     model, _, _ = make("softmax", sparse=True)
-    dense, sparse = block_of(model), sparse_block_of(model)
+    dense, sparse = block_of(model).rows, sparse_block_of(model).rows
     rest = sum(a.nbytes for a in (dense.y, dense.weight, dense.offset))
     X = sparse.X
     for block, size in ((dense, dense.X.nbytes), (sparse, X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)):

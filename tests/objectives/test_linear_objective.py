@@ -11,9 +11,9 @@ from problems import LAYOUTS, Dense, dense, known, objective, parts
 
 from dask_newton.blocks import SerialBlocks, thread_budget
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.rows import tiles
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 
 # Problem, weighted, offset, intercept.
@@ -236,7 +236,7 @@ def test_intercept_is_a_column_of_ones_without_penalty(penalty):
     case = problem(penalty=penalty)
     model = case.dense
     ones = Dense(model.A, model.y, model.weight, model.offset, model.loss, False, NoPenalty())
-    F, G = case.objective, objective(parts(ones), NoPenalty())
+    F, G = case.objective, objective(parts(ones), NoPenalty(), fit_intercept=False)
     W, *_ = directions(F)
     a, b = F.at(W), G.at(W)
     assert a.value == pytest.approx(b.value + F.penalty.value(W[:-1]), rel=1e-13)
@@ -339,7 +339,7 @@ def test_bad_numbers_are_refused_with_the_block_and_the_array(bad, where, move):
     array = getattr(blocks[2], where).copy()
     array.flat[array.size // 2] = bad
     blocks[2] = replace(blocks[2], **{where: array})
-    blocks = [LinearBlock(*(move(a) for a in (b.X, b.y, b.weight, b.offset)), b.loss, b.fit_intercept) for b in blocks]
+    blocks = [RowBlock(*(move(a) for a in (b.X, b.y, b.weight, b.offset)), b.loss) for b in blocks]
     with pytest.raises(ValueError, match=rf"Block 2 of the data contains NaN or infinity in {where}\b.*before fit"):
         objective(blocks, NoPenalty())
 
@@ -368,7 +368,7 @@ def test_numbers_whose_squares_overflow_are_no_infinities():
     model = dense("breast_cancer", "none")
     X = np.array(model.X, "float32")
     X[0, 0] = 1e30
-    blocks = [LinearBlock(X, model.y.astype("float32"), None, None, model.loss, True)]
+    blocks = [RowBlock(X, model.y.astype("float32"), None, None, model.loss)]
     assert objective(blocks, NoPenalty()).n_rows == len(X)
 
 
@@ -383,13 +383,13 @@ def test_negative_weights_are_refused():
 
 @pytest.mark.parametrize("rows", [0, 8])
 def test_no_weight_at_all_is_refused(rows):
-    block = LinearBlock(np.ones((rows, 2)), np.zeros(rows), np.zeros(rows), None, Logistic(), True)
+    block = RowBlock(np.ones((rows, 2)), np.zeros(rows), np.zeros(rows), None, Logistic())
     with pytest.raises(ValueError, match="All sample weights are zero, or there are no rows; there is nothing to fit"):
         objective([block, block], NoPenalty())
 
 
 def test_arrays_of_different_lengths_are_refused():
-    block = LinearBlock(np.ones((5, 2)), np.zeros(4), None, None, Logistic(), True)
+    block = RowBlock(np.ones((5, 2)), np.zeros(4), None, None, Logistic())
     with pytest.raises(ValueError, match="Block 0 .*different lengths.*chunk them alike"):
         objective([block], NoPenalty())
 

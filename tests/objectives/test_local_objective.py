@@ -24,7 +24,7 @@ MODELS = {
 
 def make(model, move=None, dtype="float64", **terms):
     whole = dense(*MODELS[model])
-    block = parts(whole, 1, dtype=dtype, move=move)[0]
+    block = LinearBlock(parts(whole, 1, dtype=dtype, move=move)[0], whole.fit_intercept)
     rng = np.random.default_rng(1)
     x, d, center = rng.normal(size=(3, *block.shape))
     local = LocalObjective(block, SCALE)
@@ -111,10 +111,10 @@ def test_blocks_make_up_the_whole():
     """F = sum of omega_i f_i, for blocks of any size; and the shares of ADMM add up to the loss."""
     whole = dense("noisy", "l2", True)
     W = np.random.default_rng(2).normal(size=(6, 3))
-    blocks, lam = parts(whole, 3, "unequal"), whole.lam[1]
+    blocks, lam = [LinearBlock(rows, True) for rows in parts(whole, 3, "unequal")], whole.lam[1]
     S = whole.weight.sum()
-    means = [LocalObjective(b, b.total_weight, lam).at(W) for b in blocks]
-    omega = [b.total_weight / S for b in blocks]
+    means = [LocalObjective(b, b.rows.total_weight, lam).at(W) for b in blocks]
+    omega = [b.rows.total_weight / S for b in blocks]
     assert sum(o * f.value for o, f in zip(omega, means, strict=True)) == pytest.approx(whole.value(W), rel=1e-13)
     np.testing.assert_allclose(
         sum(o * f.gradient for o, f in zip(omega, means, strict=True)), whole.gradient(W), atol=1e-14
@@ -143,10 +143,10 @@ def test_around_a_point_the_gradient_there_is_replaced(kind):
         "strict": lambda a: strict.asarray(a, device=device),
         "csr_array": lambda a: KINDS["csr_array"](a) if a.ndim == 2 else a,
     }[kind]
-    (block,) = parts(model, 1, move=move)
+    block = LinearBlock(parts(model, 1, move=move)[0], True)
     rng = np.random.default_rng(3)
     W, x, d, gradient = rng.normal(size=(4, *block.shape))
-    plain = LocalObjective(block, block.total_weight)
+    plain = LocalObjective(block, block.rows.total_weight)
     margins = block.ray(plain.device(W)).margins
     local = LocalObjective.around(block, margins, gradient, RIDGE, RHO)
     weighted = dataclasses.replace(model, penalty=L2(RIDGE))
@@ -175,11 +175,11 @@ def test_the_change_of_the_gradient_of_some_rows(kind, fit_intercept):
     device = strict.Device("device1")
     moves = {"dense": None, "strict": lambda a: strict.asarray(a, device=device)}
     move = moves.get(kind, lambda a: KINDS[kind](a) if a.ndim == 2 else a)
-    (block,) = parts(model, 1, move=move)
+    block = LinearBlock(parts(model, 1, move=move)[0], fit_intercept)
     rng = np.random.default_rng(3)
     W, D = rng.normal(size=(2, *block.shape))
-    rows = np.sort(rng.choice(block.n_rows, 50, replace=False))
-    local = LocalObjective(block, block.total_weight)
+    rows = np.sort(rng.choice(block.rows.n_rows, 50, replace=False))
+    local = LocalObjective(block, block.rows.total_weight)
     change = block.gradient_change(rows, block.ray(local.device(W)).margins, local.device(D))
     some = Dense(
         model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, fit_intercept, NoPenalty()

@@ -12,7 +12,6 @@ from matrices import messy, thinned
 from dask_newton.arrays import to_host
 from dask_newton.blocks import SerialBlocks, thread_budget
 from dask_newton.losses import Logistic, Softmax, Squared
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.network import block as network_block
 from dask_newton.objectives.network.activations import ACTIVATIONS, Identity, Tanh
@@ -191,8 +190,7 @@ def test_network_without_hidden_layers_is_the_linear_model(loss):
     block = rows(loss)
     F = objective(block, Layers((5, loss.n_outputs), Identity()), penalty=L2(0.1))
     blocks = SerialBlocks(1)
-    linear = LinearBlock(block.X, block.y, block.weight, block.offset, loss, True)
-    reference = LinearObjective.from_blocks(blocks, blocks.place([linear]), L2(0.1))
+    reference = LinearObjective.from_blocks(blocks, blocks.place([block]), L2(0.1))
     W, V = np.random.default_rng(3).normal(size=(2, *reference.shape))
     point, expected = F.at(W.reshape(-1, 1)), reference.at(W)
     assert point.value == pytest.approx(expected.value, rel=1e-14)

@@ -7,6 +7,7 @@ import pytest
 from matrices import KINDS
 from problems import known, parts
 
+from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.samples import sampled_gram, sampled_output_hessians
 from dask_newton.objectives.rows.sampling import stratified_rows
 
@@ -16,7 +17,7 @@ MODELS = {"logistic": ("breast_cancer", True, True, True), "softmax": ("noisy", 
 def make(model):
     name, *options = MODELS[model]
     case = known(name, "none", weighted=options[0], offset=options[1], fit_intercept=options[2])
-    block = parts(case.dense, 1)[0]
+    block = LinearBlock(parts(case.dense, 1)[0], options[2])
     W = 0.5 * np.random.default_rng(0).normal(size=case.objective.shape)
     S = case.dense.weight.sum()
     q, K = W.shape
@@ -45,9 +46,9 @@ def test_every_row_may_be_drawn():
 @pytest.mark.parametrize("model", MODELS)
 def test_all_rows_give_the_exact_matrices(model):
     block, W, exact = make(model)
-    gram = sampled_gram(block, W, block.n_rows, first_entry, [0])
+    gram = sampled_gram(block, W, block.rows.n_rows, first_entry, [0])
     np.testing.assert_allclose(gram, exact[0], atol=1e-12 * np.abs(exact[0]).max())
-    hessians = sampled_output_hessians(block, block.ray(W).curvature, block.n_rows, [0])
+    hessians = sampled_output_hessians(block, block.ray(W).curvature, block.rows.n_rows, [0])
     for hessian, right in zip(hessians, exact, strict=True):
         np.testing.assert_allclose(hessian, right, atol=1e-12 * np.abs(right).max())
 
@@ -109,7 +110,7 @@ def test_the_objective_adds_up_its_blocks():
 @pytest.mark.parametrize("model", MODELS)
 def test_samples_of_sparse_rows_are_those_of_dense_rows(model, kind):
     block, W, _ = make(model)
-    sparse = dataclasses.replace(block, X=KINDS[kind](block.X))
+    sparse = dataclasses.replace(block, rows=dataclasses.replace(block.rows, X=KINDS[kind](block.rows.X)))
     curvature = block.ray(W).curvature
     gram = sampled_gram(block, W, 60, first_entry, [0])
     np.testing.assert_allclose(sampled_gram(sparse, W, 60, first_entry, [0]), gram, atol=1e-12 * np.abs(gram).max())

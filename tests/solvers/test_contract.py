@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status, UnsupportedError
 
@@ -229,7 +229,7 @@ def test_nothing_to_do_at_the_optimum(name, penalty):
 @each_solver
 def test_gradient_exactly_zero_at_the_start(name, penalty):
     """X of zeros, half the rows of each class: zero is the optimum, for every penalty and at any tolerance."""
-    block = LinearBlock(np.zeros((8, 2)), np.tile([0.0, 1.0], 4), None, None, Logistic(), True)
+    block = RowBlock(np.zeros((8, 2)), np.tile([0.0, 1.0], 4), None, None, Logistic())
     result = minimize(objective([block, block], PENALTIES[penalty]((2, 1))), SOLVERS[name].solver, tol=0.0)
     assert (result.n_iter, result.status, result.gradient_norm) == (0, Status.CONVERGED, 0.0)
     np.testing.assert_array_equal(result.W, 0)

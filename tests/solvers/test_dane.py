@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression, minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import AIDE, DANE, SGD, InexactDANE, NewtonCholesky, Status
 from dask_newton.solvers.linear.aide import next_zeta
@@ -362,8 +362,8 @@ def test_negative_curvature_does_not_stop_them(solver):
     """The least squares of the DINO paper, which are not convex. F(0) = 22.6; the minimum is 3.3."""
     X, y = load_digits(return_X_y=True)
     cuts = np.array_split(np.random.default_rng(0).permutation(len(y)), 4)
-    blocks = [LinearBlock(X[i] / 16, y[i].astype(float), None, None, SquaredSoftplus(), False) for i in cuts]
-    F = objective(blocks, NoPenalty())
+    blocks = [RowBlock(X[i] / 16, y[i].astype(float), None, None, SquaredSoftplus()) for i in cuts]
+    F = objective(blocks, NoPenalty(), fit_intercept=False)
     result = run(F, solver, 4 if solver.name != "sgd" else 21)
     assert result.status is Status.MAX_ITER
     assert result.value < 0.9 * F.at(np.zeros(F.shape)).value

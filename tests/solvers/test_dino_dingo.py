@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import make_problem, minimize
 from dask_newton.losses import Logistic
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import DINGO, DINO, GIANT, DiSCO, NewtonCG, NewtonMR, Status, UnsupportedError
 from dask_newton.solvers.parts.gradient_search import GradientSearch
@@ -276,9 +276,9 @@ class Straight(Logistic):
 
 @ON_THE_NORM
 def test_a_stationary_point_of_the_norm_of_the_gradient_is_told(solver):
-    block = LinearBlock(np.arange(1.0, 9.0).reshape(4, 2), np.zeros(4), None, None, Straight(), False)
+    block = RowBlock(np.arange(1.0, 9.0).reshape(4, 2), np.zeros(4), None, None, Straight())
     with pytest.warns(ConvergenceWarning, match=r"\(stationary_of_surrogate\).*such as 'dino'"):
-        result = minimize(objective([block, block], NoPenalty()), solver)
+        result = minimize(objective([block, block], NoPenalty(), fit_intercept=False), solver)
     assert result.status is Status.STATIONARY
     np.testing.assert_array_equal(result.W, 0)
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2
 from dask_newton.solvers import DiSCO, NewtonCG, Status, UnsupportedError
 
@@ -113,9 +113,9 @@ def test_an_empty_first_block_leaves_the_choice_to_the_others():
 
 
 def test_losses_that_are_not_convex_are_refused():
-    block = LinearBlock(np.ones((3, 2)), np.arange(3.0), None, None, SquaredSoftplus(), False)
+    block = RowBlock(np.ones((3, 2)), np.arange(3.0), None, None, SquaredSoftplus())
     with pytest.raises(UnsupportedError, match="'disco' needs a convex loss.*use solver='newton-cg'"):
-        minimize(objective([block], L2(0.1)), DiSCO())
+        minimize(objective([block], L2(0.1), fit_intercept=False), DiSCO())
 
 
 def test_nan_from_a_block_ends_the_run_at_the_last_point():
@@ -138,7 +138,7 @@ def test_curvature_zero_is_no_negative_curvature():
     t = rng.normal(size=100)
     y = (t + rng.logistic(size=100) > 0).astype(float)
     X = np.column_stack([t, 2 * t, -t])
-    block = LinearBlock(X, y, None, None, Logistic(), True)
+    block = RowBlock(X, y, None, None, Logistic())
     for preconditioner in ("none", "first-block"):
         result = minimize(objective([block] * 2, L2(0.0)), DiSCO(preconditioner=preconditioner), tol=1e-9)
         assert result.converged

@@ -7,7 +7,7 @@ import pytest
 from problems import known, objective
 
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers.parts.line_search import LineSearch
 
@@ -89,8 +89,8 @@ def test_a_direction_that_does_not_descend_is_a_mistake_of_the_solver(search):
 def test_infinite_values_are_rejected(search):
     """Of a loss that overflows: (log(1 + e^z) - t)^2 at z = 1e200."""
     X = np.array([[1.0], [-1.0]])
-    block = LinearBlock(X, np.array([5.0, 5.0]), None, None, SquaredSoftplus(), False)
-    F = objective([block], NoPenalty())
+    block = RowBlock(X, np.array([5.0, 5.0]), None, None, SquaredSoftplus())
+    F = objective([block], NoPenalty(), fit_intercept=False)
     point = F.at(np.array([[0.1]]))
     D = -point.gradient * 1e165
     new, size = LineSearch(max_halvings=600, batch=search.batch, speculative=search.speculative).search(F, point, D)

@@ -8,13 +8,14 @@ from networks import blobs, digits, error, network
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
-from dask_newton.objectives.network.local import NetworkShare
+from dask_newton.objectives.network.block import NetworkBlock
+from dask_newton.objectives.network.local import LocalNetwork
 from dask_newton.penalties import L1, NoPenalty
 from dask_newton.solvers import GNCG, NetworkADMM, NewtonMR, Status, UnsupportedError
 
 
 def shares(F, **options):
-    return [NetworkShare(rows, F.layers, F.total_weight, **options) for rows in F.data.parts]
+    return [LocalNetwork(NetworkBlock(rows, F.layers), F.total_weight, **options) for rows in F.data.parts]
 
 
 def test_the_shares_of_the_blocks_add_up_to_the_objective():

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dask_newton import minimize
 from dask_newton.losses import Logistic, SquaredSoftplus
 from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status
 from dask_newton.solvers.admm.spectral import Snapshot, spectral_penalty
@@ -131,8 +132,8 @@ def test_optimum_is_a_fixed_point():
     state = solver.init(F, problem.W)
     S = F.total_weight
     held = [
-        dataclasses.replace(block, y=data.ray(problem.W).gradient / S)
-        for block, data in zip(F.blocks.gather(state.blocks), F.data.parts, strict=True)
+        dataclasses.replace(block, y=LinearBlock(rows, True).ray(problem.W).gradient / S)
+        for block, rows in zip(F.blocks.gather(state.blocks), F.data.parts, strict=True)
     ]
     state = dataclasses.replace(state, blocks=F.blocks.place(held))
     for _ in range(2):
@@ -192,8 +193,8 @@ def test_the_dual_of_a_snapshot_is_the_gradient_of_the_block():
     for state, _ in walk(F, solver, 6):
         if state.iteration == 1:
             continue
-        for block, held in zip(F.data.parts, F.blocks.gather(state.blocks), strict=True):
-            gradient = block.ray(held.snapshot.x).gradient / F.total_weight
+        for rows, held in zip(F.data.parts, F.blocks.gather(state.blocks), strict=True):
+            gradient = LinearBlock(rows, True).ray(held.snapshot.x).gradient / F.total_weight
             np.testing.assert_allclose(held.snapshot.dual, gradient, atol=1e-7 * np.abs(gradient).max())
 
 
@@ -356,7 +357,7 @@ def test_negative_curvature_raises_the_floor_of_rho(local_solver):
     rng = np.random.default_rng(0)
     X, y = rng.random((200, 6)), rng.integers(0, 10, 200).astype(float)
     rows = zip(np.split(X, 4), np.split(y, 4), strict=True)
-    F = objective([LinearBlock(a, b, None, None, SquaredSoftplus(), False) for a, b in rows], NoPenalty())
+    F = objective([RowBlock(a, b, None, None, SquaredSoftplus()) for a, b in rows], NoPenalty(), fit_intercept=False)
     at_zero = F.at(np.zeros(F.shape)).value
     solver = dataclasses.replace(PLAIN, rho=1e-6, local_solver=local_solver)
     floors = [0.0] * 4

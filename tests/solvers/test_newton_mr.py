@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2, NoPenalty
 from dask_newton.solvers import NewtonMR, Status, UnsupportedError
 from dask_newton.solvers.parts.gradient_search import GradientSearch
@@ -49,7 +49,9 @@ def test_it_leaves_the_saddle_of_the_least_squares_of_the_dino_paper(m):
     X = X / 16
     cuts = np.array_split(np.random.default_rng(0).permutation(len(y)), m)
     F = objective(
-        [LinearBlock(X[i], y[i].astype(float), None, None, SquaredSoftplus(), False) for i in cuts], NoPenalty()
+        [RowBlock(X[i], y[i].astype(float), None, None, SquaredSoftplus()) for i in cuts],
+        NoPenalty(),
+        fit_intercept=False,
     )
     result = minimize(F, NewtonMR(), tol=1e-8, max_iter=20)
     assert result.converged
@@ -64,7 +66,7 @@ def saddle(m=2, seed=0):
     X = rng.random((120, 6))
     y = np.logaddexp(0, X @ rng.normal(size=6) * 3) + 0.1 * rng.random(120)
     cuts = np.array_split(np.arange(120), m)
-    return objective([LinearBlock(X[i], y[i] + 3, None, None, SquaredSoftplus(), True) for i in cuts], NoPenalty())
+    return objective([RowBlock(X[i], y[i] + 3, None, None, SquaredSoftplus()) for i in cuts], NoPenalty())
 
 
 def minimized(F, solver, shift):

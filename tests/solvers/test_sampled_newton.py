@@ -13,8 +13,8 @@ from problems import LAYOUTS, Dense, known, objective, parts
 from dask_newton import minimize
 from dask_newton.arrays import nbytes
 from dask_newton.losses import Logistic, Softmax
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L2
 from dask_newton.solvers import NewtonCG, SampledNewton
 
@@ -101,7 +101,7 @@ def texts(n=4000, p=3000, K=4, seed=0):
 def texts_objective(m=2, **options):
     X, y, loss = texts(**options)
     cuts = [len(y) * i // m for i in range(m + 1)]
-    blocks = [LinearBlock(X[a:b], y[a:b], None, None, loss, True) for a, b in zip(cuts, cuts[1:], strict=False)]
+    blocks = [RowBlock(X[a:b], y[a:b], None, None, loss) for a, b in zip(cuts, cuts[1:], strict=False)]
     return objective(blocks, L2(1 / len(y)))
 
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import ElasticNet as SklearnElasticNet
 
 from dask_newton import minimize
 from dask_newton.losses import Squared, SquaredSoftplus
-from dask_newton.objectives.linear.block import LinearBlock
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, ElasticNet, GroupLasso, NoPenalty, Penalty
 from dask_newton.solvers import GIANT, NewtonADMM, NewtonCholesky, ProxNewton, UnsupportedError
 from dask_newton.solvers.base import PointState
@@ -29,7 +29,7 @@ def model(penalty, X=None, fit_intercept=True, name="breast_cancer"):
 
 def optimum(name, dense, m=3):
     case = SOLVERS[name]
-    F = objective(parts(dense, m), dense.penalty)
+    F = objective(parts(dense, m), dense.penalty, fit_intercept=dense.fit_intercept)
     result = minimize(F, case.solver, tol=case.tol, max_iter=300)
     assert result.converged
     assert dense.residual(result.W) <= 1e-9 * F.scale.max()
@@ -259,7 +259,7 @@ def test_admm_takes_any_penalty_with_a_prox():
 
 def test_giant_needs_a_convex_loss_for_a_sparse_penalty():
     X = np.random.default_rng(0).random((60, 3))
-    F = objective([LinearBlock(X, np.ones(60), None, None, SquaredSoftplus(), False)], L1(0.1))
+    F = objective([RowBlock(X, np.ones(60), None, None, SquaredSoftplus())], L1(0.1), fit_intercept=False)
     with pytest.raises(UnsupportedError, match="convex loss.*use solver='newton-admm'"):
         minimize(F, GIANT())
 

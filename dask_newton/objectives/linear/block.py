@@ -54,23 +54,23 @@ class Ray:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearBlock(RowBlock):
-    """Rows of a linear model.
+class LinearBlock:
+    """The loss of a linear model on some rows.
 
     Attributes
     ----------
-    X, y, weight, offset, loss
-        As in :class:`~dask_newton.objectives.rows.block.RowBlock`.
+    rows : RowBlock
     fit_intercept : bool
-        Whether coefficients have a last row that X has no column for.
+        Whether the coefficients have a last row for which X has no column.
     """
 
+    rows: RowBlock
     fit_intercept: bool
 
     @property
     def shape(self) -> tuple[int, int]:
         """Shape (q, K) of the coefficients."""
-        return self.X.shape[1] + self.fit_intercept, self.loss.n_outputs
+        return self.rows.X.shape[1] + self.fit_intercept, self.rows.loss.n_outputs
 
     def ray(
         self,
@@ -95,101 +95,98 @@ class LinearBlock(RowBlock):
         gradient : bool
             Whether to compute the gradient and curvature.
         """
-        xp = namespace(self.X)
-        cuts = tiles(self.X)
-        W, D = self.cast(W), self.cast(D)
+        data, xp = self.rows, namespace(self.rows.X)
+        cuts = tiles(data.X)
+        W, D = data.cast(W), data.cast(D)
 
         def stripe(indices: Sequence[int]) -> tuple[list[Array], TransposedSum, list[tuple[Array, ...]]]:
             sums: list[Array] = [0.0] * len(steps)
             grad = TransposedSum(self.fit_intercept)
-            rows = []
+            kept = []
             for i in indices:
-                X = row_slice(self.X, cuts[i])
+                X = row_slice(data.X, cuts[i])
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
-                    z = margins[i] if margins else self._margins(X, W, cuts[i], self.offset)
+                    z = margins[i] if margins else self._margins(X, W, cuts[i], data.offset)
                     dz: Array = slopes[i] if slopes else None if D is None else self._margins(X, D, cuts[i], None)
                     first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
                     curvature = None
                     if gradient:
-                        value, g, curvature = self.loss.linearize(self.y[cuts[i], ...], first)
-                        grad.add(X, self.weigh(g, cuts[i]))
+                        value, g, curvature = data.loss.linearize(data.y[cuts[i], ...], first)
+                        grad.add(X, data.weigh(g, cuts[i]))
                     else:
-                        value = self.loss.value(self.y[cuts[i], ...], first)
-                    sums[0] = sums[0] + self.sum(value, cuts[i])
+                        value = data.loss.value(data.y[cuts[i], ...], first)
+                    sums[0] = sums[0] + data.sum(value, cuts[i])
                     for j, step in enumerate(steps[1:], 1):
-                        sums[j] = sums[j] + self.sum(self.loss.value(self.y[cuts[i], ...], z + step * dz), cuts[i])
-                rows.append((first, curvature, dz))
-            return sums, grad, rows
+                        sums[j] = sums[j] + data.sum(data.loss.value(data.y[cuts[i], ...], z + step * dz), cuts[i])
+                kept.append((first, curvature, dz))
+            return sums, grad, kept
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * self.shape[1])) if cuts else []
-        rows = [row for part in parts for row in part[2]]
-        zero = from_host(np.zeros(()), self.X)
+        kept = [tile for part in parts for tile in part[2]]
+        zero = from_host(np.zeros(()), data.X)
         return Ray(
             values=xp.stack([sum((part[0][j] for part in parts), zero) for j in range(len(steps))]),
-            gradient=TransposedSum.total([part[1] for part in parts], self.X, self.shape) if gradient else None,
-            margins=tuple(row[0] for row in rows),
-            curvature=tuple(row[1] for row in rows) if gradient else (),
-            slopes=tuple(row[2] for row in rows) if slopes or D is not None else (),
+            gradient=TransposedSum.total([part[1] for part in parts], data.X, self.shape) if gradient else None,
+            margins=tuple(tile[0] for tile in kept),
+            curvature=tuple(tile[1] for tile in kept) if gradient else (),
+            slopes=tuple(tile[2] for tile in kept) if slopes or D is not None else (),
         )
 
     def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:
         """Return the gradient of some rows' summed loss at W + D less that at W, of which margins are remembered."""
-        part, D = self.take(rows), self.cast(D)
-        z = take_tiled(margins, tiles(self.X), rows)
+        data, D = self.rows.take(rows), self.rows.cast(D)
+        z = take_tiled(margins, tiles(self.rows.X), rows)
         total = TransposedSum(self.fit_intercept)
-        for cut in tiles(part.X):
-            X, y = row_slice(part.X, cut), part.y[cut, ...]
+        for cut in tiles(data.X):
+            X, y = row_slice(data.X, cut), data.y[cut, ...]
             moved = z[cut, :] + self._margins(X, D, cut, None)
-            change = self.loss.linearize(y, moved)[1] - self.loss.linearize(y, z[cut, :])[1]
-            total.add(X, part.weigh(change, cut))
-        return TransposedSum.total([total], self.X, self.shape)
+            change = data.loss.linearize(y, moved)[1] - data.loss.linearize(y, z[cut, :])[1]
+            total.add(X, data.weigh(change, cut))
+        return TransposedSum.total([total], self.rows.X, self.shape)
 
     def hess_mul(self, curvature: Tiled, V: Array) -> Array:
         """Multiply the Hessian of the summed loss with V, of shape (q, K) or, for b vectors at once, (q, K, b)."""
-        xp = namespace(self.X)
-        cuts = tiles(self.X)
+        data, xp = self.rows, namespace(self.rows.X)
+        cuts = tiles(data.X)
         q, K = self.shape
         batch = V.shape[2] if V.ndim == 3 else 1
         columns = xp.reshape(xp.permute_dims(V, (0, 2, 1)), (q, batch * K)) if V.ndim == 3 else V
-        columns = self.cast(columns)
+        columns = data.cast(columns)
 
         def stripe(indices: Sequence[int]) -> TransposedSum:
             total = TransposedSum(self.fit_intercept)
             for i in indices:
-                X = row_slice(self.X, cuts[i])
+                X = row_slice(data.X, cuts[i])
                 dz = self._margins(X, columns, cuts[i], None)
-                parts = [self.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
+                parts = [data.loss.hess_mul(curvature[i], dz[:, j * K : (j + 1) * K]) for j in range(batch)]
                 u = parts[0] if batch == 1 else xp.concat(parts, axis=1)
-                total.add(X, self.weigh(u, cuts[i]))
+                total.add(X, data.weigh(u, cuts[i]))
             return total
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * q * K * batch)) if cuts else []
-        product = TransposedSum.total(parts, self.X, (q, batch * K))
+        product = TransposedSum.total(parts, data.X, (q, batch * K))
         return xp.permute_dims(xp.reshape(product, (q, batch, K)), (0, 2, 1)) if V.ndim == 3 else product
 
     def hess_diag(self, curvature: Tiled) -> Array:
         """Return the diagonal of the Hessian of the summed loss, shape (q, K), float64."""
-        xp, cuts, K = namespace(self.X), tiles(self.X), self.shape[1]
+        data, K = self.rows, self.shape[1]
+        xp, cuts = namespace(data.X), tiles(data.X)
 
         def stripe(indices: Sequence[int]) -> TransposedSum:
             total = TransposedSum(self.fit_intercept)
             for i in indices:
-                d = xp.stack([self.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
-                total.add(squares(row_slice(self.X, cuts[i])), self.weigh(d, cuts[i]))
+                d = xp.stack([data.loss.hess_entry(curvature[i], k, k) for k in range(K)], axis=1)
+                total.add(squares(row_slice(data.X, cuts[i])), data.weigh(d, cuts[i]))
             return total
 
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * K)) if cuts else []
-        return TransposedSum.total(parts, self.X, self.shape)
+        return TransposedSum.total(parts, data.X, self.shape)
 
     def curvature_trace(self, curvature: Tiled) -> float:
         """Return the trace of the Hessian of the summed loss, entries by their size: a bound of its eigenvalues."""
         diagonal = self.hess_diag(curvature)
         xp = namespace(diagonal)
         return float(xp.sum(xp.abs(diagonal)))
-
-    def column_squares(self) -> Array:
-        """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (q,), float64; not finite if X is not."""
-        return self._column_squares(self.fit_intercept)
 
     def grams(self, curvature: Tiled, entries: Sequence[Callable[[Loss, Array], Array]]) -> list[Array]:
         """Return ``[X 1]' diag(s * h) [X 1]`` for several ``h``, each of shape (q, q), float64.
@@ -201,11 +198,11 @@ class LinearBlock(RowBlock):
         entries : sequence of callable
             ``h = entry(loss, curvature_of_tile)``, shape (n_tile_rows,).
         """
-        cuts = tiles(self.X)
+        data, cuts = self.rows, tiles(self.rows.X)
         weights = [
-            lambda i, entry=entry: self.weigh(entry(self.loss, curvature[i])[:, None], cuts[i]) for entry in entries
+            lambda i, entry=entry: data.weigh(entry(data.loss, curvature[i])[:, None], cuts[i]) for entry in entries
         ]
-        return weighted_grams(self.X, self.fit_intercept, weights)
+        return weighted_grams(data.X, self.fit_intercept, weights)
 
     def _margins(self, X: Array, V: Array, rows: slice, offset: Array | None) -> Array:
         """Return ``[X 1] V + offset`` for a tile ``X``, which is made of the rows ``rows``."""

@@ -48,11 +48,11 @@ def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np
 
 def block_hessian(block: LinearBlock, curvature: Any) -> Any:
     """Return the Hessian of the block's summed loss, shape (q K, q K), on the device of the block."""
-    return _matrix(_grams(block, curvature), block.loss)
+    return _matrix(_grams(block, curvature), block.rows.loss)
 
 
 def _grams(block: LinearBlock, curvature: Any) -> list[Any]:
-    return block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.loss)])
+    return block.grams(curvature, [_Entry(k, j) for k, j in _pairs(block.rows.loss)])
 
 
 def _matrix(grams: list[Any], loss: Loss) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.hessians import block_hessian
+from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = ["LocalHessian", "LocalObjective", "LocalPoint"]
 
@@ -60,6 +61,11 @@ class LocalObjective:
     margins: tuple[Array, ...] = ()
 
     @classmethod
+    def of_rows(cls, rows: RowBlock, *, fit_intercept: bool, scale: float) -> LocalObjective:
+        """Return the share of the rows of a block, without other terms."""
+        return cls(LinearBlock(rows, fit_intercept), scale)
+
+    @classmethod
     def around(
         cls, block: LinearBlock, margins: tuple[Array, ...], gradient: np.ndarray, ridge: Array, rho: float
     ) -> LocalObjective:
@@ -69,19 +75,19 @@ class LocalObjective:
 
         The ridge enters f_i(W + x) - <ridge W, x>, which is ``sum(ridge x_w^2) / 2`` and the same for every W.
         """
-        weight = block.total_weight
-        local = cls(block, weight, from_host(np.asarray(ridge), block.X), rho, margins=margins)
+        weight = block.rows.total_weight
+        local = cls(block, weight, from_host(np.asarray(ridge), block.rows.X), rho, margins=margins)
         own = block.ray(margins=margins).gradient / weight
         return replace(local, linear=local.device(gradient) - own)
 
     @property
     def precision(self) -> float:
         """Rounding unit of the arithmetic on the block."""
-        return self.block.precision
+        return self.block.rows.precision
 
     def device(self, a: np.ndarray) -> Array:
         """Bring a vector of the driver to the block."""
-        return from_host(np.asarray(a, dtype=np.float64), self.block.X)
+        return from_host(np.asarray(a, dtype=np.float64), self.block.rows.X)
 
     def loss(self, x: Array, *, gradient: bool) -> tuple[float, Array | None]:
         """Return the sum of losses and, on request, its gradient, without scale and other terms."""
@@ -110,7 +116,7 @@ class LocalObjective:
     @property
     def n_rows(self) -> int:
         """Number of rows of the block."""
-        return self.block.n_rows
+        return self.block.rows.n_rows
 
     def change(self, x: Array, rows: np.ndarray) -> Array:
         """Return the gradient at x less that at 0, estimated from some rows of the block without bias."""

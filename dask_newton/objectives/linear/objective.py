@@ -20,9 +20,10 @@ from dask_newton.blocks import Blocks, PerBlock, SerialBlocks
 from dask_newton.losses import Loss
 from dask_newton.objectives.examine import examine
 from dask_newton.objectives.linear import hessians, passes
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.penalised import Penalised
 from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.rows import sampling
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NoPenalty, Penalty
 
 __all__ = ["Along", "LinearObjective", "Point"]
@@ -36,7 +37,7 @@ class LinearObjective(Penalised):
     ----------
     blocks : Blocks
         The engine.
-    data : PerBlock of LinearBlock
+    data : PerBlock of RowBlock
         No block is empty.
     index : PerBlock of int
         A number for each block, which seeds its random streams.
@@ -69,7 +70,7 @@ class LinearObjective(Penalised):
     """
 
     blocks: Blocks
-    data: PerBlock[LinearBlock]
+    data: PerBlock[RowBlock]
     index: PerBlock[int]
     weights: np.ndarray
     column_squares: np.ndarray
@@ -91,7 +92,12 @@ class LinearObjective(Penalised):
 
     @classmethod
     def from_blocks(
-        cls, blocks: Blocks, data: PerBlock[LinearBlock], penalty: Penalty | Callable[[float], Penalty]
+        cls,
+        blocks: Blocks,
+        data: PerBlock[RowBlock],
+        penalty: Penalty | Callable[[float], Penalty],
+        *,
+        fit_intercept: bool = True,
     ) -> LinearObjective:
         """Look at the blocks (one pass) and drop those without weight.
 
@@ -101,6 +107,8 @@ class LinearObjective(Penalised):
             The engine and the rows.
         penalty : Penalty or callable
             R, or a function that makes it from S, the sum of the weights.
+        fit_intercept : bool
+            Whether W has a last row, the intercept.
 
         Raises
         ------
@@ -110,8 +118,8 @@ class LinearObjective(Penalised):
         """
         rows = examine(blocks, data)
         facts, total = rows.facts, math.fsum(rows.weights)
-        first, squares = facts[0], rows.squares / total
-        shape, fit_intercept = (len(squares), first.loss.n_outputs), len(squares) > first.n_features
+        first, squares = facts[0], rows.squares[: facts[0].n_features + fit_intercept] / total
+        shape = (len(squares), first.loss.n_outputs)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
         scale, null = np.ones((shape[0], 1)), np.zeros(shape)
@@ -140,9 +148,8 @@ class LinearObjective(Penalised):
         )
 
     @property
-    def total_weight(self) -> float:
-        """S, the sum of all sample weights."""
-        return math.fsum(self.weights)
+    def _block_options(self) -> dict[str, Any]:
+        return {"fit_intercept": self.fit_intercept}
 
     @property
     def curvature_bound(self) -> float | None:
@@ -268,13 +275,14 @@ class LinearObjective(Penalised):
 
     def sample(self, fraction: float, seed: int) -> LinearObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
-        data, weights = self._pass(
-            passes.sample, self.data, self.index, keep=1, share=fraction, fraction=fraction, seed=seed
+        share = fraction * self.share
+        data, weights = self.blocks.map_reduce(
+            sampling.sample, self.data, self.index, keep=1, share=share, fraction=fraction, seed=seed
         )
         if not any(weights.values()):
             return self
         rows, weight = math.ceil(fraction * self.n_rows), np.array([weights[i] for i in sorted(weights)])
-        return replace(self, data=data, weights=weight, n_rows=rows, share=fraction * self.share)
+        return replace(self, data=data, weights=weight, n_rows=rows, share=share)
 
     def sample_here(self, fraction: float, seed: int, only: Sequence[int] | None = None) -> LinearObjective:
         """Return the objective over such a sample that has been brought to this process: one pass now, none later.
@@ -285,7 +293,7 @@ class LinearObjective(Penalised):
         blocks, data, index = (self.blocks, *columns) if only is None else self.blocks.select(only, *columns)
         share = fraction * blocks.n_blocks / self.blocks.n_blocks
         rows = blocks.map_reduce(passes.sample_rows, data, index, share=share, fraction=fraction, seed=seed)
-        parts = [LinearBlock(**rows[i], loss=self.loss, fit_intercept=self.fit_intercept) for i in sorted(rows)]
+        parts = [RowBlock(**rows[i], loss=self.loss) for i in sorted(rows)]
         parts = [part for part in parts if part.total_weight > 0]
         if not parts:
             return self

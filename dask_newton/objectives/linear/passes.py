@@ -14,7 +14,8 @@ from dask_newton.objectives.linear.block import LinearBlock, Ray
 from dask_newton.objectives.linear.hessians import packed_hessian
 from dask_newton.objectives.linear.local import LocalObjective
 from dask_newton.objectives.linear.samples import sampled_gram, sampled_output_hessians
-from dask_newton.objectives.rows.sampling import stratified_rows
+from dask_newton.objectives.rows.block import RowBlock
+from dask_newton.objectives.rows.sampling import stratified_sample
 from dask_newton.penalties.strengths import Strength
 
 
@@ -23,23 +24,30 @@ def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
     return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
 
-def value(block: LinearBlock, *, W: np.ndarray) -> Any:
+def value(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray) -> Any:
     """Send the value at W."""
-    return to_host(block.ray(W, gradient=False).values)
+    return to_host(LinearBlock(rows, fit_intercept).ray(W, gradient=False).values)
 
 
-def at(block: LinearBlock, *, W: np.ndarray, hessian: bool) -> Any:
+def at(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray, hessian: bool) -> Any:
     """Keep margins and curvature at W; send value, gradient and, on request, the Hessian."""
+    block = LinearBlock(rows, fit_intercept)
     ray = block.ray(W)
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 
 def average(
-    block: LinearBlock, curvature: Any, *values: Any, method: Callable[..., Any], ridge: Strength, **vectors: np.ndarray
+    rows: RowBlock,
+    curvature: Any,
+    *values: Any,
+    fit_intercept: bool,
+    method: Callable[..., Any],
+    ridge: Strength,
+    **vectors: np.ndarray,
 ) -> Any:
     """Keep and send what a method finds by products with the Hessian of the block's mean objective."""
-    weight = block.total_weight
-    local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X))
+    weight = rows.total_weight
+    local = LocalObjective(LinearBlock(rows, fit_intercept), weight, from_host(np.asarray(ridge), rows.X))
     vectors = {name: local.device(v) for name, v in vectors.items()}
     *kept, means, counts = method(local.hessian(curvature), *values, **vectors)
     total = tuple(weight * mean for mean in to_host(means)), counts
@@ -47,9 +55,10 @@ def average(
 
 
 def along(
-    block: LinearBlock,
+    rows: RowBlock,
     margins: Any = (),
     *,
+    fit_intercept: bool,
     W: np.ndarray | None,
     D: np.ndarray,
     steps: tuple[float, ...],
@@ -60,76 +69,84 @@ def along(
 
     The margins of W are given, or computed anew from W.
     """
+    block = LinearBlock(rows, fit_intercept)
     ray = block.ray(W, D, steps, margins=margins, gradient=linearize)
     kept = (ray.margins, ray.curvature) if linearize else ((), ())
     return ray.slopes, *kept, _sums(block, ray, hessian)
 
 
 def gradients(
-    block: LinearBlock, margins: Any = (), *, W: np.ndarray | None, D: np.ndarray, steps: tuple[float, ...]
+    rows: RowBlock,
+    margins: Any = (),
+    *,
+    fit_intercept: bool,
+    W: np.ndarray | None,
+    D: np.ndarray,
+    steps: tuple[float, ...],
 ) -> Any:
     """As :func:`along`, and send the gradients at all steps."""
-    *kept, (values, gradient, _) = along(block, margins, W=W, D=D, steps=steps, linearize=True, hessian=False)
+    *kept, (values, gradient, _) = along(
+        rows, margins, fit_intercept=fit_intercept, W=W, D=D, steps=steps, linearize=True, hessian=False
+    )
     slopes, first, _ = kept
+    block = LinearBlock(rows, fit_intercept)
     others = tuple(
         to_host(block.ray(steps=(step - steps[0],), margins=first, slopes=slopes).gradient) for step in steps[1:]
     )
     return *kept, (values, (gradient, *others))
 
 
-def more(block: LinearBlock, margins: Any, slopes: Any, *, steps: tuple[float, ...]) -> Any:
+def more(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, steps: tuple[float, ...]) -> Any:
     """Send values at further steps."""
+    block = LinearBlock(rows, fit_intercept)
     return to_host(block.ray(steps=steps, margins=margins, slopes=slopes, gradient=False).values)
 
 
-def step(block: LinearBlock, margins: Any, slopes: Any, *, size: float, hessian: bool) -> Any:
+def step(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, size: float, hessian: bool) -> Any:
     """As :func:`at`, from remembered margins."""
+    block = LinearBlock(rows, fit_intercept)
     ray = block.ray(steps=(size,), margins=margins, slopes=slopes)
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 
-def hess_mul(block: LinearBlock, curvature: Any, *, V: np.ndarray) -> Any:
+def hess_mul(rows: RowBlock, curvature: Any, *, fit_intercept: bool, V: np.ndarray) -> Any:
     """Send the product of the Hessian with V."""
-    return to_host(block.hess_mul(curvature, from_host(V, block.X)))
+    return to_host(LinearBlock(rows, fit_intercept).hess_mul(curvature, from_host(V, rows.X)))
 
 
-def hess_diag(block: LinearBlock, curvature: Any) -> Any:
+def hess_diag(rows: RowBlock, curvature: Any, *, fit_intercept: bool) -> Any:
     """Send the diagonal of the Hessian."""
-    return to_host(block.hess_diag(curvature))
+    return to_host(LinearBlock(rows, fit_intercept).hess_diag(curvature))
 
 
 def _mean_diagonal(loss: Loss, curvature: Any) -> Any:
     return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs
 
 
-def gram(block: LinearBlock, curvature: Any) -> Any:
+def gram(rows: RowBlock, curvature: Any, *, fit_intercept: bool) -> Any:
     """Send the Gram matrix, weighted by the mean diagonal of the rows' Hessians."""
-    return to_host(block.grams(curvature, [_mean_diagonal])[0])
+    return to_host(LinearBlock(rows, fit_intercept).grams(curvature, [_mean_diagonal])[0])
 
 
-def sample(block: LinearBlock, index: int, *, fraction: float, seed: int) -> Any:
-    """Keep a stratified sample of the rows; send its weight, keyed by the block's index."""
-    n = max(1, math.ceil(fraction * block.n_rows))
-    part = block.take(stratified_rows(block.n_rows, n, np.random.default_rng([seed, index])))
-    return part, {index: part.total_weight}
-
-
-def sample_rows(block: LinearBlock, index: int, *, fraction: float, seed: int) -> dict[int, dict[str, Any]]:
-    """Send the columns of such a sample, keyed by the block's index."""
-    part, _ = sample(block, index, fraction=fraction, seed=seed)
+def sample_rows(rows: RowBlock, index: int, *, fraction: float, seed: int) -> dict[int, dict[str, Any]]:
+    """Send the columns of a stratified sample of the rows, keyed by the block's index."""
+    part = stratified_sample(rows, index, fraction, seed)
     return {index: {name: to_host(getattr(part, name)) for name in ("X", "y", "weight", "offset")}}
 
 
-def sample_gram(block: LinearBlock, index: int, *, W: np.ndarray, fraction: float, seed: int) -> Any:
+def sample_gram(rows: RowBlock, index: int, *, fit_intercept: bool, W: np.ndarray, fraction: float, seed: int) -> Any:
     """Send the Gram matrix of a row sample, weighted by the mean diagonal of the rows' Hessians."""
-    n = max(1, math.ceil(fraction * block.n_rows))
-    gram = sampled_gram(block, from_host(W, block.X), n, _mean_diagonal, [seed, index])
-    return to_host(gram).astype(host_dtype(block.X.dtype), copy=False)
+    n = max(1, math.ceil(fraction * rows.n_rows))
+    block = LinearBlock(rows, fit_intercept)
+    gram = sampled_gram(block, from_host(W, rows.X), n, _mean_diagonal, [seed, index])
+    return to_host(gram).astype(host_dtype(rows.X.dtype), copy=False)
 
 
-def output_hessians(block: LinearBlock, curvature: Any, index: int, *, fraction: float, seed: int) -> Any:
+def output_hessians(
+    rows: RowBlock, curvature: Any, index: int, *, fit_intercept: bool, fraction: float, seed: int
+) -> Any:
     """Send the sampled diagonal blocks of the Hessian, and its whole diagonal."""
-    n = max(1, math.ceil(fraction * block.n_rows))
+    n, block = max(1, math.ceil(fraction * rows.n_rows)), LinearBlock(rows, fit_intercept)
     grams = sampled_output_hessians(block, curvature, n, [seed, index])
-    dtype = host_dtype(block.X.dtype)
+    dtype = host_dtype(rows.X.dtype)
     return np.stack([to_host(g).astype(dtype, copy=False) for g in grams]), to_host(block.hess_diag(curvature))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,12 @@ def sampled_gram(
     -------
     Array, shape (q, q), float64
     """
-    rows = stratified_rows(block.n_rows, n_rows, np.random.default_rng(seed))
-    total = from_host(np.zeros((block.shape[0],) * 2), block.X)
+    rows = stratified_rows(block.rows.n_rows, n_rows, np.random.default_rng(seed))
+    total = from_host(np.zeros((block.shape[0],) * 2), block.rows.X)
     for chunk in _chunks(block, rows):
-        part = block.take(chunk)
+        part = replace(block, rows=block.rows.take(chunk))
         total = total + part.grams(part.ray(W).curvature, [entry])[0]
-    return total * (block.n_rows / max(1, len(rows)))
+    return total * (block.rows.n_rows / max(1, len(rows)))
 
 
 def sampled_output_hessians(block: LinearBlock, curvature: Tiled, n_rows: int, seed: Sequence[int]) -> list[Array]:
@@ -53,11 +54,11 @@ def sampled_output_hessians(block: LinearBlock, curvature: Tiled, n_rows: int, s
     Each output draws about ``n_rows`` rows of its own, with probabilities min(1, c w), where w is the weight of the row
     in its matrix and c is solved for; a row drawn counts ``max(w, 1 / c)``, so that the estimate has no bias.
     """
-    cuts = tiles(block.X)
+    cuts = tiles(block.rows.X)
 
     def one(k: int) -> Array:
         parts = [
-            to_host(block.weigh(block.loss.hess_entry(c, k, k)[:, None], cut))[:, 0]
+            to_host(block.rows.weigh(block.rows.loss.hess_entry(c, k, k)[:, None], cut))[:, 0]
             for c, cut in zip(curvature, cuts, strict=True)
         ]
         w = np.concatenate(parts) if parts else np.zeros(0)
@@ -67,9 +68,9 @@ def sampled_output_hessians(block: LinearBlock, curvature: Tiled, n_rows: int, s
             v = np.maximum(w[rows], 1 / c)
         else:
             rows, v = np.arange(len(w)), w
-        total, done = from_host(np.zeros((block.shape[0],) * 2), block.X), 0
+        total, done = from_host(np.zeros((block.shape[0],) * 2), block.rows.X), 0
         for chunk in _chunks(block, rows):
-            X = block.take(chunk).X
+            X = block.rows.take(chunk).X
             h = from_host(v[done : done + len(chunk), None], X, X.dtype)
             parts_of_h = [h[cut, :] for cut in tiles(X)]
             total = total + weighted_grams(X, block.fit_intercept, [parts_of_h.__getitem__])[0]
@@ -89,5 +90,5 @@ def _inclusion_factor(w: np.ndarray, size: int) -> float:
 
 def _chunks(block: LinearBlock, rows: np.ndarray) -> list[np.ndarray]:
     """Cut row numbers into runs whose copies take about 16 MB."""
-    size = max(64, 16_000_000 // row_bytes(block.X))
+    size = max(64, 16_000_000 // row_bytes(block.rows.X))
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -18,13 +18,13 @@ from dask_newton.objectives.network.block import NetworkBlock, Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 
-__all__ = ["NetworkPoint", "NetworkShare"]
+__all__ = ["LocalPoint", "LocalNetwork"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkPoint:
+class LocalPoint:
     """A block's share linearised at x."""
 
     x: Array
@@ -34,13 +34,12 @@ class NetworkPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkShare:
+class LocalNetwork:
     """One block's share; see the formula above.
 
     Attributes
     ----------
-    rows : RowBlock
-    layers : Layers
+    block : NetworkBlock
     scale, rho : float
     center : Array of shape (P, 1) or None
         On the block's device; None is zero.
@@ -48,49 +47,49 @@ class NetworkShare:
         Whether products with the Hessian remember activations.
     """
 
-    rows: RowBlock
-    layers: Layers
+    block: NetworkBlock
     scale: float
     rho: float = 0.0
     center: Array | None = None
     keep: bool = True
 
+    @classmethod
+    def of_rows(cls, rows: RowBlock, *, layers: Layers, scale: float, keep: bool) -> LocalNetwork:
+        """Return the share of the rows of a block, without proximal term."""
+        return cls(NetworkBlock(rows, layers), scale, keep=keep)
+
     @property
     def precision(self) -> float:
         """Rounding unit of the arithmetic on the block."""
-        return self.rows.precision
+        return self.block.rows.precision
 
     def device(self, a: np.ndarray) -> Array:
         """Bring a vector of the driver to the block."""
-        return from_host(np.asarray(a, dtype=np.float64), self.rows.X)
+        return from_host(np.asarray(a, dtype=np.float64), self.block.rows.X)
 
     def loss(self, theta: Array, *, gradient: bool) -> tuple[float, Array | None]:
         """Return the sum of losses and, on request, its gradient, without scale and proximal term."""
         if not gradient:
-            return float(self._block.values([theta])[0]), None
-        value, slope, _ = self._block.linearize(theta, keep=False)
+            return float(self.block.values([theta])[0]), None
+        value, slope, _ = self.block.linearize(theta, keep=False)
         return float(value), slope
 
-    def at(self, theta: Array) -> NetworkPoint:
+    def at(self, theta: Array) -> LocalPoint:
         """Linearise at theta."""
-        value, gradient, curvature = self._block.linearize(theta, keep=self.keep)
+        value, gradient, curvature = self.block.linearize(theta, keep=self.keep)
         gradient = gradient / self.scale
         if self.rho:
             gradient = gradient + self.rho * self._from_center(theta)
-        return NetworkPoint(theta, float(value) / self.scale + self._term(theta), gradient, curvature)
+        return LocalPoint(theta, float(value) / self.scale + self._term(theta), gradient, curvature)
 
     def hessian(self, curvature: Remembered) -> Callable[[Array], Array]:
         """Return the Hessian as an operator."""
-        return lambda v: self._block.hess_mul(curvature, v, exact=True) / self.scale + self.rho * v
+        return lambda v: self.block.hess_mul(curvature, v, exact=True) / self.scale + self.rho * v
 
-    def along(self, point: NetworkPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
+    def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
         """Return the values at ``theta + a d``, and nothing that would spare work next time."""
         points = [point.x + a * d for a in steps]
-        return to_host(self._block.values(points)) / self.scale + [self._term(x) for x in points], ()
-
-    @property
-    def _block(self) -> NetworkBlock:
-        return NetworkBlock(self.rows, self.layers)
+        return to_host(self.block.values(points)) / self.scale + [self._term(x) for x in points], ()
 
     def _term(self, theta: Array) -> float:
         e = self._from_center(theta)

@@ -23,6 +23,7 @@ from dask_newton.objectives.network import kronecker, passes
 from dask_newton.objectives.network.block import Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.rows import sampling
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Penalty
 
@@ -163,9 +164,8 @@ class NetworkObjective(Objective):
         return (self.layers.n_parameters, 1)
 
     @property
-    def total_weight(self) -> float:
-        """S, the sum of all sample weights."""
-        return math.fsum(self.weights)
+    def _block_options(self) -> dict[str, Any]:
+        return {"layers": self.layers}
 
     def penalised(self, W: np.ndarray) -> np.ndarray:
         """Return the parameters that the penalty sees (a view)."""
@@ -177,19 +177,17 @@ class NetworkObjective(Objective):
 
     def values(self, points: Sequence[np.ndarray]) -> np.ndarray:
         """Return F at several points; inf where it overflows."""
-        sums = self._pass(passes.values, self.data, layers=self.layers, points=tuple(points))
+        sums = self._pass(passes.values, self.data, points=tuple(points))
         return self._with_penalty(sums, points)
 
     def at(self, W: np.ndarray) -> Point:
         """Linearise at W: value, gradient, and what products with the curvature remember."""
-        kept, sums = self._pass(passes.at, self.data, keep=1, layers=self.layers, W=W, remember=self.keep)
+        kept, sums = self._pass(passes.at, self.data, keep=1, W=W, remember=self.keep)
         return self._point(W, kept, *sums)
 
     def at_with_factors(self, W: np.ndarray) -> tuple[Point, kronecker.Factors]:
         """As :meth:`at`, with the Kronecker factors of every layer."""
-        kept, (sums, packed) = self._pass(
-            kronecker.at_with_factors, self.data, keep=1, layers=self.layers, W=W, remember=self.keep
-        )
+        kept, (sums, packed) = self._pass(kronecker.at_with_factors, self.data, keep=1, W=W, remember=self.keep)
         return self._point(W, kept, *sums), kronecker.unpack(packed, self.total_weight)
 
     def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
@@ -198,7 +196,7 @@ class NetworkObjective(Objective):
         if not linearize:
             return Along(D, tuple(steps), self._along(point, D, steps), _NOTHING, None)
         kept, (values, gradient) = self._pass(
-            passes.along, self.data, keep=1, layers=self.layers, W=point.W, D=D, steps=tuple(steps), remember=self.keep
+            passes.along, self.data, keep=1, W=point.W, D=D, steps=tuple(steps), remember=self.keep
         )
         first = self._point(points[0], kept, values[:1], gradient)
         return Along(D, tuple(steps), self._with_penalty(values, points), _NOTHING, first)
@@ -246,7 +244,6 @@ class NetworkObjective(Objective):
             self.index,
             keep=2,
             share=share,
-            layers=self.layers,
             W=point.W,
             fraction=fraction,
             seed=seed,
@@ -258,14 +255,14 @@ class NetworkObjective(Objective):
     def sample(self, fraction: float, seed: int) -> NetworkObjective:
         """Return the objective over a random sample of the rows of every block, drawn without replacement."""
         n_rows = tuple(max(1, math.ceil(fraction * n)) for n in self.n_rows)
-        share = sum(n_rows) / sum(self.n_rows)
-        data, weights = self._pass(
-            passes.sample, self.data, self.index, keep=1, share=share, fraction=fraction, seed=seed
+        share = self.share * sum(n_rows) / sum(self.n_rows)
+        data, weights = self.blocks.map_reduce(
+            sampling.sample, self.data, self.index, keep=1, share=share, fraction=fraction, seed=seed
         )
         if not any(weights.values()):
             return self
         weight = np.array([weights[i] for i in sorted(weights)])
-        return replace(self, data=data, weights=weight, n_rows=n_rows, share=share * self.share)
+        return replace(self, data=data, weights=weight, n_rows=n_rows, share=share)
 
     def batch_gradient(self, W: np.ndarray, batch: int, n_batches: int, seed: Sequence[int]) -> np.ndarray:
         """Estimate the gradient of F from one of the batches into which the rows of every block are divided.
@@ -285,7 +282,6 @@ class NetworkObjective(Objective):
             self.data,
             self.index,
             share=1 / n_batches,
-            layers=self.layers,
             W=W,
             batch=batch,
             n_batches=n_batches,
@@ -296,7 +292,7 @@ class NetworkObjective(Objective):
         return gradient
 
     def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
-        sums = self._pass(passes.values_along, self.data, layers=self.layers, W=point.W, D=D, steps=tuple(steps))
+        sums = self._pass(passes.values_along, self.data, W=point.W, D=D, steps=tuple(steps))
         return self._with_penalty(sums, [point.W + step * D for step in steps])
 
     def _with_penalty(self, sums: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
@@ -342,7 +338,7 @@ class Curvature:
 
     def _product(self, V: np.ndarray, exact: bool) -> np.ndarray:
         F = self.problem
-        sums = F._pass(passes.product, self.data, self.remembered, share=self.share, layers=F.layers, V=V, exact=exact)
+        sums = F._pass(passes.product, self.data, self.remembered, share=self.share, V=V, exact=exact)
         product = sums / self.weight
         F.penalised(product)[...] += F.smooth.hess_mul(F.penalised(V))
         return product

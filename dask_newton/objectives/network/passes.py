@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from dask_newton.arrays import to_host
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
-from dask_newton.objectives.rows.sampling import batch_rows, stratified_rows
+from dask_newton.objectives.rows.sampling import batch_rows, stratified_sample
 
 
 def values(rows: RowBlock, *, layers: Layers, points: tuple[np.ndarray, ...]) -> Any:
@@ -54,17 +53,6 @@ def batch_gradient(
     return to_host(NetworkBlock(rows.take(part), layers).linearize(W, keep=False)[1]) if len(part) else None
 
 
-def _drawn(rows: RowBlock, index: int, fraction: float, seed: int, at_least: int) -> RowBlock:
-    n = max(1, at_least, math.ceil(fraction * rows.n_rows))
-    return rows.take(stratified_rows(rows.n_rows, n, np.random.default_rng([seed, index])))
-
-
-def sample(rows: RowBlock, index: int, *, fraction: float, seed: int) -> Any:
-    """Keep a stratified sample of the rows; send its weight, keyed by the block's index."""
-    part = _drawn(rows, index, fraction, seed, 1)
-    return part, {index: part.total_weight}
-
-
 def sample_at(
     rows: RowBlock,
     index: int,
@@ -76,6 +64,6 @@ def sample_at(
     at_least: int,
     remember: bool,
 ) -> Any:
-    """Keep such a sample, and what products need at W; send its weight."""
-    part = _drawn(rows, index, fraction, seed, at_least)
+    """Keep a stratified sample of the rows, and what products need at W; send its weight."""
+    part = stratified_sample(rows, index, fraction, seed, at_least)
     return part, NetworkBlock(part, layers).remember(W, keep=remember), part.total_weight

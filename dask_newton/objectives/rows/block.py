@@ -76,15 +76,11 @@ class RowBlock:
         return replace(self, X=of(self.X), y=of(self.y), weight=of(self.weight), offset=of(self.offset))
 
     def column_squares(self) -> Array:
-        """Return the diagonal of ``X' diag(s) X``, shape (n_features,), float64; not finite if X is not."""
-        return self._column_squares(intercept=False)
-
-    def _column_squares(self, intercept: bool) -> Array:
-        """Return :meth:`column_squares`, with that of a column of ones as last entry for an intercept."""
-        cuts, q = tiles(self.X), self.X.shape[1] + intercept
+        """Return the diagonal of ``[X 1]' diag(s) [X 1]``, shape (n_features + 1,), float64; not finite if X is not."""
+        cuts, q = tiles(self.X), self.X.shape[1] + 1
 
         def stripe(indices: Sequence[int]) -> TransposedSum:
-            total = TransposedSum(intercept)
+            total = TransposedSum(True)
             with np.errstate(over="ignore", invalid="ignore"):
                 for i in indices:
                     ones = from_host(np.ones((cuts[i].stop - cuts[i].start, 1)), self.X, self.X.dtype)

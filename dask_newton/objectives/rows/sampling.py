@@ -1,10 +1,15 @@
-"""Which rows a sample or a mini-batch has."""
+"""Samples of the rows of a block: stratified ones, which whole passes look at, and mini-batches."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
-__all__ = ["batch_rows", "stratified_rows"]
+from dask_newton.objectives.rows.block import RowBlock
+
+__all__ = ["batch_rows", "sample", "stratified_rows", "stratified_sample"]
 
 
 def stratified_rows(n_rows: int, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -24,3 +29,15 @@ def batch_rows(n_rows: int, batch: int, n_batches: int, rng: np.random.Generator
     runs = np.arange(0, n_rows, n_batches)
     rows = runs + (rng.integers(n_batches, size=len(runs)) + batch) % n_batches
     return rows[rows < n_rows]
+
+
+def stratified_sample(rows: RowBlock, index: int, fraction: float, seed: int, at_least: int = 1) -> RowBlock:
+    """Return a stratified sample of the rows of a block (a copy), of ``at_least`` rows if there are so many."""
+    n = max(1, at_least, math.ceil(fraction * rows.n_rows))
+    return rows.take(stratified_rows(rows.n_rows, n, np.random.default_rng([seed, index])))
+
+
+def sample(rows: RowBlock, index: int, *, fraction: float, seed: int) -> Any:
+    """Keep a stratified sample of the rows; send its weight, keyed by the block's index: a pass of both families."""
+    part = stratified_sample(rows, index, fraction, seed)
+    return part, {index: part.total_weight}

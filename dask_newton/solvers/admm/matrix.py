@@ -33,6 +33,7 @@ from dask_newton.losses import Loss
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective, LocalPoint
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.admm.spectral import attempt
 from dask_newton.solvers.base import UnsupportedError
@@ -134,7 +135,7 @@ def check_matrix_penalty(problem: LinearObjective, options: NewtonADMM) -> None:
 
 
 def update_matrix_block(
-    block: LinearBlock,
+    rows: RowBlock,
     state: MatrixState,
     *,
     z: np.ndarray,
@@ -142,6 +143,7 @@ def update_matrix_block(
     certify: bool,
     options: NewtonADMM,
     total_weight: float,
+    fit_intercept: bool,
 ) -> tuple[MatrixState, tuple[Any, ...]]:
     """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
 
@@ -152,6 +154,7 @@ def update_matrix_block(
         ``P_i xr - y``; the gradient of the loss at z if ``certify``; the numbers named in
         :class:`~dask_newton.solvers.admm.spectral.Summary`; and the packed P_i if it is new.
     """
+    block = LinearBlock(rows, fit_intercept)
     local = LocalObjective(block, total_weight)
     z, dual_squared = local.device(z), 0.0
     if k == 1:
@@ -219,11 +222,11 @@ def consensus(
 
 def _matrices(block: LinearBlock, curvature: Any, rho: float, total_weight: float) -> tuple[Array, Array, np.ndarray]:
     """Return L and its inverse, for each output, and the packed matrices."""
-    xp = namespace(block.X)
+    xp = namespace(block.rows.X)
     q, K = block.shape
     grams = block.grams(curvature, [_Entry(k) for k in range(K)])
     P = xp.stack([rho / total_weight * gram for gram in grams])
-    identity = from_host(np.eye(q), block.X)
+    identity = from_host(np.eye(q), block.rows.X)
     level = float(xp.sum(P * identity)) / (q * K)
     P = P + _FLOOR * level * identity
     factor = xp.linalg.cholesky(P)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.objectives.network.local import NetworkShare
+from dask_newton.objectives.network.local import LocalNetwork
 from dask_newton.solvers.admm.newton_admm import NewtonADMM
 from dask_newton.solvers.admm.spectral import BlockState, MakeLocal
 from dask_newton.solvers.base import UnsupportedError, require_network
@@ -67,4 +67,6 @@ class NetworkADMM(NewtonADMM):
         return [BlockState.start(start, self.rho * weight / problem.total_weight) for weight in problem.weights]
 
     def _local(self, problem: Any) -> MakeLocal:
-        return functools.partial(NetworkShare, layers=problem.layers, scale=problem.total_weight, keep=problem.keep)
+        return functools.partial(
+            LocalNetwork.of_rows, layers=problem.layers, scale=problem.total_weight, keep=problem.keep
+        )

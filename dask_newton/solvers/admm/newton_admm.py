@@ -196,7 +196,9 @@ class NewtonADMM(Solver[NewtonADMMState]):
 
     def _local(self, problem: LinearObjective) -> MakeLocal:
         """Return the function that makes phi_i from the rows of a block."""
-        return functools.partial(LocalObjective, scale=problem.total_weight)
+        return functools.partial(
+            LocalObjective.of_rows, fit_intercept=problem.fit_intercept, scale=problem.total_weight
+        )
 
     def step(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
         """Do one ADMM iteration, or one of the polishing method."""
@@ -213,7 +215,13 @@ class NewtonADMM(Solver[NewtonADMMState]):
         matrix = None
         if self.penalty == "hessian":
             blocks, total = problem.blocks.map_reduce(
-                update_matrix_block, problem.data, state.blocks, keep=1, total_weight=problem.total_weight, **shared
+                update_matrix_block,
+                problem.data,
+                state.blocks,
+                keep=1,
+                total_weight=problem.total_weight,
+                fit_intercept=problem.fit_intercept,
+                **shared,
             )
             summary = Summary.of(total)
             z, matrix = consensus(problem, summary.consensus, summary.matrix, state.z, state.matrix)

@@ -22,7 +22,7 @@ from dask_newton.arrays import to_host
 from dask_newton.inner import NewtonResult
 from dask_newton.inner.base import dot
 from dask_newton.objectives.linear.local import LocalObjective
-from dask_newton.objectives.network.local import NetworkShare
+from dask_newton.objectives.network.local import LocalNetwork
 from dask_newton.objectives.rows.block import RowBlock
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockState", "MakeLocal", "Summary", "attempt", "spectral_penalty", "update_block"]
 
 Array = Any
-MakeLocal = Callable[[Any], LocalObjective | NetworkShare]
+MakeLocal = Callable[[Any], LocalObjective | LocalNetwork]
 _SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
 
 

@@ -22,6 +22,7 @@ from dask_newton.inner import CG, LocalNewton
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
 from dask_newton.objectives.linear.objective import LinearObjective, Point
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_linear, require_option, require_smooth
 from dask_newton.solvers.parts.line_search import LineSearch
@@ -169,6 +170,7 @@ class DANE(AveragingSolver):
             problem.data,
             point.margins,
             gradient=gradient,
+            fit_intercept=problem.fit_intercept,
             ridge=problem.smooth.hess_diag,
             rho=rho,
             newton=newton,
@@ -181,9 +183,16 @@ class DANE(AveragingSolver):
 
 
 def _minimise(
-    block: LinearBlock, margins: Any, *, gradient: np.ndarray, ridge: Strength, rho: float, newton: LocalNewton
+    rows: RowBlock,
+    margins: Any,
+    *,
+    fit_intercept: bool,
+    gradient: np.ndarray,
+    ridge: Strength,
+    rho: float,
+    newton: LocalNewton,
 ) -> tuple[np.ndarray, int, int]:
     """Return one block's weighted move, its Hessian products, and whether it failed."""
-    local = LocalObjective.around(block, margins, gradient, ridge, rho)
+    local = LocalObjective.around(LinearBlock(rows, fit_intercept), margins, gradient, ridge, rho)
     found = newton.minimize(local, local.device(np.zeros_like(gradient)))
-    return block.total_weight * to_host(found.x), found.n_products, int(found.status == "nan")
+    return rows.total_weight * to_host(found.x), found.n_products, int(found.status == "nan")

@@ -35,6 +35,7 @@ from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.hessians import block_hessian
 from dask_newton.objectives.linear.local import LocalObjective
 from dask_newton.objectives.linear.objective import LinearObjective, Point
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NormPenalty, Norms
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.parts.line_search import LineSearch
@@ -134,6 +135,7 @@ class GIANT(Solver[PointState]):
             _local_minimiser,
             problem.data,
             point.curvature,
+            fit_intercept=problem.fit_intercept,
             W=point.W,
             gradient=point.gradient,
             ridge=problem.ridge().ravel(),
@@ -179,9 +181,10 @@ class _NewtonDirection:
 
 
 def _local_minimiser(
-    block: LinearBlock,
+    rows: RowBlock,
     curvature: Any,
     *,
+    fit_intercept: bool,
     W: np.ndarray,
     gradient: np.ndarray,
     ridge: np.ndarray,
@@ -192,9 +195,9 @@ def _local_minimiser(
     explicit: bool,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the minimiser of a block's model and its Hessian's diagonal, both weighted, and the products used."""
-    weight, n_products = block.total_weight, 0
+    block, weight, n_products = LinearBlock(rows, fit_intercept), rows.total_weight, 0
     local = LocalObjective(block, weight)
-    more = damping * len(W) / block.n_rows
+    more = damping * len(W) / rows.n_rows
     if explicit:
         hessian = to_host(block_hessian(block, curvature)) / weight
         diagonal = np.diagonal(hessian) + ridge

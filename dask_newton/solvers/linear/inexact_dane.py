@@ -20,6 +20,7 @@ from dask_newton.inner import SVRG
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
 from dask_newton.objectives.linear.objective import LinearObjective, Point
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, require_option
 from dask_newton.solvers.linear.dane import AveragingSolver, Move
@@ -79,6 +80,7 @@ class InexactDANE(AveragingSolver):
             point.margins,
             point.curvature,
             gradient=gradient,
+            fit_intercept=problem.fit_intercept,
             ridge=problem.smooth.hess_diag,
             rho=rho,
             curvature_bound=problem.curvature_bound,
@@ -96,11 +98,12 @@ class InexactDANE(AveragingSolver):
 
 
 def _minimise(
-    block: LinearBlock,
+    rows: RowBlock,
     index: int,
     margins: Any,
     curvature: Any,
     *,
+    fit_intercept: bool,
     gradient: np.ndarray,
     ridge: Strength,
     rho: float,
@@ -110,8 +113,8 @@ def _minimise(
     options: InexactDANE,
 ) -> tuple[np.ndarray, float, int, int]:
     """Return one block's weighted move, its learning rate, its steps, and whether it diverged."""
-    weight = block.total_weight
-    local = LocalObjective(block, weight, from_host(np.asarray(ridge), block.X), rho, margins=margins)
+    block, weight = LinearBlock(rows, fit_intercept), rows.total_weight
+    local = LocalObjective(block, weight, from_host(np.asarray(ridge), rows.X), rho, margins=margins)
     rate = options.learning_rate
     if rate is None:
         bound = block.curvature_trace(curvature) / weight if curvature_bound is None else curvature_bound

@@ -20,6 +20,7 @@ import numpy as np
 from dask_newton.arrays import to_host
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.solvers.base import Info, Solver, State, Status, require_linear, require_option, require_smooth
 
 __all__ = ["SGD", "SGDState"]
@@ -92,6 +93,7 @@ class SGD(Solver[SGDState]):
             _batch_gradient,
             problem.data,
             problem.index,
+            fit_intercept=problem.fit_intercept,
             W=W,
             iteration=k,
             certify=certify,
@@ -126,16 +128,24 @@ class SGD(Solver[SGDState]):
 
 
 def _batch_gradient(
-    block: LinearBlock, index: int, *, W: np.ndarray, iteration: int, certify: bool, options: SGD, trace: bool
+    rows: RowBlock,
+    index: int,
+    *,
+    fit_intercept: bool,
+    W: np.ndarray,
+    iteration: int,
+    certify: bool,
+    options: SGD,
+    trace: bool,
 ) -> tuple[np.ndarray, float, Any]:
     """Return estimates of a block's summed gradient and curvature, and, to certify, its true value and gradient."""
-    size = math.ceil(options.fraction * block.n_rows)
-    rows = np.random.default_rng([options.seed, index, iteration]).choice(block.n_rows, size, replace=False)
-    part, factor = block.take(np.sort(rows)), block.n_rows / size
+    size = math.ceil(options.fraction * rows.n_rows)
+    batch = np.random.default_rng([options.seed, index, iteration]).choice(rows.n_rows, size, replace=False)
+    part, factor = LinearBlock(rows.take(np.sort(batch)), fit_intercept), rows.n_rows / size
     at_part = part.ray(W)
     curvature = factor * part.curvature_trace(at_part.curvature) if trace else 0.0
     whole = None
     if certify:
-        at_all = block.ray(W)
+        at_all = LinearBlock(rows, fit_intercept).ray(W)
         whole = to_host((at_all.values, at_all.gradient))
     return factor * to_host(at_part.gradient), curvature, whole
