@@ -58,6 +58,8 @@ html_sidebars = {
         "extending",
         "benchmarks",
         "parity",
+        "versions",
+        "contributing",
         "changelog",
         "configuration",
         "cli",

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import os
 import pkgutil
+import pydoc
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import matplotlib
 import pytest
+from test_architecture import MAY_IMPORT
 
 import dask_newton
 from dask_newton.auto.linear import usual_solver
@@ -75,13 +77,39 @@ def test_the_readme_holds_the_two_commands_each_on_a_line_of_its_own():
 
 
 def test_the_readme_lists_exactly_the_solvers_that_there_are():
-    listed = re.findall(r"^\| `([\w-]+)` \|", text("README.md"), flags=re.M)
-    assert sorted(listed) == sorted([*SOLVERS, *NETWORK_SOLVERS])
+    rows = dict(re.findall(r"^\| \[solvers for ([\w ]+)\]\S* \| (.*) \|$", text("README.md"), flags=re.M))
+    listed = {kind: sorted(re.findall(r"`([\w-]+)`", names)) for kind, names in rows.items()}
+    assert listed == {"linear models": sorted(SOLVERS), "networks": sorted(NETWORK_SOLVERS)}
 
 
 def test_links_of_the_readme_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", text("README.md")):
         assert (ROOT / target).exists(), target
+
+
+PROSE = sorted(
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *DOCS.glob("*.rst"), *DOCS.glob("*.md")]
+)
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_files_and_names_that_a_page_mentions_exist(page):
+    for path in re.findall(r"(?<![\w./-])(?:dask_newton|docs|examples|tests|asv_bench)/[\w./-]*[\w/]", text(page)):
+        assert path.startswith("docs/_build") or (ROOT / path).exists(), path
+    for path in re.findall(r"(?<=[ `])benchmarks/\w+\.py", text(page)):
+        assert (ROOT / "asv_bench" / path).exists(), path
+    for name in re.findall(r"(?<![\w./\"])dask_newton(?:\.[a-zA-Z_]\w*)+", text(page)):
+        assert name.endswith(".yaml") or pydoc.locate(name) is not None, name
+
+
+def test_the_layers_of_contributing_are_those_of_the_imports():
+    drawing = text("CONTRIBUTING.md").split("```text\n")[1].split("```")[0]
+    rows = [re.findall(r"^\| (\w+)", row, flags=re.M) for row in re.split(r"^\+-+\+$", drawing, flags=re.M)]
+    height = {part: -row for row, parts in enumerate(rows) for part in parts} | {"testing": 0}
+    assert set(height) == set(MAY_IMPORT) - {""}
+    for part, others in MAY_IMPORT.items():
+        for other in others - {""} if part else ():
+            assert height[other] < height[part], f"{part} imports {other}, which is not drawn below it"
 
 
 PAGES = ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst", "compare.rst", "networks.rst"]
