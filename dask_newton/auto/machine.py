@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, is_sparse, row_slice, stored, to_host
+from dask_newton.blocks import named
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.rows.block import RowBlock
@@ -151,14 +152,17 @@ def _process() -> str:
     return f"{platform.node()}:{os.getpid()}"
 
 
+@named("measure-latency")
 def _whereabouts(index: int) -> dict[int, str]:
     return {index: _process()}
 
 
+@named("measure-bandwidth")
 def _echo(index: int, *, senders: tuple[int, ...], numbers: np.ndarray) -> np.ndarray | None:
     return numbers if index in senders else None
 
 
+@named("measure-speed")
 def _time_block(data: RowBlock, index: int, *, fit_intercept: bool, rows: int, gram_rows: int) -> dict[int, _Timed]:
     """Time the first rows of a block."""
     part, small = LinearBlock(_head(data, rows), fit_intercept), _head(data, gram_rows).X

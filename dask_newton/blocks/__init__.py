@@ -4,6 +4,7 @@ import dask_newton.blocks.config  # noqa: F401  the defaults must be there befor
 from dask_newton.blocks.base import Blocks, Meter, PerBlock
 from dask_newton.blocks.dask import DaskBlocks
 from dask_newton.blocks.in_memory import SerialBlocks
+from dask_newton.blocks.names import named, task_name
 from dask_newton.blocks.placing import place_delayed
 from dask_newton.blocks.threads import n_threads, parallel, run_blocks, thread_budget
 
@@ -14,8 +15,10 @@ __all__ = [
     "PerBlock",
     "SerialBlocks",
     "n_threads",
+    "named",
     "parallel",
     "place_delayed",
     "run_blocks",
+    "task_name",
     "thread_budget",
 ]

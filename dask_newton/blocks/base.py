@@ -20,6 +20,7 @@ import numpy as np
 
 from dask_newton.arrays import is_sparse, nbytes
 from dask_newton.blocks.anchors import Packed, pack, unpack
+from dask_newton.blocks.names import task_name
 
 __all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
@@ -217,16 +218,16 @@ class Blocks(ABC):
 
     def map_blocks(self, fn: Callable[..., Any], *columns: PerBlock[Any], **shared: Any) -> PerBlock[Any]:
         """Keep ``fn(*values, **shared)`` beside every block; nothing is sent up."""
-        return self.map_reduce(_KeepOnly(fn), *columns, keep=1, **shared)[0]
+        return self.map_reduce(_KeepOnly(fn, task_name(fn)), *columns, keep=1, **shared)[0]
 
     def take(self, column: PerBlock[Any]) -> list[Packed]:
         """Bring a column to the driver, its arrays as NumPy arrays; not on the meter, as an anchor is not."""
-        (packed,), _, _ = self._run(_KeepOnly(pack), (column,), 1, {})
+        (packed,), _, _ = self._run(_KeepOnly(pack, "fetch-values"), (column,), 1, {})
         return self.gather(packed)
 
     def put_back(self, values: Sequence[Packed], data: PerBlock[Any]) -> PerBlock[Any]:
         """Undo :meth:`take`, beside the data of the blocks, on whose device arrays of other types belong."""
-        (column,), _, _ = self._run(_KeepOnly(unpack), (self.place(values), data), 1, {})
+        (column,), _, _ = self._run(_KeepOnly(unpack, "restore-values"), (self.place(values), data), 1, {})
         return column
 
     @abstractmethod
@@ -280,6 +281,7 @@ class _KeepOnly:
     """``fn`` with its whole result kept and nothing sent."""
 
     fn: Callable[..., Any]
+    task_name: str
 
     def __call__(self, *values: Any, **shared: Any) -> tuple[Any, None]:
         return self.fn(*values, **shared), None

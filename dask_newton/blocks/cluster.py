@@ -8,7 +8,6 @@ is, replaced by columns whose recipe is their own value, so that at most that ma
 from __future__ import annotations
 
 import logging
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, payload, tot
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.graphs.on_cluster import run_on_cluster
 from dask_newton.blocks.group import contiguous_groups
+from dask_newton.blocks.names import delayed, task_key, task_name
 from dask_newton.blocks.streaming import made, recipes
 from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
 from dask_newton.blocks.trees import nbytes
@@ -87,7 +87,8 @@ class ClusterBlocks(Blocks):
         if not any(homes):
             groups = contiguous_groups(len(parts), list(workers.values()))
             homes = [address for address, group in zip(workers, groups, strict=True) for _ in group]
-        blocks = [dask.delayed(hold)(part, dask_key_name=f"newton-block-{uuid.uuid4().hex}") for part in parts]
+        lazily = delayed(hold, "hold-block")
+        blocks = [lazily(part) for part in parts]
         computed: dict[str, Future] = {}
         for home in dict.fromkeys(homes):
             here = [block for block, other in zip(blocks, homes, strict=True) if other == home]
@@ -110,7 +111,7 @@ class ClusterBlocks(Blocks):
         groups = self._groups()
         sizes = [sum(nbytes(values[i]) for i in group) for _, group in groups]
         futures = [
-            self._submit("place", Placed([(values[i],) for i in group], size), self.data[group[0]], size=size)
+            self._submit("place-values", Placed([(values[i],) for i in group], size), self.data[group[0]], size=size)
             for (_, group), size in zip(groups, sizes, strict=True)
         ]
         return PerBlock(self._parts(groups, futures, 0))
@@ -166,7 +167,7 @@ class ClusterBlocks(Blocks):
         parts: dict[Any, _Part] = {}
         for _, group in groups:
             key = tuple(group)
-            self._shards[key] = known.get(key) or self._submit("shard", shard, *(self.data[i] for i in group))
+            self._shards[key] = known.get(key) or self._submit("group-blocks", shard, *(self.data[i] for i in group))
             parts |= {self.data[i].key: _Part(self._shards[key], row, 0) for row, i in enumerate(group)}
         return parts
 
@@ -182,7 +183,7 @@ class ClusterBlocks(Blocks):
     def _submit(self, name: str, fn: Callable[..., Any], *args: Any, size: int = 0) -> Future:
         # Tasks go to the worker that has the blocks or results they are given. Addresses are never named: when all
         # workers of a cluster are replaced, tasks that wish for one that is gone wait forever (distributed 2026.8).
-        submit = partial(self.client.submit, fn, *args, key=f"newton-{name}-{uuid.uuid4().hex}", pure=False)
+        submit = partial(self.client.submit, fn, *args, key=task_key(name), pure=False)
         if size <= n_bytes("broadcast.inline-bytes"):
             return submit()
         # Values that are their own recipe are sent inside the task on purpose; Dask need not warn of it.
@@ -192,7 +193,6 @@ class ClusterBlocks(Blocks):
     def _run(
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
-        name = getattr(getattr(fn, "fn", fn), "__name__", "pass").strip("_")
         broadcast: Any = Inline(shared)
         if payload(shared) > n_bytes("broadcast.inline-bytes"):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
@@ -205,9 +205,9 @@ class ClusterBlocks(Blocks):
             place = {future.key: j for j, future in enumerate(futures)}
             entries = [tuple((place[part.future.key], part.row, part.column) for part in row) for row in parts]
             task = Task(fn, keep, group, entries, self.n_blocks)
-            results.append(self._submit(name, task, broadcast, *futures))
+            results.append(self._submit(task_name(fn), task, broadcast, *futures))
         if keep:
-            summaries = [self._submit(f"{name}-sum", without_kept, future) for future in results]
+            summaries = [self._submit("send-sums", without_kept, future) for future in results]
         nodes: Nodes = {}
         bytes_up = kept_bytes = 0
         for result in self.client.gather(summaries if keep else results):
@@ -242,7 +242,7 @@ class ClusterBlocks(Blocks):
             return None
         folder = Folder(directory) if size > limit else None
         packs = [
-            self._submit("pack", Pack(group, folder.path if folder else None), result)
+            self._submit("pack-anchor", Pack(group, folder.path if folder else None), result)
             for (_, group), result in zip(groups, results, strict=True)
         ]
         anchored = []

@@ -17,6 +17,7 @@ from dask_newton.blocks.base import Meter, Nodes, PerBlock, total_of
 from dask_newton.blocks.graphs.calls import Held, Ref, run_here
 from dask_newton.blocks.group import contiguous_groups, run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks
+from dask_newton.blocks.names import task_key, task_name
 
 __all__ = ["DaskBlocks"]
 
@@ -31,13 +32,14 @@ class DaskBlocks(InMemoryBlocks):
         """Run a graph on the threads of the scheduler; calls wait for nothing but their arguments."""
         self._pay(cost)
         get, cores = self._scheduler()
-        name = f"newton-{uuid.uuid4().hex}"
+        run = uuid.uuid4().hex
+        keys = {call.key: (task_key(task_name(call.fn), run), call.key) for call in calls}
         graph: dict[Any, Any] = {}
         for call in calls:
-            refs = [(name, arg.key) for arg in call.args if isinstance(arg, Ref)]
-            graph[name, call.key] = (functools.partial(run_here, call, held), *refs)
+            refs = [keys[arg.key] for arg in call.args if isinstance(arg, Ref)]
+            graph[keys[call.key]] = (functools.partial(run_here, call, held), *refs)
         ends = [*wanted, *keep]
-        results = dict(zip(ends, get(graph, [(name, key) for key in ends], num_workers=cores), strict=True))
+        results = dict(zip(ends, get(graph, [keys[key] for key in ends], num_workers=cores), strict=True))
         return [results[key] for key in wanted], Held({key: results[key] for key in keep})
 
     def _scheduler(self) -> tuple[Any, int]:
@@ -54,7 +56,7 @@ class DaskBlocks(InMemoryBlocks):
         get, cores = self._scheduler()
         n_tasks = 1 if get is dask.get else min(cores, self.n_blocks)
         groups = [group for group in contiguous_groups(self.n_blocks, [1] * n_tasks) if group]
-        name = f"newton-{getattr(fn, '__name__', 'pass').strip('_')}-{uuid.uuid4().hex}"
+        name = task_key(task_name(fn))
         graph = {}
         for j, group in enumerate(groups):
             values = [tuple(column.parts[i] for column in columns) for i in group]

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from dask.base import is_dask_collection
 from dask.utils import is_dataframe_like, is_series_like
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks.names import delayed
 
 __all__ = ["column_array", "frame_array", "frame_like", "is_frame"]
 
@@ -77,7 +77,8 @@ def frame_like(values: da.Array, frame: Any, columns: Any) -> Any:
     labelled = functools.partial(_labelled, columns=None if columns is None else list(columns))
     parts = zip(values.to_delayed().ravel(), _delayed(frame), strict=True)
     meta = labelled(np.empty((0,) if columns is None else (0, len(columns)), values.dtype), frame._meta)
-    lazy = [dask.delayed(labelled)(*part) for part in parts]
+    lazily = delayed(labelled, "label-predictions")
+    lazy = [lazily(*part) for part in parts]
     return from_delayed(lazy, meta=meta, divisions=frame.divisions, verify_meta=False)
 
 
@@ -96,7 +97,8 @@ def _delayed(frame: Any) -> list[Any]:
 
 
 def _partitions(frame: Any, convert: Callable[[Any], Any], tail: tuple[int, ...], dtype: np.dtype[Any]) -> da.Array:
-    parts = [da.from_delayed(dask.delayed(convert)(part), (np.nan, *tail), dtype=dtype) for part in _delayed(frame)]
+    lazily = delayed(convert, "read-frame")
+    parts = [da.from_delayed(lazily(part), (np.nan, *tail), dtype=dtype) for part in _delayed(frame)]
     return da.concatenate(parts, allow_unknown_chunksizes=True)
 
 

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 from dask.base import is_dask_collection
 
+from dask_newton.blocks.names import delayed
 from dask_newton.containers.frames import frame_like, is_frame
 from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
 from dask_newton.containers.xarrays import is_labelled, labelled_like
@@ -52,10 +53,12 @@ def map_rows(
         offset = rows.offset[:, None] if rows.offset is not None and rows.offset.ndim == 1 else rows.offset
         arrays = (rows.X,) if offset is None else (rows.X, offset)
         if columns is None:
-            values = da.map_blocks(on_chunk, *arrays, drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype))
+            values = da.map_blocks(
+                on_chunk, *arrays, token="newton-predictions", drop_axis=1, dtype=dtype, meta=np.empty((0,), dtype)
+            )
         else:
             chunks, meta = (rows.X.chunks[0], (len(columns),)), np.empty((0, 0), dtype)
-            values = da.map_blocks(on_chunk, *arrays, chunks=chunks, dtype=dtype, meta=meta)
+            values = da.map_blocks(on_chunk, *arrays, token="newton-predictions", chunks=chunks, dtype=dtype, meta=meta)
     if is_labelled(rows.container):
         return labelled_like(values, rows.container, columns, dim)
     # Not so pandas: scikit-learn's own tools take columns of predictions by number, as all its estimators return NumPy.
@@ -70,7 +73,8 @@ def sum_rows(fn: Callable[..., Any], rows: Rows) -> np.ndarray:
     if not rows.lazy:
         return np.asarray(fn(*columns), dtype=np.float64)
     chunks = zip(*(row_chunks(a, rows.X.numblocks[0]) for a in columns), strict=True)
-    return np.array(dask.compute(*(dask.delayed(fn)(*chunk) for chunk in chunks)), dtype=np.float64).sum(axis=0)
+    score = delayed(fn, "score")
+    return np.array(dask.compute(*(score(*chunk) for chunk in chunks)), dtype=np.float64).sum(axis=0)
 
 
 def _on_chunk(fn: Callable[..., Any], X: Any, offset: Any = None) -> Any:

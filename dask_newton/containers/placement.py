@@ -16,6 +16,7 @@ from dask_newton.arrays import align, from_host, host_dtype, row_slice, to_host
 from dask_newton.blocks import Blocks, PerBlock, SerialBlocks, place_delayed
 from dask_newton.blocks.client import available_memory
 from dask_newton.blocks.config import setting
+from dask_newton.blocks.names import delayed
 from dask_newton.blocks.trees import nbytes
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
@@ -105,8 +106,8 @@ def place_rows(
     rows = rows if n_blocks is None else _rechunked(rows, n_blocks)
     n = rows.X.numblocks[0]
     columns = zip(*(row_chunks(a, n) for a in (rows.X, rows.y, rows.sample_weight, rows.offset)), strict=True)
-    delayed = dask.delayed(make, pure=False)
-    parts = [delayed(*chunks) for chunks in columns]
+    read = delayed(make, "read-block")
+    parts = [read(*chunks) for chunks in columns]
     if persist == "auto":
         persist = _fits(rows, parts)
     return place_delayed(parts, persist=persist)
@@ -193,7 +194,8 @@ def _fits(rows: Rows, parts: Sequence[Any]) -> bool:
         return True
     # Sparse chunks may be far smaller than what their shape says, so a few are looked at.
     some = [parts[i] for i in sorted({(len(parts) - 1) * j // (_MEASURED - 1) for j in range(_MEASURED)})]
-    size = float(np.mean(dask.compute(*(dask.delayed(nbytes)(part) for part in some)))) * len(parts)
+    measure = delayed(nbytes, "measure-size")
+    size = float(np.mean(dask.compute(*map(measure, some)))) * len(parts)
     logger.info(
         "persist='auto': the data take about %s, and %s of memory may be used for them (%g of %s, "
         "dask-newton.persist.share), so they are %s.",

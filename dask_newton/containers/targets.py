@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks.names import delayed
 from dask_newton.containers.inputs import Rows, row_chunks
 from dask_newton.losses import Loss
 
@@ -53,7 +54,7 @@ def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.n
     balanced = class_weight == "balanced"
     if rows.lazy:
         n = rows.X.numblocks[0]
-        look = dask.delayed(functools.partial(_class_weights, balanced=balanced))
+        look = delayed(functools.partial(_class_weights, balanced=balanced), "read-labels")
         parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
         found = [part for part in dask.compute(*(look(y, weight) for y, weight in parts)) if len(part[0])]
         if not found:

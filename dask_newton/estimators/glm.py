@@ -175,7 +175,13 @@ class _GeneralisedLinear(Regressor):
             return offset
         exposure, offset = column_values(exposure, "exposure"), column_values(offset, "offset")
         if isinstance(exposure, da.Array):
-            log = da.map_blocks(_log_exposure, exposure, dtype=np.float64, meta=np.empty((0,) * exposure.ndim))
+            log = da.map_blocks(
+                _log_exposure,
+                exposure,
+                token="newton-log-exposure",
+                dtype=np.float64,
+                meta=np.empty((0,) * exposure.ndim),
+            )
         else:
             log = _log_exposure(np.asarray(exposure, dtype=np.float64))
         return log if offset is None else offset + log

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from dask_newton.arrays import to_host
 from dask_newton.auto.network import usual_network_solver
-from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.blocks import Blocks, PerBlock, named
 from dask_newton.checkpoint import saved_run
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.containers.inputs import Rows
@@ -332,10 +332,12 @@ def _evaluate(
     return {"validation_loss": float(loss) / weight, "validation_score": merit(sums)}
 
 
+@named("count-rows")
 def _n_rows(rows: RowBlock) -> int:
     return rows.n_rows
 
 
+@named("validation-score")
 def _look(rows: RowBlock, *, layers: Layers, W: np.ndarray, score: Callable[..., Any]) -> Any:
     with np.errstate(over="ignore", invalid="ignore"):
         z = NetworkBlock(rows, layers).margins(W)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import namespace, stored, to_host
-from dask_newton.blocks import Blocks, PerBlock
+from dask_newton.blocks import Blocks, PerBlock, named
 from dask_newton.losses import Loss
 from dask_newton.objectives.rows.block import RowBlock
 
@@ -94,6 +94,7 @@ def examine(blocks: Blocks, data: PerBlock[Any]) -> Examined:
     return Examined(blocks, data, index, [facts[i] for i in used], squares)
 
 
+@named("examine-rows")
 def _facts(block: RowBlock, index: int) -> tuple[dict[int, Facts], Any]:
     """Send the facts of a block, keyed by its index, and its column squares."""
     squares, weight, smallest, problem, targets = None, 0.0, math.inf, _mismatch(block), None

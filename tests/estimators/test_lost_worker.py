@@ -22,8 +22,8 @@ class CountUpdates(SchedulerPlugin):
         self.counts = Counter()
 
     def transition(self, key, start, finish, *args, **kwargs):
-        if start == "processing" and finish == "memory" and str(key).startswith("newton-update_block-"):
-            self.counts[key] += "-sum-" not in str(key)
+        if start == "processing" and finish == "memory" and str(key).startswith("newton-admm-update-"):
+            self.counts[key] += 1
 
     @property
     def redone(self):

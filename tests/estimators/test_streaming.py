@@ -139,7 +139,7 @@ def test_on_a_cluster_the_bits_are_the_same_and_workers_keep_no_blocks(cluster_c
 
     def held(dask_scheduler):
         tasks = dask_scheduler.tasks.items()
-        return sum(task.nbytes for key, task in tasks if "newton-block-" in str(key) and task.who_has)
+        return sum(task.nbytes for key, task in tasks if "newton-hold-block-" in str(key) and task.who_has)
 
     class Look(logging.Handler):
         """Looks at what the workers hold after every iteration."""

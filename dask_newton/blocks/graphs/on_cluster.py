@@ -8,7 +8,6 @@ graph begins with tasks that look it up. They have no recipe but the name, and f
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import uuid
 import weakref
@@ -21,6 +20,7 @@ from distributed.client import FutureCancelledError
 
 from dask_newton.blocks.graphs.calls import Call, Held, Kept, Part, Ref, run_call
 from dask_newton.blocks.memory import keep_freed_memory
+from dask_newton.blocks.names import task_key, task_name
 from dask_newton.blocks.trees import aligned, nbytes
 
 __all__ = ["run_on_cluster"]
@@ -117,12 +117,11 @@ def run_on_cluster(
     """Run a graph; None if something that it needs was lost."""
     workers, run = sorted(client.nthreads()), uuid.uuid4().hex
     futures: dict[Any, Any] = {}
-    numbered = itertools.count()
 
     def submit(name: str, fn: Any, *args: Any, address: str | None = None) -> Any:
         # Strictly: what may run elsewhere is stolen by workers that idle, which do not have what was put away.
         where = {"workers": [address]} if address else {}
-        return client.submit(fn, *args, key=f"newton-{name}-{run}-{next(numbered)}", pure=False, **where)
+        return client.submit(fn, *args, key=task_key(name), pure=False, **where)
 
     for call in calls:
         results: list[Any] = []
@@ -138,7 +137,7 @@ def run_on_cluster(
                 assert held is not None
                 stored = held.values[arg.key]
                 if arg not in futures:
-                    futures[arg] = submit("look-up", _look_up, stored.name, address=stored.address)
+                    futures[arg] = submit("recall-value", _look_up, stored.name, address=stored.address)
                 results.append(futures[arg])
                 places.append(None)
             elif isinstance(arg, Ref):
@@ -147,9 +146,9 @@ def run_on_cluster(
             args.append(arg)
         address = None if call.home is None else workers[call.home % len(workers)]
         task = _Task(Call(call.key, call.fn, tuple(args)), tuple(places))
-        futures[call.key] = submit(call.fn.__name__.strip("_"), task, *results, address=address)
+        futures[call.key] = submit(task_name(call.fn), task, *results, address=address)
     names = {key: f"{run}-{key}" for key in keep}
-    stored = {key: submit("put-away", _put_away, names[key], futures[key]) for key in keep}
+    stored = {key: submit("keep-value", _put_away, names[key], futures[key]) for key in keep}
     futures = {key: futures[key] for key in wanted}  # all others go from the workers as soon as they have been used
     needed = {stored.address for stored in held.values.values()} if held else set()
     try:

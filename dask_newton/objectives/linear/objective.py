@@ -248,13 +248,12 @@ class LinearObjective(Penalised):
             The means over blocks, in proportion to their weights, and the sums of the counts.
         """
         result = self._pass(
-            passes.average,
+            passes.Average(method),
             self.data,
             point.curvature,
             *columns,
             keep=keep,
             share=1.0,
-            method=method,
             ridge=self.smooth.hess_diag,
             **vectors,
         )

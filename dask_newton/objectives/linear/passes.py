@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dask_newton.arrays import from_host, host_dtype, to_host
+from dask_newton.blocks import named, task_name
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear.block import LinearBlock, Ray
 from dask_newton.objectives.linear.hessians import packed_hessian
@@ -24,11 +26,13 @@ def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
     return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
 
+@named("objective")
 def value(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray) -> Any:
     """Send the value at W."""
     return to_host(LinearBlock(rows, fit_intercept).ray(W, gradient=False).values)
 
 
+@named("gradient")
 def at(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray, hessian: bool) -> Any:
     """Keep margins and curvature at W; send value, gradient and, on request, the Hessian."""
     block = LinearBlock(rows, fit_intercept)
@@ -36,24 +40,36 @@ def at(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray, hessian: bool) -> 
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 
-def average(
-    rows: RowBlock,
-    curvature: Any,
-    *values: Any,
-    fit_intercept: bool,
-    method: Callable[..., Any],
-    ridge: Strength,
-    **vectors: np.ndarray,
-) -> Any:
-    """Keep and send what a method finds by products with the Hessian of the block's mean objective."""
-    weight = rows.total_weight
-    local = LocalObjective(LinearBlock(rows, fit_intercept), weight, from_host(np.asarray(ridge), rows.X))
-    vectors = {name: local.device(v) for name, v in vectors.items()}
-    *kept, means, counts = method(local.hessian(curvature), *values, **vectors)
-    total = tuple(weight * mean for mean in to_host(means)), counts
-    return (*kept, total) if kept else total
+@dataclass(frozen=True)
+class Average:
+    """Keeps and sends what a method finds by products with the Hessian of the block's mean objective."""
+
+    method: Callable[..., Any]
+
+    @property
+    def task_name(self) -> str:
+        """That of the method."""
+        return task_name(self.method)
+
+    def __call__(
+        self,
+        rows: RowBlock,
+        curvature: Any,
+        *values: Any,
+        fit_intercept: bool,
+        ridge: Strength,
+        **vectors: np.ndarray,
+    ) -> Any:
+        """Run the method."""
+        weight = rows.total_weight
+        local = LocalObjective(LinearBlock(rows, fit_intercept), weight, from_host(np.asarray(ridge), rows.X))
+        vectors = {name: local.device(v) for name, v in vectors.items()}
+        *kept, means, counts = self.method(local.hessian(curvature), *values, **vectors)
+        total = tuple(weight * mean for mean in to_host(means)), counts
+        return (*kept, total) if kept else total
 
 
+@named("line-search")
 def along(
     rows: RowBlock,
     margins: Any = (),
@@ -75,6 +91,7 @@ def along(
     return ray.slopes, *kept, _sums(block, ray, hessian)
 
 
+@named("line-search")
 def gradients(
     rows: RowBlock,
     margins: Any = (),
@@ -96,12 +113,14 @@ def gradients(
     return *kept, (values, (gradient, *others))
 
 
+@named("line-search")
 def more(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, steps: tuple[float, ...]) -> Any:
     """Send values at further steps."""
     block = LinearBlock(rows, fit_intercept)
     return to_host(block.ray(steps=steps, margins=margins, slopes=slopes, gradient=False).values)
 
 
+@named("gradient")
 def step(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, size: float, hessian: bool) -> Any:
     """As :func:`at`, from remembered margins."""
     block = LinearBlock(rows, fit_intercept)
@@ -109,11 +128,13 @@ def step(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, size
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 
+@named("hessian-product")
 def hess_mul(rows: RowBlock, curvature: Any, *, fit_intercept: bool, V: np.ndarray) -> Any:
     """Send the product of the Hessian with V."""
     return to_host(LinearBlock(rows, fit_intercept).hess_mul(curvature, from_host(V, rows.X)))
 
 
+@named("hessian-diag")
 def hess_diag(rows: RowBlock, curvature: Any, *, fit_intercept: bool) -> Any:
     """Send the diagonal of the Hessian."""
     return to_host(LinearBlock(rows, fit_intercept).hess_diag(curvature))
@@ -123,17 +144,20 @@ def _mean_diagonal(loss: Loss, curvature: Any) -> Any:
     return sum(loss.hess_entry(curvature, k, k) for k in range(loss.n_outputs)) / loss.n_outputs
 
 
+@named("gram-matrix")
 def gram(rows: RowBlock, curvature: Any, *, fit_intercept: bool) -> Any:
     """Send the Gram matrix, weighted by the mean diagonal of the rows' Hessians."""
     return to_host(LinearBlock(rows, fit_intercept).grams(curvature, [_mean_diagonal])[0])
 
 
+@named("row-sample")
 def sample_rows(rows: RowBlock, index: int, *, fraction: float, seed: int) -> dict[int, dict[str, Any]]:
     """Send the columns of a stratified sample of the rows, keyed by the block's index."""
     part = stratified_sample(rows, index, fraction, seed)
     return {index: {name: to_host(getattr(part, name)) for name in ("X", "y", "weight", "offset")}}
 
 
+@named("sampled-gram-matrix")
 def sample_gram(rows: RowBlock, index: int, *, fit_intercept: bool, W: np.ndarray, fraction: float, seed: int) -> Any:
     """Send the Gram matrix of a row sample, weighted by the mean diagonal of the rows' Hessians."""
     n = max(1, math.ceil(fraction * rows.n_rows))
@@ -142,6 +166,7 @@ def sample_gram(rows: RowBlock, index: int, *, fit_intercept: bool, W: np.ndarra
     return to_host(gram).astype(host_dtype(rows.X.dtype), copy=False)
 
 
+@named("sampled-hessians")
 def output_hessians(
     rows: RowBlock, curvature: Any, index: int, *, fit_intercept: bool, fraction: float, seed: int
 ) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, namespace, row_slice, to_host
+from dask_newton.blocks import named
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
@@ -51,6 +52,7 @@ def _gram(A: Array, h: Array, intercept: bool) -> Array:
     return weighted_grams(A, intercept, [lambda i: h[cuts[i], :]])[0]
 
 
+@named("kronecker-factors")
 def at_with_factors(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
     """Keep what products need; send value, gradient, and the upper triangles of the factors."""
     block = NetworkBlock(rows, layers)

@@ -7,28 +7,33 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks import named
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.objectives.rows.sampling import batch_rows, stratified_sample
 
 
+@named("objective")
 def values(rows: RowBlock, *, layers: Layers, points: tuple[np.ndarray, ...]) -> Any:
     """Send the values at some points."""
     return to_host(NetworkBlock(rows, layers).values(points))
 
 
+@named("line-search")
 def values_along(rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray, steps: tuple[float, ...]) -> Any:
     """Send the values at ``W + a D``."""
     return to_host(NetworkBlock(rows, layers).values_along(W, D, steps))
 
 
+@named("gradient")
 def at(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
     """Keep what products need; send value and gradient."""
     value, gradient, kept = NetworkBlock(rows, layers).linearize(W, keep=remember)
     return kept, (to_host(value)[None], to_host(gradient))
 
 
+@named("line-search")
 def along(
     rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray, steps: tuple[float, ...], remember: bool
 ) -> Any:
@@ -38,6 +43,7 @@ def along(
     return kept, (np.concatenate([value, rest]), gradient)
 
 
+@named("hessian-product")
 def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.ndarray, exact: bool) -> Any:
     """Send the product with the curvature, of every column of V."""
     block = NetworkBlock(rows, layers)
@@ -45,6 +51,7 @@ def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.nda
     return np.concatenate([to_host(column) for column in columns], axis=1)
 
 
+@named("batch-gradient")
 def batch_gradient(
     rows: RowBlock, index: int, *, layers: Layers, W: np.ndarray, batch: int, n_batches: int, seed: tuple[int, ...]
 ) -> Any:
@@ -53,6 +60,7 @@ def batch_gradient(
     return to_host(NetworkBlock(rows.take(part), layers).linearize(W, keep=False)[1]) if len(part) else None
 
 
+@named("row-sample")
 def sample_at(
     rows: RowBlock,
     index: int,

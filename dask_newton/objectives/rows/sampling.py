@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.blocks import named
 from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = ["batch_rows", "sample", "stratified_rows", "stratified_sample"]
@@ -37,6 +38,7 @@ def stratified_sample(rows: RowBlock, index: int, fraction: float, seed: int, at
     return rows.take(stratified_rows(rows.n_rows, n, np.random.default_rng([seed, index])))
 
 
+@named("row-sample")
 def sample(rows: RowBlock, index: int, *, fraction: float, seed: int) -> Any:
     """Keep a stratified sample of the rows; send its weight, keyed by the block's index: a pass of both families."""
     part = stratified_sample(rows, index, fraction, seed)

@@ -27,6 +27,7 @@ import numpy as np
 import scipy.linalg
 
 from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.blocks import named
 from dask_newton.inner.base import Operator, dot
 from dask_newton.inner.penalised_model import minimize_model
 from dask_newton.losses import Loss
@@ -134,6 +135,7 @@ def check_matrix_penalty(problem: LinearObjective, options: NewtonADMM) -> None:
         )
 
 
+@named("admm-update")
 def update_matrix_block(
     rows: RowBlock,
     state: MatrixState,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks import named
 from dask_newton.inner import NewtonResult
 from dask_newton.inner.base import dot
 from dask_newton.objectives.linear.local import LocalObjective
@@ -108,6 +109,7 @@ class Summary:
         raise AttributeError(name)
 
 
+@named("admm-update")
 def update_block(
     rows: RowBlock,
     state: BlockState,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import namespace, row_slice, to_host
+from dask_newton.blocks import named
 from dask_newton.objectives.network.activations import Activation
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.solvers.layerwise.hidden import hidden_margins
@@ -104,16 +105,19 @@ class Cell:
     numbers: np.ndarray
 
 
+@named("pdadmm-rows")
 def thin(rows: RowBlock) -> RowBlock:
     """Return the weights of a block alone, which the cells of inner layers need."""
     return replace(rows, X=row_slice(rows.X, slice(0, 0)), y=rows.y[:0, ...], offset=None)
 
 
+@named("pdadmm-weights")
 def weights(V: np.ndarray, nu: float, rho: float, with_gain: bool) -> Weights:
     """Return what cells need of weights."""
     return Weights(V, gain(V[:-1], nu, rho) if with_gain else None)
 
 
+@named("pdadmm-start")
 def begin(rows: RowBlock, P: Array | None, layer: Weights, f: Activation, nu: float, last: bool, bits: int) -> Cell:
     """Return the cell after a forward pass through its layer."""
     M = _margins(rows, P, layer)
@@ -124,6 +128,7 @@ def begin(rows: RowBlock, P: Array | None, layer: Weights, f: Activation, nu: fl
     return Cell(P, M, M, Q, 0 * Q, sent, (0.0, error), np.zeros(9))
 
 
+@named("pdadmm-inputs")
 def move(rows: RowBlock, cell: Cell, below: Any, layer: Weights, steps: Steps, bits: int) -> Inputs:
     """Return the next P, given the message of the layer before."""
     V, own = restored(below), rows.cast(layer.V)
@@ -135,6 +140,7 @@ def move(rows: RowBlock, cell: Cell, below: Any, layer: Weights, steps: Steps, b
     return Inputs(P, *_sent(P, cell.errors[0], bits))
 
 
+@named("pdadmm-moments")
 def moments(rows: RowBlock, inputs: Inputs | None, cell: Cell) -> tuple[np.ndarray | None, np.ndarray]:
     """Return the moments of a cell; without S in the first layer."""
     P = rows.X if inputs is None else inputs.P
@@ -143,6 +149,7 @@ def moments(rows: RowBlock, inputs: Inputs | None, cell: Cell) -> tuple[np.ndarr
     return None if inputs is None else to_host(sums.squares[0]), to_host(sums.products[0])
 
 
+@named("pdadmm-moments")
 def squares(rows: RowBlock, cell: Cell) -> np.ndarray:
     """Return the moments S of the first layer, which never change."""
     sums = LayerSums(rows, (rows.X.shape[1], cell.Z.shape[1]))
@@ -150,6 +157,7 @@ def squares(rows: RowBlock, cell: Cell) -> np.ndarray:
     return to_host(sums.squares[0])
 
 
+@named("pdadmm-hidden")
 def finish(
     rows: RowBlock,
     cell: Cell,
@@ -185,6 +193,7 @@ def finish(
     return Cell(P, M, Z, Q, U, sent, errors, to_host(namespace(fit).stack(found)))
 
 
+@named("pdadmm-output")
 def output(rows: RowBlock, cell: Cell, inputs: Inputs | None, layer: Weights, steps: Steps) -> Cell:
     """Return a cell of the output layer after an iteration."""
     P, tile = None if inputs is None else inputs.P, slice(0, rows.n_rows)
@@ -195,26 +204,31 @@ def output(rows: RowBlock, cell: Cell, inputs: Inputs | None, layer: Weights, st
     return Cell(P, M, Z, None, None, None, (0.0 if inputs is None else inputs.error, 0.0), to_host(found))
 
 
+@named("pdadmm-message")
 def message(of: Any) -> Any:
     """Return what a cell or its inputs send."""
     return of.message
 
 
+@named("pdadmm-cell")
 def same(cell: Cell) -> Cell:
     """Return a cell."""
     return cell
 
 
+@named("pdadmm-values")
 def value(of: Cell | Weights) -> Any:
     """Return the activations of a cell that began, or weights."""
     return of.V if isinstance(of, Weights) else of.Q
 
 
+@named("pdadmm-residuals")
 def numbers(*cells: np.ndarray) -> np.ndarray:
     """Return the sum of numbers."""
     return np.sum(cells, axis=0)
 
 
+@named("pdadmm-residuals")
 def numbers_of(cell: Cell) -> np.ndarray:
     """Return the numbers of a cell."""
     return cell.numbers

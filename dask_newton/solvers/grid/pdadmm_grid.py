@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.blocks import Meter
+from dask_newton.blocks import Meter, named
 from dask_newton.blocks.graphs.calls import Call, Held, Kept, Part, Ref
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.network.objective import NetworkObjective
@@ -265,6 +265,7 @@ class _Graph:
         return Meter(n, 2 * n, 8 * n * blocks * up, 8 * n * blocks * down, n)
 
 
+@named("pdadmm-weights")
 def _learn(solver: PDADMMGrid, penalty: LayerPenalty, steps: Steps, old: Weights, n_blocks: int, *sums: Any) -> Weights:
     """Return the weights of a layer from the moments of its cells."""
     moments = grid.total(list(sums[:n_blocks]), list(sums[n_blocks:]))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, row_slice
+from dask_newton.blocks import named
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.solvers.layerwise.hidden import hidden_margins
@@ -79,6 +80,7 @@ class Fit:
     first: float | None
 
 
+@named("dladmm-start")
 def start(
     rows: RowBlock, *, layers: Layers, theta: np.ndarray, rho: float, gradient_dual: bool, accelerated: bool
 ) -> Any:
@@ -106,6 +108,7 @@ def start(
     return *(tuple(column) for column in zip(*kept, strict=True)), sums
 
 
+@named("dladmm-backward")
 def backward(
     rows: RowBlock,
     own: tuple[Hidden, ...],
@@ -127,6 +130,7 @@ def backward(
     return over_tiles(rows, layers, tile_of)
 
 
+@named("dladmm-forward")
 def forward(
     rows: RowBlock,
     own: tuple[Hidden, ...],
@@ -151,6 +155,7 @@ def forward(
     return over_tiles(rows, layers, tile_of)
 
 
+@named("dladmm-output")
 def turn(
     rows: RowBlock,
     own: tuple[Output, ...],

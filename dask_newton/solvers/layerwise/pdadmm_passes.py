@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import row_slice
+from dask_newton.blocks import named
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.solvers.layerwise.hidden import hidden_margins
@@ -71,6 +72,7 @@ class Split:
     U: tuple[Array, ...]
 
 
+@named("pdadmm-start")
 def start(rows: RowBlock, *, layers: Layers, theta: np.ndarray, gains: Any, steps: Steps) -> Any:
     """Keep a forward pass, with the first p; send moments and numbers."""
     model = layers.of(rows.cast(theta))
@@ -92,6 +94,7 @@ def start(rows: RowBlock, *, layers: Layers, theta: np.ndarray, gains: Any, step
     return over_tiles(rows, layers, tile_of)
 
 
+@named("pdadmm-sweep")
 def sweep(
     rows: RowBlock,
     splits: tuple[Split, ...],
@@ -128,6 +131,7 @@ def sweep(
     return over_tiles(rows, layers, tile_of)
 
 
+@named("pdadmm-grow")
 def grow(rows: RowBlock, splits: tuple[Split, ...], *, layers: Layers, n_new: int) -> Any:
     """Keep the variables of a network with more layers, identities before the output layer; send moments."""
     f = layers.activation

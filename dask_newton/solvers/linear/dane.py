@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks import named
 from dask_newton.inner import CG, LocalNewton
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
@@ -182,6 +183,7 @@ class DANE(AveragingSolver):
         return Move(problem.centre(point.W + P / problem.total_weight) - point.W, info, failed > 0)
 
 
+@named("dane-move")
 def _minimise(
     rows: RowBlock,
     margins: Any,

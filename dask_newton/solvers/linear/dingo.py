@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dask_newton.blocks import named
 from dask_newton.inner import MINRES
 from dask_newton.inner.base import Array, Operator, dot
 from dask_newton.objectives.linear.objective import LinearObjective
@@ -34,6 +35,7 @@ from dask_newton.solvers.parts.least_squares import LeastSquares, require_least_
 __all__ = ["DINGO"]
 
 
+@named("dingo-direction")
 @dataclass(frozen=True)
 class _Newton:
     """One block's ``H_i g``, its norm and ``a_i``; iterations. If it has no finite products, 0, theta g, and 1."""
@@ -50,6 +52,7 @@ class _Newton:
         return (product, norm, found.x), (found.n_iter, 0)
 
 
+@named("dingo-direction")
 @dataclass(frozen=True)
 class _Regularised:
     """One block's ``b_i``, which stays there and is averaged; iterations."""
@@ -63,6 +66,7 @@ class _Regularised:
         return b, (b,), (found.n_iter,)
 
 
+@named("dingo-direction")
 @dataclass(frozen=True)
 class _Corrected:
     """One block's ``-p_i`` of case 3; iterations."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dask_newton.blocks import named
 from dask_newton.inner.base import Array, Operator, dot
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status
@@ -27,6 +28,7 @@ from dask_newton.solvers.parts.line_search import LineSearch
 __all__ = ["DINO"]
 
 
+@named("dino-direction")
 @dataclass(frozen=True)
 class _Direction:
     """One block's direction, its iterations, whether it was corrected, and whether it was replaced by theta g."""

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks import named
 from dask_newton.inner import CG
 from dask_newton.inner.base import Array, Operator
 from dask_newton.inner.penalised_model import minimize_by_products, minimize_model
@@ -164,6 +165,7 @@ def _clean(problem: LinearObjective, point: Point, norms: Norms, diagonal: np.nd
     return cleaned if cleaned.value <= point.value + 4 * problem.precision * abs(point.value) else point
 
 
+@named("giant-direction")
 @dataclass(frozen=True)
 class _NewtonDirection:
     """One block's direction, whether it takes part in the mean, CG iterations and whether CG failed."""
@@ -180,6 +182,7 @@ class _NewtonDirection:
         return (found.x, 1.0), (found.n_iter, 0)
 
 
+@named("giant-direction")
 def _local_minimiser(
     rows: RowBlock,
     curvature: Any,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, to_host
+from dask_newton.blocks import named
 from dask_newton.inner import SVRG
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalObjective
@@ -97,6 +98,7 @@ class InexactDANE(AveragingSolver):
         return Move(P / problem.total_weight, info, failed > 0)
 
 
+@named("inexact-dane-move")
 def _minimise(
     rows: RowBlock,
     index: int,

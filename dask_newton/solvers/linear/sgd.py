@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import to_host
+from dask_newton.blocks import named
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.rows.block import RowBlock
@@ -127,6 +128,7 @@ class SGD(Solver[SGDState]):
         return SGDState(W, value, residual, Status.RUNNING, new, k + 1, known, known_value), info
 
 
+@named("batch-gradient")
 def _batch_gradient(
     rows: RowBlock,
     index: int,
