@@ -18,7 +18,9 @@ __all__ = ["delayed", "named", "task_key", "task_name"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_WORDS = re.compile(r"[a-z]+(-[a-z]+)*")  # others would be cut off as numbers
+# Dask takes other words, and those of eight letters that begin with a to f, for numbers, and does not show them.
+_WORD = "(?![a-f][a-z]{7}(-|$))[a-z]+"
+_WORDS = re.compile(f"{_WORD}(-{_WORD})*")
 
 
 def named(name: str) -> Callable[[F], F]:
@@ -37,10 +39,13 @@ def named(name: str) -> Callable[[F], F]:
     Raises
     ------
     ValueError
-        If the name has other characters.
+        If Dask would not show the whole name.
     """
     if not _WORDS.fullmatch(name):
-        raise ValueError(f"The name of a task is lower-case words with hyphens between them, and got {name!r}.")
+        raise ValueError(
+            f"{name!r} cannot be the name of a task: give lower-case words with hyphens between them, none of eight "
+            "letters that begins with a to f, as Dask takes those for numbers."
+        )
 
     def decorate(fn: F) -> F:
         fn.task_name = name  # type: ignore[attr-defined]

@@ -108,7 +108,7 @@ def start(
     return *(tuple(column) for column in zip(*kept, strict=True)), sums
 
 
-@named("dladmm-backward")
+@named("dladmm-back-sweep")
 def backward(
     rows: RowBlock,
     own: tuple[Hidden, ...],
@@ -130,7 +130,7 @@ def backward(
     return over_tiles(rows, layers, tile_of)
 
 
-@named("dladmm-forward")
+@named("dladmm-forward-sweep")
 def forward(
     rows: RowBlock,
     own: tuple[Hidden, ...],
