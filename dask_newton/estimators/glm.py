@@ -178,7 +178,7 @@ class _GeneralisedLinear(Regressor):
             log = da.map_blocks(
                 _log_exposure,
                 exposure,
-                token="newton-log-exposure",
+                token="newton-offset",
                 dtype=np.float64,
                 meta=np.empty((0,) * exposure.ndim),
             )

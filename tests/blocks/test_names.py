@@ -22,7 +22,6 @@ from dask_newton import LogisticRegression, MLPClassifier, PoissonRegressor
 from dask_newton.blocks import named, task_name
 from dask_newton.blocks.names import task_key
 from dask_newton.losses import Softmax
-from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.network.activations import Tanh
 from dask_newton.objectives.network.layers import Layers
@@ -73,10 +72,14 @@ def test_the_page_explains_exactly_the_names_of_the_code():
     assert names_in_the_code() == EXPLAINED
 
 
+def test_dask_shows_whole_names():
+    assert {key_split(f"{name}-{'0123456789abcdef' * 2}") for name in EXPLAINED} == EXPLAINED
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_tasks_of_a_solver_have_names_that_the_page_explains(name):
     X, y = blobs()
-    parts = [LinearBlock(X[i::2], y[i::2], None, None, Softmax(3), True) for i in range(2)]
+    parts = [RowBlock(X[i::2], y[i::2], None, None, Softmax(3)) for i in range(2)]
     penalty = PENALTIES[SOLVERS[name].penalties[-1]]((4, 3))
     with dask.config.set(scheduler="sync"):
         problem = LinearObjective.from_blocks(*catalogue.dask_blocks(parts), penalty)
