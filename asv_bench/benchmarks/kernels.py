@@ -11,7 +11,7 @@ from dask_newton.inner import CG, LSMR, SquaredCG
 from dask_newton.inner.penalised_model import minimize_by_products
 from dask_newton.losses import Logistic, Softmax
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Norms
 
@@ -131,7 +131,7 @@ class LocalSystem:
         rows = np.arange(len(problem.y)) % 8 == 0  # an eighth, as one block of eight
         y = problem.y[rows].astype(float) if problem.n_outputs == 1 else problem.y[rows]
         block = LinearBlock(RowBlock(problem.X[rows], y, None, None, loss), fit_intercept=True)
-        self.local = LocalObjective(block, block.rows.total_weight, ridge=1e-6)
+        self.local = LocalLinear(block, block.rows.total_weight, ridge=1e-6)
         self.point = self.local.at(np.zeros(block.shape))
         cg = CG(rtol=1e-4, max_iter=200)
         self.method = {"CG": cg, "LSMR": LSMR(1e-4, 200, 1e-6), "SquaredCG": SquaredCG(cg, 1e-6)}[solver]
@@ -151,7 +151,7 @@ class PenalisedModel:
         problem = problems.make("pixels_l1")
         block = LinearBlock(RowBlock(problem.X, problem.y, None, None, Softmax(problem.n_outputs)), fit_intercept=False)
         lam1, self.lam2 = (r / (problem.C * len(problem.y)) for r in (problem.l1_ratio, 1 - problem.l1_ratio))
-        self.local = LocalObjective(block, block.rows.total_weight)
+        self.local = LocalLinear(block, block.rows.total_weight)
         W = common.fit(problem, "prox-newton", blocks=1, tol=1e-4).coef_.T
         point = self.local.at(W)
         self.curvature, self.w = point.curvature, W.ravel()

@@ -17,7 +17,7 @@ from dask_newton.losses import Loss
 
 __all__ = [
     "as_float",
-    "encode",
+    "class_codes",
     "find_classes",
     "given_classes",
     "numeric_targets",
@@ -69,7 +69,7 @@ def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.n
         )
     weights = np.zeros(len(classes))
     for labels, sums in found:
-        weights[encode(labels, classes=classes, dtype=np.dtype(np.int64))] += sums
+        weights[class_codes(labels, classes=classes, dtype=np.dtype(np.int64))] += sums
     return classes, weights
 
 
@@ -110,7 +110,7 @@ def _class_weights(y: Any, weight: Any, *, balanced: bool) -> tuple[np.ndarray, 
     return labels, np.bincount(index, None if weight is None else to_host(weight), len(labels))
 
 
-def encode(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def class_codes(y: Any, *, classes: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return the codes of labels.
 
     Raises

@@ -18,7 +18,7 @@ import zarr
 from dask_newton.arrays import check_array_type
 from dask_newton.data.csr import StoredCSR
 from dask_newton.data.layout import COLUMNS, INTERNAL
-from dask_newton.data.rows import as_dask, row_chunks
+from dask_newton.data.rows import as_dask, row_chunk_sizes
 from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.groups import array_of, member_of, open_group, plain_dtype
 from dask_newton.storage.integrity import (
@@ -113,7 +113,7 @@ def open_dataset(
                 check_chunks_present(group, part, f"{where}/{name}")
         else:
             check_chunks_present(group, column, where)
-    chunks = row_chunks(X, chunk_rows, chunks_are_blocks=written_here(group))
+    chunks = row_chunk_sizes(X, chunk_rows, chunks_are_blocks=written_here(group))
     lazy = {
         name: as_dask(group, column, chunks, where, array if name == "X" else "numpy")
         for name, column in columns.items()

@@ -16,7 +16,7 @@ from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.groups import plain_dtype
 from dask_newton.storage.integrity import local_path
 
-__all__ = ["ZarrRows", "as_dask", "row_chunks"]
+__all__ = ["ZarrRows", "as_dask", "row_chunk_sizes"]
 
 # Groups of other programs often have chunks far too small for one task; ours were cut to be blocks.
 _MIN_BLOCK_BYTES = 16 * 2**20
@@ -71,7 +71,7 @@ class ZarrRows:
         return convert_to(self.array_type, rows)
 
 
-def row_chunks(X: zarr.Array | StoredCSR, chunk_rows: int | None, *, chunks_are_blocks: bool) -> tuple[int, ...]:
+def row_chunk_sizes(X: zarr.Array | StoredCSR, chunk_rows: int | None, *, chunks_are_blocks: bool) -> tuple[int, ...]:
     """Rows per block: whole chunks (or shards) on disk, which are what is decoded at once.
 
     Sparse rows can be cut anywhere; the writer notes how many make a chunk of the other columns.

@@ -14,7 +14,7 @@ from dask_newton.arrays import host_dtype
 from dask_newton.containers.inputs import Rows
 from dask_newton.containers.outputs import sum_rows
 from dask_newton.containers.placement import BlockMaker
-from dask_newton.containers.targets import encode, find_classes, given_classes, reweighing
+from dask_newton.containers.targets import class_codes, find_classes, given_classes, reweighing
 from dask_newton.estimators import prediction
 from dask_newton.estimators.base import Estimator
 from dask_newton.losses import Logistic, Loss, Softmax
@@ -45,7 +45,9 @@ class Classifier(ClassifierMixin, Estimator):
             classes, counts = find_classes(rows, self.class_weight, classes)
         self.classes_ = classes
         dtype = host_dtype(rows.X.dtype)
-        codes = functools.partial(encode, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64))
+        codes = functools.partial(
+            class_codes, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)
+        )
         reweigh = reweighing(self.class_weight, classes, counts, dtype)
         return rows, BlockMaker(class_loss(len(classes)), codes, reweigh)
 

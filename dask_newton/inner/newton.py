@@ -29,7 +29,7 @@ class _Objective(Protocol):
     def precision(self) -> float: ...
     def at(self, x: Array) -> Any: ...
     def hessian(self, curvature: Any) -> Operator: ...
-    def along(self, point: Any, d: Array, steps: Any, slopes: Any = ()) -> tuple[Any, Any]: ...
+    def along(self, point: Any, d: Array, steps: Any, direction_margins: Any = ()) -> tuple[Any, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ class LocalNewton:
         return NewtonResult(x, n_products, "max_iter", smallest)
 
     def _track(self, objective: _Objective, point: Any, p: Array, slope: float, start: float) -> float:
-        slopes: Any = ()
+        direction_margins: Any = ()
 
         def evaluate(steps: list[float]) -> Any:
-            nonlocal slopes
-            values, slopes = objective.along(point, p, steps, slopes)
+            nonlocal direction_margins
+            values, direction_margins = objective.along(point, p, steps, direction_margins)
             return values
 
         return track(evaluate, point.value, slope, start, armijo=self.armijo, max_halvings=self.max_halvings)
@@ -115,13 +115,13 @@ class LocalNewton:
     def _search(self, objective: _Objective, point: Any, p: Array, slope: float) -> float:
         # Where the differences of values are only rounding, a step that does no visible harm is as good as any.
         noise = 4 * objective.precision * abs(point.value)
-        slopes: Any = ()
+        direction_margins: Any = ()
         # The full step is nearly always taken, so it is tried alone.
         for first, last in ((0, 0), (1, 4), (5, self.max_halvings)):
             steps = [2.0**-k for k in range(first, min(last, self.max_halvings) + 1)]
             if not steps:
                 break
-            values, slopes = objective.along(point, p, steps, slopes)
+            values, direction_margins = objective.along(point, p, steps, direction_margins)
             for step, value in zip(steps, values, strict=True):
                 if value <= point.value + self.armijo * step * slope + noise:
                     return step

@@ -24,8 +24,8 @@ class Gamma(LogLink):
 
     def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
         """Return value, gradient ``1 - y / mu`` and curvature ``y / mu``."""
-        inverse, slope = exponential(-z)
-        ratio = y[:, None] * slope
+        inverse, derivative = exponential(-z)
+        ratio = y[:, None] * derivative
         return y * inverse[:, 0] + z[:, 0], 1 - ratio, ratio
 
     def saturated(self, y: Array) -> Array:

@@ -17,12 +17,12 @@ __all__ = ["LogLink", "exponential", "logarithm"]
 
 
 def exponential(z: Array) -> tuple[Array, Array]:
-    """Return exp(z), where z is too large the tangent there, and its slope."""
+    """Return exp(z), where z is too large the tangent there, and its derivative."""
     xp = namespace(z)
     limit = 600.0 if xp.finfo(z.dtype).bits == 64 else 60.0
     top = xp.where(z < limit, z, 0 * z + limit)
-    slope = xp.exp(top)
-    return slope * (1 + (z - top)), slope
+    derivative = xp.exp(top)
+    return derivative * (1 + (z - top)), derivative
 
 
 def logarithm(y: Array) -> Array:

@@ -23,8 +23,8 @@ class Poisson(LogLink):
 
     def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
         """Return value, gradient ``mu - y`` and curvature ``mu``."""
-        mean, slope = exponential(z)
-        return mean[:, 0] - y * z[:, 0], slope - y[:, None], slope
+        mean, derivative = exponential(z)
+        return mean[:, 0] - y * z[:, 0], derivative - y[:, None], derivative
 
     def saturated(self, y: Array) -> Array:
         """Return ``y - y log y``."""

@@ -35,10 +35,10 @@ class Tweedie(LogLink):
     def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
         """Return value, gradient ``mu^a - y mu^-b`` and curvature ``a mu^a + b y mu^-b``."""
         a, b = 2 - self.power, self.power - 1
-        mean, slope = exponential(a * z)
+        mean, derivative = exponential(a * z)
         inverse, fall = exponential(-b * z)
         fall = y[:, None] * fall
-        return mean[:, 0] / a + y * inverse[:, 0] / b, slope - fall, a * slope + b * fall
+        return mean[:, 0] / a + y * inverse[:, 0] / b, derivative - fall, a * derivative + b * fall
 
     def saturated(self, y: Array) -> Array:
         """Return ``y^a / (a b)``."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from dask_newton.blocks import Blocks, PerBlock
 from dask_newton.losses import Loss
-from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.points import Point, Ray
 from dask_newton.penalties import NormPenalty, Norms, Penalty, SmoothPenalty
 
 __all__ = ["Objective"]
@@ -31,11 +31,14 @@ class Objective(ABC):
     ----------
     blocks : Blocks
         The engine.
-    data : PerBlock
-        The rows.
+    data : PerBlock of RowBlock
+        The rows; no block is empty.
+    index : PerBlock of int
+        A number for each block, the seed of its random streams.
     weights : ndarray, shape (n_blocks,)
-        Sum of the sample weights of every block.
+        Sum of the sample weights of each block; all are positive.
     loss : Loss
+        l.
     penalty : Penalty
         R.
     shape : (int, int)
@@ -43,15 +46,16 @@ class Objective(ABC):
     precision : float
         Rounding unit of the arithmetic on the blocks.
     scale : ndarray, shape (q, 1)
-        By what entries of the gradient are divided before they are compared with a tolerance.
+        Divides the entries of the gradient before they are compared with a tolerance.
     null : ndarray, shape (q, K)
         Where solvers start.
     share : float
-        Which part of the rows it is over; 1 but for samples.
+        The fraction of the rows that this objective covers: 1, except for samples.
     """
 
     blocks: Blocks
     data: PerBlock[Any]
+    index: PerBlock[int]
     weights: np.ndarray
     loss: Loss
     penalty: Penalty
@@ -74,15 +78,15 @@ class Objective(ABC):
         """Linearise at W: value, gradient, and what later products remember."""
 
     @abstractmethod
-    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
+    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Ray:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
 
     @abstractmethod
-    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+    def more(self, point: Point, ray: Ray, steps: Sequence[float]) -> Ray:
         """Evaluate F at further step sizes."""
 
     @abstractmethod
-    def step(self, point: Point, along: Along, size: float) -> Point:
+    def step(self, point: Point, ray: Ray, size: float) -> Point:
         """Linearise at ``W + size D``."""
 
     @abstractmethod
@@ -137,6 +141,29 @@ class Objective(ABC):
         """Run a pass over blocks of this model, which reads a share of the rows of this objective."""
         return self.blocks.map_reduce(fn, *columns, share=share * self.share, **self._block_options, **options)
 
+    def _gradient(self, W: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """Return the gradient of the differentiable part of F from the sum of the gradients of the losses."""
+        gradient = total / self.total_weight
+        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
+        return gradient
+
+    def _ray(
+        self,
+        point: Point,
+        D: np.ndarray,
+        steps: Sequence[float],
+        sums: np.ndarray,
+        direction_margins: PerBlock[Any],
+        first: Point | None,
+    ) -> Ray:
+        """Return the ray from a point, given the sums of the losses at the steps."""
+        return Ray(D, tuple(steps), self._values((point.W + a * D for a in steps), sums), direction_margins, first)
+
+    def _values(self, points: Iterable[np.ndarray], sums: np.ndarray) -> np.ndarray:
+        """Return F at several points from the sums of the losses there; inf where it overflows."""
+        values = sums / self.total_weight + np.array([self.penalty.value(self.penalised(W)) for W in points])
+        return np.where(np.isnan(values), np.inf, values)
+
     def ridge(self) -> np.ndarray:
         """Return the diagonal of the Hessian of the differentiable part of R, shape (q, K); 0 where W is free."""
         ridge = np.zeros(self.shape)
@@ -149,7 +176,7 @@ class Objective(ABC):
         rows, K = self.penalised(np.empty(self.shape)).shape
         return self.nonsmooth.norms((rows, K)).extend(self.size - rows * K)
 
-    def slope(self, point: Point, D: np.ndarray) -> float:
+    def directional_derivative(self, point: Point, D: np.ndarray) -> float:
         """Return the model's change of F from W to W + D that is linear in f: ``<g, D>``, and that of the norms."""
         if self.nonsmooth is None:
             return float(np.vdot(point.gradient, D))

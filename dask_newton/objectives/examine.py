@@ -13,12 +13,12 @@ from dask_newton.blocks import Blocks, PerBlock, named
 from dask_newton.losses import Loss
 from dask_newton.objectives.rows.block import RowBlock
 
-__all__ = ["Examined", "Facts", "Targets", "examine"]
+__all__ = ["Examined", "ExaminedBlock", "TargetSums", "examine"]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the driver must know of a block before it starts."""
+class ExaminedBlock:
+    """What the driver must know of a block before the first pass."""
 
     n_rows: int
     n_stored: int
@@ -28,11 +28,11 @@ class Facts:
     problem: str
     loss: Loss
     precision: float
-    targets: Targets | None
+    targets: TargetSums | None
 
 
 @dataclass(frozen=True)
-class Targets:
+class TargetSums:
     """Weighted sums over rows, for losses of numbers: of targets and offsets, (n_outputs,), and of squared targets."""
 
     total: np.ndarray
@@ -48,8 +48,8 @@ class Examined:
     ----------
     blocks, data, index
         The engine, the rows, and a number for each block, which seeds its random streams.
-    facts : list of Facts
-        By block.
+    found : list of ExaminedBlock
+        What was found, by block.
     squares : ndarray
         Sum of the blocks' column squares.
     """
@@ -57,17 +57,17 @@ class Examined:
     blocks: Blocks
     data: PerBlock[Any]
     index: PerBlock[int]
-    facts: list[Facts]
+    found: list[ExaminedBlock]
     squares: np.ndarray
 
     @property
     def weights(self) -> np.ndarray:
         """Sum of sample weights of each block; all positive."""
-        return np.array([fact.weight for fact in self.facts])
+        return np.array([block.weight for block in self.found])
 
     def targets(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the weighted means of targets, of offsets, and of squared targets, for losses of numbers."""
-        targets, total = [fact.targets for fact in self.facts if fact.targets is not None], math.fsum(self.weights)
+        targets, total = [block.targets for block in self.found if block.targets is not None], math.fsum(self.weights)
         mean, offset = (sum(getattr(t, name) for t in targets) / total for name in ("total", "offset"))
         return mean, offset, math.fsum(t.square for t in targets) / total
 
@@ -82,21 +82,21 @@ def examine(blocks: Blocks, data: PerBlock[Any]) -> Examined:
         weight.
     """
     index = blocks.place(range(blocks.n_blocks))
-    facts, squares = blocks.map_reduce(_facts, data, index)
-    for i, fact in sorted(facts.items()):
-        if fact.problem:
-            raise ValueError(f"Block {i} of the data {fact.problem}")
-    used = [i for i, fact in sorted(facts.items()) if fact.weight > 0]
+    found, squares = blocks.map_reduce(_examine_block, data, index)
+    for i, block in sorted(found.items()):
+        if block.problem:
+            raise ValueError(f"Block {i} of the data {block.problem}")
+    used = [i for i, block in sorted(found.items()) if block.weight > 0]
     if not used:
         raise ValueError("All sample weights are zero, or there are no rows; there is nothing to fit.")
     if len(used) < blocks.n_blocks:
         blocks, data, index = blocks.select(used, data, index)
-    return Examined(blocks, data, index, [facts[i] for i in used], squares)
+    return Examined(blocks, data, index, [found[i] for i in used], squares)
 
 
 @named("examine-rows")
-def _facts(block: RowBlock, index: int) -> tuple[dict[int, Facts], Any]:
-    """Send the facts of a block, keyed by its index, and its column squares."""
+def _examine_block(block: RowBlock, index: int) -> tuple[dict[int, ExaminedBlock], Any]:
+    """Send what is found in a block, keyed by its index, and its column squares."""
     squares, weight, smallest, problem, targets = None, 0.0, math.inf, _mismatch(block), None
     if block.n_rows and not problem:
         squares, weight = to_host(block.column_squares()), block.total_weight
@@ -104,7 +104,7 @@ def _facts(block: RowBlock, index: int) -> tuple[dict[int, Facts], Any]:
         if not problem:
             smallest = _smallest_weight(block)
             targets = _targets(block) if block.loss.numeric else None
-    fact = Facts(
+    found = ExaminedBlock(
         block.n_rows,
         stored(block.X).size,
         block.X.shape[1],
@@ -115,10 +115,10 @@ def _facts(block: RowBlock, index: int) -> tuple[dict[int, Facts], Any]:
         block.precision,
         targets,
     )
-    return {index: fact}, squares
+    return {index: found}, squares
 
 
-def _targets(block: RowBlock) -> Targets:
+def _targets(block: RowBlock) -> TargetSums:
     xp = namespace(block.y)
 
     def total(a: Any) -> np.ndarray:
@@ -126,7 +126,7 @@ def _targets(block: RowBlock) -> Targets:
         return to_host(xp.sum(block.weigh(xp.astype(a, xp.float64), slice(None)), axis=0))
 
     offset = np.zeros(block.loss.n_outputs) if block.offset is None else total(block.offset)
-    return Targets(total(block.y), offset, float(np.mean(total(xp.astype(block.y, xp.float64) ** 2))))
+    return TargetSums(total(block.y), offset, float(np.mean(total(xp.astype(block.y, xp.float64) ** 2))))
 
 
 def _smallest_weight(block: RowBlock) -> float:

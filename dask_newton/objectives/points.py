@@ -9,7 +9,7 @@ import numpy as np
 
 from dask_newton.blocks import PerBlock
 
-__all__ = ["Along", "Point"]
+__all__ = ["Ray", "Point"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
-class Along:
+class Ray:
     """The objective at ``W + a D`` for several step sizes a.
 
     Attributes
@@ -51,7 +51,7 @@ class Along:
     steps : tuple of float
     values : ndarray, shape (n_steps,)
         F at each step; inf where it overflows.
-    slopes : PerBlock
+    direction_margins : PerBlock
         What was remembered of D by row: for linear models its margins.
     first : Point or None
         The point at the first step, if its gradient was computed along with the values.
@@ -60,5 +60,5 @@ class Along:
     D: np.ndarray
     steps: tuple[float, ...]
     values: np.ndarray
-    slopes: PerBlock[Any]
+    direction_margins: PerBlock[Any]
     first: Point | None

@@ -162,8 +162,8 @@ def best_shift(W: np.ndarray, strength: np.ndarray, ridge: np.ndarray) -> np.nda
     smooth = ridge.sum(axis=1, keepdims=True) * w - (ridge * W).sum(axis=1, keepdims=True)
     right = 2 * above - total + smooth
     first = np.argmax(right >= 0, axis=1)[:, None]  # 0 if rounding leaves none, as for a row of equal numbers
-    left, bend = np.take_along_axis(right - 2 * t, first, 1), ridge.sum(axis=1, keepdims=True)
+    left, curvature = np.take_along_axis(right - 2 * t, first, 1), ridge.sum(axis=1, keepdims=True)
     there = np.take_along_axis(w, first, 1)
-    # A slope on the left that is positive is the ridge's, and the minimum lies where it ends.
-    back = np.divide(left, bend, out=np.zeros_like(left), where=(left > 0) & (bend > 0))
-    return np.where(total + bend > 0, there - back, 0.0)
+    # If the derivative on the left is positive, it is the ridge's, and the minimum lies where it becomes zero.
+    back = np.divide(left, curvature, out=np.zeros_like(left), where=(left > 0) & (curvature > 0))
+    return np.where(total + curvature > 0, there - back, 0.0)

@@ -9,7 +9,7 @@ from problems import dense, parts
 from dask_newton.inner import CG, MINRES, LocalNewton
 from dask_newton.losses import SquaredSoftplus
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.rows.block import RowBlock
 
 
@@ -35,7 +35,7 @@ class Smooth:
     def hessian(self, curvature):
         return lambda v: curvature @ v
 
-    def along(self, point, d, steps, slopes=()):
+    def along(self, point, d, steps, direction_margins=()):
         assert len(steps) > 0
         self.trials += steps
         return np.array([self.value(point.x + a * d) for a in steps]), ()
@@ -51,7 +51,7 @@ def quadratic():
 def logistic(ridge=1e-3):
     model = dense("breast_cancer")
     (rows,) = parts(model, 1)
-    return LocalObjective(LinearBlock(rows, True), rows.total_weight, ridge)
+    return LocalLinear(LinearBlock(rows, True), rows.total_weight, ridge)
 
 
 @pytest.mark.parametrize("inner", [CG(1e-14, 50), MINRES(1e-14, 50)], ids=lambda s: type(s).__name__)
@@ -152,7 +152,7 @@ def test_negative_curvature_is_told_and_still_descends(inner):
     rng = np.random.default_rng(0)
     X, y = rng.random((80, 6)), rng.integers(0, 10, 80).astype(float)
     block = LinearBlock(RowBlock(X, y, None, None, SquaredSoftplus()), False)
-    objective, x = LocalObjective(block, 80.0), np.zeros((6, 1))
+    objective, x = LocalLinear(block, 80.0), np.zeros((6, 1))
     found = LocalNewton(inner=inner).minimize(objective, x)
     assert found.curvature < 0
     assert objective.at(found.x).value < objective.at(x).value

@@ -10,7 +10,7 @@ from problems import dense, parts
 from dask_newton.arrays import to_host
 from dask_newton.inner import SVRG
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 
 
 class Quadratic:
@@ -31,7 +31,7 @@ def logistic():
     model = dense("breast_cancer", "l2", weighted=True, offset=True)
     block = LinearBlock(parts(model, 3)[1], True)
     W = np.random.default_rng(5).normal(size=block.shape)
-    return LocalObjective(block, block.rows.total_weight, 0.3, 0.2, margins=block.ray(W).margins), block, W
+    return LocalLinear(block, block.rows.total_weight, 0.3, 0.2, margins=block.ray(W).margins), block, W
 
 
 def test_a_batch_of_all_rows_is_gradient_descent():
@@ -83,7 +83,7 @@ def test_estimates_are_right_in_the_mean():
     function, block, W = logistic()
     d = np.random.default_rng(6).normal(size=W.shape)
     estimates = [function.change(d, np.array([row])) for row in range(block.rows.n_rows)]
-    plain = LocalObjective(block, block.rows.total_weight, 0.3)
+    plain = LocalLinear(block, block.rows.total_weight, 0.3)
     whole = plain.at(W + d).gradient - plain.at(W).gradient + 0.2 * d
     np.testing.assert_allclose(np.mean(estimates, axis=0), whole, atol=1e-13 * np.abs(whole).max())
 
@@ -128,8 +128,8 @@ def test_any_array_type_and_device_gives_the_same_numbers():
     for move in (None, lambda a: strict.asarray(a, device=device)):
         block = LinearBlock(parts(model, 1, move=move)[0], True)
         W = np.random.default_rng(1).normal(size=block.shape)
-        function = LocalObjective(block, block.rows.total_weight, 0.1)
-        function = LocalObjective(block, block.rows.total_weight, 0.1, margins=block.ray(function.device(W)).margins)
+        function = LocalLinear(block, block.rows.total_weight, 0.1)
+        function = LocalLinear(block, block.rows.total_weight, 0.1, margins=block.ray(function.device(W)).margins)
         result = SVRG(steps=12, batch_size=32).minimize(function, function.device(np.ones_like(W)), [3])
         found.append(to_host(result.x))
     np.testing.assert_allclose(found[1], found[0], atol=1e-13)

@@ -96,7 +96,7 @@ def test_ray_at_a_point(loss_name, options, tiling):
     close(ray.values, [value])
     close(ray.gradient, gradient)
     close(np.concatenate(ray.margins), model.A @ W + model.offset)
-    assert ray.slopes == ()
+    assert ray.direction_margins == ()
 
 
 @every_loss
@@ -107,7 +107,7 @@ def test_ray_along_a_direction(loss_name, options, tiling):
     ray = block_of(model).ray(W, D, steps)
     close(ray.values, [summed(model, W + a * D)[0] for a in steps])
     close(ray.gradient, summed(model, W + 0.5 * D)[1])
-    close(np.concatenate(ray.slopes), model.A @ D)
+    close(np.concatenate(ray.direction_margins), model.A @ D)
 
 
 @every_loss
@@ -117,12 +117,14 @@ def test_remembered_margins_and_slopes_give_the_same_ray(loss_name, tiling):
     fresh = block.ray(W, D, steps)
     at_W = block.ray(W)
     by_margins = block.ray(None, D, steps, margins=at_W.margins)
-    by_both = block.ray(steps=steps, margins=at_W.margins, slopes=by_margins.slopes)
+    by_both = block.ray(steps=steps, margins=at_W.margins, direction_margins=by_margins.direction_margins)
     for ray in (by_margins, by_both):
         close(ray.values, fresh.values, 1e-14)
         close(ray.gradient, fresh.gradient, 1e-14)
         close(np.concatenate(ray.margins), np.concatenate(fresh.margins), 1e-14)
-    without = block.ray(steps=steps, margins=at_W.margins, slopes=by_margins.slopes, gradient=False)
+    without = block.ray(
+        steps=steps, margins=at_W.margins, direction_margins=by_margins.direction_margins, gradient=False
+    )
     assert without.gradient is None
     assert without.curvature == ()
     close(without.values, fresh.values, 1e-14)
@@ -190,7 +192,7 @@ def test_block_without_rows_adds_nothing(loss_name, options):
     ray = block.ray(W, D, (1.0, 0.5))
     close(ray.values, [0.0, 0.0])
     close(ray.gradient, np.zeros_like(W))
-    assert ray.margins == ray.curvature == ray.slopes == ()
+    assert ray.margins == ray.curvature == ray.direction_margins == ()
     close(block.hess_mul(ray.curvature, D), np.zeros_like(W))
     close(block.hess_mul(ray.curvature, np.stack([D, D], axis=2)), np.zeros((*W.shape, 2)))
     close(block.hess_diag(ray.curvature), np.zeros_like(W))
@@ -280,7 +282,7 @@ def test_float32_blocks_remember_float32_and_sum_in_float64(loss_name, tiling):
     model, W, D = make(loss_name)
     block = block_of(model, dtype="float32")
     ray = block.ray(W, D, (1.0, 0.5))
-    for tile in (*ray.margins, *ray.curvature, *ray.slopes):
+    for tile in (*ray.margins, *ray.curvature, *ray.direction_margins):
         assert tile.dtype == np.float32
     value, gradient, H = summed(model, W + D)
     # 700 rows of rounding errors 6e-8 each, relative to the largest entry.
@@ -372,12 +374,12 @@ def test_sparse_matrices_give_the_same_numbers(loss_name, options, kind, dtype, 
         assert b.dtype == np.float64
         close(b, a, tol)
     one, other = dense.ray(W, D), sparse.ray(W, D)
-    for name in ("margins", "curvature", "slopes"):
+    for name in ("margins", "curvature", "direction_margins"):
         close(np.concatenate(getattr(other, name)), np.concatenate(getattr(one, name)), tol)
         assert {tile.dtype for tile in getattr(other, name)} == {np.dtype(dtype)}
     close(
-        sparse.ray(steps=(0.5,), margins=other.margins, slopes=other.slopes).gradient,
-        dense.ray(steps=(0.5,), margins=one.margins, slopes=one.slopes).gradient,
+        sparse.ray(steps=(0.5,), margins=other.margins, direction_margins=other.direction_margins).gradient,
+        dense.ray(steps=(0.5,), margins=one.margins, direction_margins=one.direction_margins).gradient,
         tol,
     )
 

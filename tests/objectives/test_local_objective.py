@@ -10,7 +10,7 @@ from problems import Dense, dense, parts
 
 from dask_newton.arrays import to_host
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalHessian, LocalObjective
+from dask_newton.objectives.linear.local import LocalHessian, LocalLinear
 from dask_newton.objectives.rows.tiles import take_tiled
 from dask_newton.penalties import L2, NoPenalty
 
@@ -27,10 +27,10 @@ def make(model, move=None, dtype="float64", **terms):
     block = LinearBlock(parts(whole, 1, dtype=dtype, move=move)[0], whole.fit_intercept)
     rng = np.random.default_rng(1)
     x, d, center = rng.normal(size=(3, *block.shape))
-    local = LocalObjective(block, SCALE)
+    local = LocalLinear(block, SCALE)
     options = {"rho": RHO, "center": local.device(center)} if terms.get("proximal") else {}
     ridge = RIDGE if terms.get("ridge") else 0.0
-    return whole, LocalObjective(block, SCALE, ridge, **options), x, d, center
+    return whole, LocalLinear(block, SCALE, ridge, **options), x, d, center
 
 
 def expected(whole, x, center, ridge=False, proximal=False):
@@ -60,10 +60,10 @@ def test_value_gradient_and_hessian(model, ridge, proximal):
 def test_values_along_a_direction(model):
     whole, local, x, d, center = make(model, ridge=True, proximal=True)
     point, steps = local.at(x), (1.0, 0.5, -0.25)
-    values, slopes = local.along(point, d, steps)
+    values, direction_margins = local.along(point, d, steps)
     direct = [expected(whole, x + a * d, center, True, True)[0] for a in steps]
     np.testing.assert_allclose(values, direct, rtol=1e-13)
-    np.testing.assert_allclose(local.along(point, d, steps, slopes)[0], direct, rtol=1e-13)
+    np.testing.assert_allclose(local.along(point, d, steps, direction_margins)[0], direct, rtol=1e-13)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -113,13 +113,13 @@ def test_blocks_make_up_the_whole():
     W = np.random.default_rng(2).normal(size=(6, 3))
     blocks, lam = [LinearBlock(rows, True) for rows in parts(whole, 3, "unequal")], whole.lam[1]
     S = whole.weight.sum()
-    means = [LocalObjective(b, b.rows.total_weight, lam).at(W) for b in blocks]
+    means = [LocalLinear(b, b.rows.total_weight, lam).at(W) for b in blocks]
     omega = [b.rows.total_weight / S for b in blocks]
     assert sum(o * f.value for o, f in zip(omega, means, strict=True)) == pytest.approx(whole.value(W), rel=1e-13)
     np.testing.assert_allclose(
         sum(o * f.gradient for o, f in zip(omega, means, strict=True)), whole.gradient(W), atol=1e-14
     )
-    shares = sum(LocalObjective(b, S).at(W).value for b in blocks)
+    shares = sum(LocalLinear(b, S).at(W).value for b in blocks)
     assert shares + lam / 2 * np.sum(W[:-1] ** 2) == pytest.approx(whole.value(W), rel=1e-13)
 
 
@@ -146,9 +146,9 @@ def test_around_a_point_the_gradient_there_is_replaced(kind):
     block = LinearBlock(parts(model, 1, move=move)[0], True)
     rng = np.random.default_rng(3)
     W, x, d, gradient = rng.normal(size=(4, *block.shape))
-    plain = LocalObjective(block, block.rows.total_weight)
+    plain = LocalLinear(block, block.rows.total_weight)
     margins = block.ray(plain.device(W)).margins
-    local = LocalObjective.around(block, margins, gradient, RIDGE, RHO)
+    local = LocalLinear.around(block, margins, gradient, RIDGE, RHO)
     weighted = dataclasses.replace(model, penalty=L2(RIDGE))
     difference = weighted.gradient(W) - gradient
 
@@ -179,7 +179,7 @@ def test_the_change_of_the_gradient_of_some_rows(kind, fit_intercept):
     rng = np.random.default_rng(3)
     W, D = rng.normal(size=(2, *block.shape))
     rows = np.sort(rng.choice(block.rows.n_rows, 50, replace=False))
-    local = LocalObjective(block, block.rows.total_weight)
+    local = LocalLinear(block, block.rows.total_weight)
     change = block.gradient_change(rows, block.ray(local.device(W)).margins, local.device(D))
     some = Dense(
         model.X[rows], model.y[rows], model.weight[rows], model.offset[rows], model.loss, fit_intercept, NoPenalty()

@@ -9,7 +9,7 @@ from catalogue import FOR_ANY_OBJECTIVE, NETWORK_SOLVERS, SOLVERS
 from dask_newton import minimize
 from dask_newton.blocks import PerBlock, SerialBlocks
 from dask_newton.objectives.base import Objective
-from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.points import Point, Ray
 from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import LBFGS, NewtonCG, NewtonMR, Status, UnsupportedError
 
@@ -42,14 +42,14 @@ class Rosenbrock(Objective):
 
     def along(self, point, D, steps, *, linearize=True):
         first = self.at(point.W + steps[0] * D) if linearize else None
-        return replace(self.more(point, Along(D, (), np.array([]), NOTHING, None), steps), first=first)
+        return replace(self.more(point, Ray(D, (), np.array([]), NOTHING, None), steps), first=first)
 
-    def more(self, point, along, steps):
-        values = np.array([self.value(point.W + a * along.D) for a in steps])
-        return replace(along, steps=tuple(steps), values=values)
+    def more(self, point, ray, steps):
+        values = np.array([self.value(point.W + a * ray.D) for a in steps])
+        return replace(ray, steps=tuple(steps), values=values)
 
-    def step(self, point, along, size):
-        return self.at(point.W + size * along.D)
+    def step(self, point, ray, size):
+        return self.at(point.W + size * ray.D)
 
     def hess_mul(self, point, V):
         x, y = point.W[:, 0]

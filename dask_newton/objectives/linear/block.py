@@ -24,14 +24,14 @@ from dask_newton.objectives.rows.grams import weighted_grams
 from dask_newton.objectives.rows.sums import TransposedSum
 from dask_newton.objectives.rows.tiles import stripes, take_tiled, tiles
 
-__all__ = ["LinearBlock", "Ray"]
+__all__ = ["LinearBlock", "BlockRay"]
 
 Array = Any
 Tiled = tuple[Array, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Ray:
+class BlockRay:
     """The loss of a block along ``W + a D``, for several step sizes ``a``.
 
     Attributes
@@ -42,7 +42,7 @@ class Ray:
         Gradient at the first step size, shape (q, K), float64.
     margins, curvature : tuple of Array
         At the first step size, by row tile; curvature is empty if no gradient was asked for.
-    slopes : tuple of Array
+    direction_margins : tuple of Array
         Margins of the direction D, by row tile; empty if there is none.
     """
 
@@ -50,7 +50,7 @@ class Ray:
     gradient: Any
     margins: Tiled
     curvature: Tiled
-    slopes: Tiled
+    direction_margins: Tiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,9 @@ class LinearBlock:
         steps: Sequence[float] = (0.0,),
         *,
         margins: Tiled = (),
-        slopes: Tiled = (),
+        direction_margins: Tiled = (),
         gradient: bool = True,
-    ) -> Ray:
+    ) -> BlockRay:
         """Evaluate the loss along a ray; one read of X, or none where margins serve.
 
         Parameters
@@ -90,7 +90,7 @@ class LinearBlock:
             Point and direction. Not needed where their margins are given.
         steps : sequence of float
             Step sizes. Gradient and curvature belong to the first.
-        margins, slopes : tuple of Array
+        margins, direction_margins : tuple of Array
             Remembered margins of W and D.
         gradient : bool
             Whether to compute the gradient and curvature.
@@ -107,7 +107,13 @@ class LinearBlock:
                 X = row_slice(data.X, cuts[i])
                 with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
                     z = margins[i] if margins else self._margins(X, W, cuts[i], data.offset)
-                    dz: Array = slopes[i] if slopes else None if D is None else self._margins(X, D, cuts[i], None)
+                    dz: Array = (
+                        direction_margins[i]
+                        if direction_margins
+                        else None
+                        if D is None
+                        else self._margins(X, D, cuts[i], None)
+                    )
                     first = z if dz is None or steps[0] == 0 else z + steps[0] * dz
                     curvature = None
                     if gradient:
@@ -124,12 +130,12 @@ class LinearBlock:
         parts = parallel(stripe, stripes(range(len(cuts)), 8 * self.shape[0] * self.shape[1])) if cuts else []
         kept = [tile for part in parts for tile in part[2]]
         zero = from_host(np.zeros(()), data.X)
-        return Ray(
+        return BlockRay(
             values=xp.stack([sum((part[0][j] for part in parts), zero) for j in range(len(steps))]),
             gradient=TransposedSum.total([part[1] for part in parts], data.X, self.shape) if gradient else None,
             margins=tuple(tile[0] for tile in kept),
             curvature=tuple(tile[1] for tile in kept) if gradient else (),
-            slopes=tuple(tile[2] for tile in kept) if slopes or D is not None else (),
+            direction_margins=tuple(tile[2] for tile in kept) if direction_margins or D is not None else (),
         )
 
     def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:

@@ -18,9 +18,10 @@ import numpy as np
 from dask_newton.arrays import from_host, namespace, to_host
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.hessians import block_hessian
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.rows.block import RowBlock
 
-__all__ = ["LocalHessian", "LocalObjective", "LocalPoint"]
+__all__ = ["LocalHessian", "LocalLinear", "LocalPoint"]
 
 Array = Any
 
@@ -37,7 +38,7 @@ class LocalPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class LocalObjective:
+class LocalLinear(LocalObjective):
     """One block's objective; see the formula above.
 
     Attributes
@@ -61,14 +62,14 @@ class LocalObjective:
     margins: tuple[Array, ...] = ()
 
     @classmethod
-    def of_rows(cls, rows: RowBlock, *, fit_intercept: bool, scale: float) -> LocalObjective:
+    def of_rows(cls, rows: RowBlock, *, fit_intercept: bool, scale: float) -> LocalLinear:
         """Return the share of the rows of a block, without other terms."""
         return cls(LinearBlock(rows, fit_intercept), scale)
 
     @classmethod
     def around(
         cls, block: LinearBlock, margins: tuple[Array, ...], gradient: np.ndarray, ridge: Array, rho: float
-    ) -> LocalObjective:
+    ) -> LocalLinear:
         """Return DANE's local problem: the block's mean objective f_i at W + x with its gradient at x = 0 replaced.
 
             f_i(W + x) - <grad f_i(W) - gradient, x> + (rho/2) norm(x)^2,    up to a constant
@@ -79,15 +80,6 @@ class LocalObjective:
         local = cls(block, weight, from_host(np.asarray(ridge), block.rows.X), rho, margins=margins)
         own = block.ray(margins=margins).gradient / weight
         return replace(local, linear=local.device(gradient) - own)
-
-    @property
-    def precision(self) -> float:
-        """Rounding unit of the arithmetic on the block."""
-        return self.block.rows.precision
-
-    def device(self, a: np.ndarray) -> Array:
-        """Bring a vector of the driver to the block."""
-        return from_host(np.asarray(a, dtype=np.float64), self.block.rows.X)
 
     def loss(self, x: Array, *, gradient: bool) -> tuple[float, Array | None]:
         """Return the sum of losses and, on request, its gradient, without scale and other terms."""
@@ -123,21 +115,20 @@ class LocalObjective:
         change = self.block.gradient_change(rows, self.margins, x)
         return self.add_hessian(change * (self.n_rows / (len(rows) * self.scale)), x)
 
-    def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
+    def along(
+        self, point: LocalPoint, d: Array, steps: Sequence[float], direction_margins: Any = ()
+    ) -> tuple[np.ndarray, Any]:
         """Return the values at ``x + a d`` and the margins of d, which spare the product with X next time."""
-        ray = self.block.ray(None, d, steps, margins=point.margins, slopes=slopes, gradient=False)
+        ray = self.block.ray(None, d, steps, margins=point.margins, direction_margins=direction_margins, gradient=False)
         values = to_host(ray.values) / self.scale
-        return values + np.array([self._terms(point.x + a * d) for a in steps]), ray.slopes
+        return values + np.array([self._terms(point.x + a * d) for a in steps]), ray.direction_margins
 
     def _rows(self, x: Array) -> Array:
         return x[:-1, ...] if self.block.fit_intercept else x
 
     def _terms(self, x: Array) -> float:
         xp, w = namespace(x), self._rows(x)
-        value = 0.5 * float(xp.sum(self.ridge * w * w))
-        if self.rho:
-            e = self._from_center(x)
-            value += 0.5 * self.rho * float(xp.sum(e * e))
+        value = 0.5 * float(xp.sum(self.ridge * w * w)) + self._proximal_value(x)
         return value if self.linear is None else value + float(xp.sum(self.linear * x))
 
     def _add_terms(self, gradient: Array, x: Array) -> Array:
@@ -145,9 +136,6 @@ class LocalObjective:
         if self.rho:
             gradient = gradient + self.rho * self._from_center(x)
         return gradient if self.linear is None else gradient + self.linear
-
-    def _from_center(self, x: Array) -> Array:
-        return x if self.center is None else x - self.center
 
     def _add_ridge(self, a: Array, x: Array) -> Array:
         self._rows(a)[...] += self.ridge * self._rows(x)
@@ -162,7 +150,7 @@ class LocalHessian:
 
     Parameters
     ----------
-    local : LocalObjective
+    local : LocalLinear
     curvature : tuple of Array
         By row tile.
     """
@@ -170,7 +158,7 @@ class LocalHessian:
     MAX_DIM = 1000
     """Coefficients at most for which a matrix is made."""
 
-    def __init__(self, local: LocalObjective, curvature: tuple[Array, ...]) -> None:
+    def __init__(self, local: LocalLinear, curvature: tuple[Array, ...]) -> None:
         self._local, self._curvature, self._matrix = local, curvature, None
         q, K = local.block.shape
         # The matrix takes q (K + 1) / 4 times the multiplications of a product, each in half the time or less.

@@ -21,12 +21,12 @@ from dask_newton.losses import Loss
 from dask_newton.objectives.examine import examine
 from dask_newton.objectives.linear import hessians, passes
 from dask_newton.objectives.linear.penalised import Penalised
-from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.points import Point, Ray
 from dask_newton.objectives.rows import sampling
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NoPenalty, Penalty
 
-__all__ = ["Along", "LinearObjective", "Point"]
+__all__ = ["Ray", "LinearObjective", "Point"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +35,16 @@ class LinearObjective(Penalised):
 
     Attributes
     ----------
-    blocks : Blocks
-        The engine.
-    data : PerBlock of RowBlock
-        No block is empty.
-    index : PerBlock of int
-        A number for each block, which seeds its random streams.
-    weights : ndarray, shape (n_blocks,)
-        Sum of sample weights of each block; all positive.
+    blocks, data, index, weights, loss, penalty, shape, precision, share
+        As in :class:`~dask_newton.objectives.base.Objective`.
     column_squares : ndarray, shape (q,)
         Diagonal of ``[X 1]' diag(s) [X 1] / S``.
-    loss, penalty
-        l and R.
-    shape : (int, int)
-        Shape (q, K) of the coefficients.
     fit_intercept : bool
         Whether the last row of W is an intercept.
     n_rows : int
         Number of rows in all.
     n_stored : int
         Number of stored entries of X, which is smaller than n_rows n_features where X is sparse.
-    precision : float
-        Rounding unit of the arithmetic on the blocks.
     smallest_weight : float
         The smallest sample weight that is not zero.
     scale : ndarray, shape (q, 1)
@@ -65,8 +53,6 @@ class LinearObjective(Penalised):
         so that units do not matter.
     null : ndarray, shape (q, K)
         Coefficients of the best model without features (without an intercept: zeros), where solvers start.
-    share : float
-        Which part of the rows it is over; 1 but for samples.
     """
 
     blocks: Blocks
@@ -117,8 +103,8 @@ class LinearObjective(Penalised):
             weight.
         """
         rows = examine(blocks, data)
-        facts, total = rows.facts, math.fsum(rows.weights)
-        first, squares = facts[0], rows.squares[: facts[0].n_features + fit_intercept] / total
+        found, total = rows.found, math.fsum(rows.weights)
+        first, squares = found[0], rows.squares[: found[0].n_features + fit_intercept] / total
         shape = (len(squares), first.loss.n_outputs)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
@@ -139,10 +125,10 @@ class LinearObjective(Penalised):
             penalty,
             shape,
             fit_intercept,
-            sum(fact.n_rows for fact in facts),
-            sum(fact.n_stored for fact in facts),
+            sum(block.n_rows for block in found),
+            sum(block.n_stored for block in found),
             first.precision,
-            min(fact.smallest_weight for fact in facts),
+            min(block.smallest_weight for block in found),
             scale,
             null,
         )
@@ -184,10 +170,10 @@ class LinearObjective(Penalised):
 
     def along(
         self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True, hessian: bool = False
-    ) -> Along:
+    ) -> Ray:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
         columns, W, age = self._margins(point)
-        slopes, *kept, sums = self._pass(
+        direction_margins, *kept, sums = self._pass(
             passes.along,
             *columns,
             keep=3,
@@ -198,28 +184,31 @@ class LinearObjective(Penalised):
             hessian=hessian,
         )
         first = self._point(point.W + steps[0] * D, sums, kept, age) if linearize else None
-        return Along(D, tuple(steps), self._values(point.W, D, steps, sums[0]), slopes, first)
+        return self._ray(point, D, steps, sums[0], direction_margins, first)
 
-    def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Along, list[np.ndarray]]:
+    def gradients_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> tuple[Ray, list[np.ndarray]]:
         """As :meth:`along`, with the gradients at all step sizes."""
         columns, W, age = self._margins(point)
-        slopes, *kept, (values, sums) = self._pass(passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps))
+        direction_margins, *kept, (values, sums) = self._pass(
+            passes.gradients, *columns, keep=3, W=W, D=D, steps=tuple(steps)
+        )
         gradients = [self._gradient(point.W + a * D, total) for a, total in zip(steps, sums, strict=True)]
         first = self._point(point.W + steps[0] * D, (values, sums[0], None), kept, age)
-        return Along(D, tuple(steps), self._values(point.W, D, steps, values), slopes, first), gradients
+        return self._ray(point, D, steps, values, direction_margins, first), gradients
 
-    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+    def more(self, point: Point, ray: Ray, steps: Sequence[float]) -> Ray:
         """Evaluate F at further step sizes; X is not read."""
-        values = self._pass(passes.more, self.data, point.margins, along.slopes, share=0.0, steps=tuple(steps))
-        return Along(along.D, tuple(steps), self._values(point.W, along.D, steps, values), along.slopes, None)
+        margins = ray.direction_margins
+        values = self._pass(passes.more, self.data, point.margins, margins, share=0.0, steps=tuple(steps))
+        return self._ray(point, ray.D, steps, values, margins, None)
 
-    def step(self, point: Point, along: Along, size: float, *, hessian: bool = False) -> Point:
+    def step(self, point: Point, ray: Ray, size: float, *, hessian: bool = False) -> Point:
         """Linearise at ``W + size D`` from remembered margins: one product with X instead of two."""
-        W = point.W + size * along.D
+        W = point.W + size * ray.D
         if point.age >= self.MAX_AGE:
             return self.at(W, hessian=hessian)
         *kept, sums = self._pass(
-            passes.step, self.data, point.margins, along.slopes, keep=2, size=size, hessian=hessian
+            passes.step, self.data, point.margins, ray.direction_margins, keep=2, size=size, hessian=hessian
         )
         return self._point(W, sums, kept, point.age + 1)
 
@@ -331,16 +320,6 @@ class LinearObjective(Penalised):
         if point.age >= self.MAX_AGE:  # in the same read of X as the margins of the direction
             return (self.data,), point.W, 1
         return (self.data, point.margins), None, point.age + 1
-
-    def _gradient(self, W: np.ndarray, total: np.ndarray) -> np.ndarray:
-        gradient = total / self.total_weight
-        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
-        return gradient
-
-    def _values(self, W: np.ndarray, D: np.ndarray, steps: Sequence[float], sums: np.ndarray) -> np.ndarray:
-        w, d = self.penalised(W), self.penalised(D)
-        values = sums / self.total_weight + np.array([self.penalty.value(w + step * d) for step in steps])
-        return np.where(np.isnan(values), np.inf, values)
 
     def _point(self, W: np.ndarray, sums: tuple[Any, ...], kept: Sequence[PerBlock[Any]], age: int) -> Point:
         values, gradient, packed = sums

@@ -12,16 +12,16 @@ import numpy as np
 from dask_newton.arrays import from_host, host_dtype, to_host
 from dask_newton.blocks import named, task_name
 from dask_newton.losses import Loss
-from dask_newton.objectives.linear.block import LinearBlock, Ray
+from dask_newton.objectives.linear.block import BlockRay, LinearBlock
 from dask_newton.objectives.linear.hessians import packed_hessian
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.samples import sampled_gram, sampled_output_hessians
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.objectives.rows.sampling import stratified_sample
 from dask_newton.penalties.strengths import Strength
 
 
-def _sums(block: LinearBlock, ray: Ray, hessian: bool) -> tuple[Any, ...]:
+def _sums(block: LinearBlock, ray: BlockRay, hessian: bool) -> tuple[Any, ...]:
     """Return what a block adds to the values, the gradient and, on request, the packed Hessian."""
     return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
@@ -62,7 +62,7 @@ class Average:
     ) -> Any:
         """Run the method."""
         weight = rows.total_weight
-        local = LocalObjective(LinearBlock(rows, fit_intercept), weight, from_host(np.asarray(ridge), rows.X))
+        local = LocalLinear(LinearBlock(rows, fit_intercept), weight, from_host(np.asarray(ridge), rows.X))
         vectors = {name: local.device(v) for name, v in vectors.items()}
         *kept, means, counts = self.method(local.hessian(curvature), *values, **vectors)
         total = tuple(weight * mean for mean in to_host(means)), counts
@@ -88,7 +88,7 @@ def along(
     block = LinearBlock(rows, fit_intercept)
     ray = block.ray(W, D, steps, margins=margins, gradient=linearize)
     kept = (ray.margins, ray.curvature) if linearize else ((), ())
-    return ray.slopes, *kept, _sums(block, ray, hessian)
+    return ray.direction_margins, *kept, _sums(block, ray, hessian)
 
 
 @named("line-search")
@@ -105,26 +105,29 @@ def gradients(
     *kept, (values, gradient, _) = along(
         rows, margins, fit_intercept=fit_intercept, W=W, D=D, steps=steps, linearize=True, hessian=False
     )
-    slopes, first, _ = kept
+    direction_margins, first, _ = kept
     block = LinearBlock(rows, fit_intercept)
     others = tuple(
-        to_host(block.ray(steps=(step - steps[0],), margins=first, slopes=slopes).gradient) for step in steps[1:]
+        to_host(block.ray(steps=(step - steps[0],), margins=first, direction_margins=direction_margins).gradient)
+        for step in steps[1:]
     )
     return *kept, (values, (gradient, *others))
 
 
 @named("line-search")
-def more(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, steps: tuple[float, ...]) -> Any:
+def more(rows: RowBlock, margins: Any, direction_margins: Any, *, fit_intercept: bool, steps: tuple[float, ...]) -> Any:
     """Send values at further steps."""
     block = LinearBlock(rows, fit_intercept)
-    return to_host(block.ray(steps=steps, margins=margins, slopes=slopes, gradient=False).values)
+    return to_host(block.ray(steps=steps, margins=margins, direction_margins=direction_margins, gradient=False).values)
 
 
 @named("gradient")
-def step(rows: RowBlock, margins: Any, slopes: Any, *, fit_intercept: bool, size: float, hessian: bool) -> Any:
+def step(
+    rows: RowBlock, margins: Any, direction_margins: Any, *, fit_intercept: bool, size: float, hessian: bool
+) -> Any:
     """As :func:`at`, from remembered margins."""
     block = LinearBlock(rows, fit_intercept)
-    ray = block.ray(steps=(size,), margins=margins, slopes=slopes)
+    ray = block.ray(steps=(size,), margins=margins, direction_margins=direction_margins)
     return ray.margins, ray.curvature, _sums(block, ray, hessian)
 
 

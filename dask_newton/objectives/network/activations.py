@@ -7,7 +7,7 @@
     logistic     (1 + tanh(z / 2)) / 2         a (1 - a)               1 - 2 a
     identity     z                             1                       0
 
-So a layer remembers a and nothing else. At z = 0 the slope of relu is 0, and that of leaky_relu is c.
+So a layer remembers a and nothing else. At z = 0 the derivative of relu is 0, and that of leaky_relu is c.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Activation(ABC):
     name : str
         The name under which networks find it, scikit-learn's where it has one.
     leak : float or None
-        Slope where z < 0 of those that are linear there and of slope 1 where z > 0; None for others.
+        The derivative for z < 0 of functions that are linear there and have derivative 1 for z > 0; None for others.
     """
 
     name: ClassVar[str]
@@ -42,10 +42,10 @@ class Activation(ABC):
         """Return ``a = f(z)``."""
 
     @abstractmethod
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return ``f'`` where ``f = a``."""
 
-    def bend(self, a: Array) -> Array | None:
+    def derivative_ratio(self, a: Array) -> Array | None:
         """Return ``f'' / f'`` where ``f = a``; None where it is 0 everywhere."""
         return None
 
@@ -61,7 +61,7 @@ class ReLU(Activation):
         """Return ``max(z, 0)``."""
         return namespace(z).maximum(z, 0.0)
 
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return 1 where a > 0, else 0."""
         return namespace(a).astype(a > 0, a.dtype)
 
@@ -73,7 +73,7 @@ class LeakyReLU(Activation):
     Parameters
     ----------
     leak : float
-        Slope of the negative side, larger than 0.
+        Derivative for negative z, larger than 0.
     """
 
     leak: float = 0.01
@@ -84,7 +84,7 @@ class LeakyReLU(Activation):
         xp = namespace(z)
         return xp.maximum(z, 0.0) + self.leak * xp.minimum(z, 0.0)
 
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return 1 where a > 0, else ``leak``."""
         return self.leak + (1 - self.leak) * namespace(a).astype(a > 0, a.dtype)
 
@@ -99,11 +99,11 @@ class Tanh(Activation):
         """Return ``tanh z``."""
         return namespace(z).tanh(z)
 
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return ``1 - a^2``."""
         return 1 - a * a
 
-    def bend(self, a: Array) -> Array:
+    def derivative_ratio(self, a: Array) -> Array:
         """Return ``-2 a``."""
         return -2 * a
 
@@ -118,11 +118,11 @@ class LogisticSigmoid(Activation):
         """Return ``(1 + tanh(z / 2)) / 2``."""
         return (1 + namespace(z).tanh(z / 2)) / 2
 
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return ``a (1 - a)``."""
         return a * (1 - a)
 
-    def bend(self, a: Array) -> Array:
+    def derivative_ratio(self, a: Array) -> Array:
         """Return ``1 - 2 a``."""
         return 1 - 2 * a
 
@@ -138,7 +138,7 @@ class Identity(Activation):
         """Return ``z``."""
         return z
 
-    def slope(self, a: Array) -> Array:
+    def derivative(self, a: Array) -> Array:
         """Return 1."""
         return namespace(a).ones_like(a)
 

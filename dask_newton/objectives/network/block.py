@@ -188,7 +188,7 @@ class NetworkBlock:
         RA: list[Array] = [None]
         for i, A in enumerate(state.activations, 1):
             (W, _), (V, c) = model[i], direction[i]
-            RA.append(f.slope(A) * RZ[-1])
+            RA.append(f.derivative(A) * RZ[-1])
             RZ.append(A @ V + c + RA[i] @ W)
         RD = self.rows.weigh(self.rows.loss.hess_mul(state.curvature, RZ[-1]), tile)
         for i in range(len(model) - 1, 0, -1):
@@ -197,9 +197,9 @@ class NetworkBlock:
             if exact:
                 product, back = product + RA[i].T @ deltas[i], back + deltas[i] @ V.T
             self._add(total, i, product, RD)
-            RD, bend = back * f.slope(A), f.bend(A) if exact else None
-            if bend is not None:
-                RD = RD + deltas[i - 1] * bend * RZ[i - 1]
+            RD, ratio = back * f.derivative(A), f.derivative_ratio(A) if exact else None
+            if ratio is not None:
+                RD = RD + deltas[i - 1] * ratio * RZ[i - 1]
         self._add(total, 0, adjoint(inputs[0], RD), RD)
 
     def _forward(self, model: Model, tile: slice) -> tuple[list[Array], Array]:
@@ -224,7 +224,7 @@ class NetworkBlock:
         value, gradient, curvature = self.rows.loss.linearize(self.rows.y[tile, ...], Z)
         deltas = [self.rows.weigh(gradient, tile)]
         for (W, _), A in zip(reversed(model[1:]), reversed(activations), strict=True):
-            deltas.append((deltas[-1] @ W.T) * self.layers.activation.slope(A))
+            deltas.append((deltas[-1] @ W.T) * self.layers.activation.derivative(A))
         return self.rows.sum(value, tile), TileState(tuple(activations), tuple(reversed(deltas)), curvature)
 
     def _add(self, total: Array, i: int, product: Array, D: Array) -> None:

@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import from_host, namespace, row_slice, to_host
-from dask_newton.blocks import named
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
-from dask_newton.objectives.network.layers import Layers
-from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.objectives.rows.grams import weighted_grams
 from dask_newton.objectives.rows.tiles import tiles
 
-__all__ = ["Factors", "at_with_factors", "block_factors", "unpack"]
+__all__ = ["Factors", "block_factors", "pack", "unpack"]
 
 Array = Any
 Factors = tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -52,14 +49,9 @@ def _gram(A: Array, h: Array, intercept: bool) -> Array:
     return weighted_grams(A, intercept, [lambda i: h[cuts[i], :]])[0]
 
 
-@named("kronecker-factors")
-def at_with_factors(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
-    """Keep what products need; send value, gradient, and the upper triangles of the factors."""
-    block = NetworkBlock(rows, layers)
-    value, gradient, kept = block.linearize(W, keep=True)
-    packed = tuple(_upper(to_host(factor)) for factor in block_factors(block, kept))
-    kept = kept if remember else Remembered(kept.theta, ())
-    return kept, ((to_host(value)[None], to_host(gradient)), packed)
+def pack(factors: Sequence[Array]) -> tuple[np.ndarray, ...]:
+    """Return the upper triangles of the factors, in NumPy."""
+    return tuple(to_host(factor)[np.triu_indices(factor.shape[0])] for factor in factors)
 
 
 def unpack(packed: Sequence[np.ndarray], total_weight: float) -> Factors:
@@ -72,7 +64,3 @@ def unpack(packed: Sequence[np.ndarray], total_weight: float) -> Factors:
         factor.T[upper] = factor[upper]
         full.append(factor)
     return tuple(zip(full[::2], full[1::2], strict=True))
-
-
-def _upper(factor: np.ndarray) -> np.ndarray:
-    return factor[np.triu_indices(len(factor))]

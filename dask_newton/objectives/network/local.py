@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from dask_newton.arrays import from_host, namespace, to_host
+from dask_newton.arrays import to_host
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 
-__all__ = ["LocalPoint", "LocalNetwork"]
+__all__ = ["LocalNetworkPoint", "LocalNetwork"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class LocalPoint:
+class LocalNetworkPoint:
     """A block's share linearised at x."""
 
     x: Array
@@ -34,7 +35,7 @@ class LocalPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class LocalNetwork:
+class LocalNetwork(LocalObjective):
     """One block's share; see the formula above.
 
     Attributes
@@ -58,42 +59,28 @@ class LocalNetwork:
         """Return the share of the rows of a block, without proximal term."""
         return cls(NetworkBlock(rows, layers), scale, keep=keep)
 
-    @property
-    def precision(self) -> float:
-        """Rounding unit of the arithmetic on the block."""
-        return self.block.rows.precision
-
-    def device(self, a: np.ndarray) -> Array:
-        """Bring a vector of the driver to the block."""
-        return from_host(np.asarray(a, dtype=np.float64), self.block.rows.X)
-
     def loss(self, theta: Array, *, gradient: bool) -> tuple[float, Array | None]:
         """Return the sum of losses and, on request, its gradient, without scale and proximal term."""
         if not gradient:
             return float(self.block.values([theta])[0]), None
-        value, slope, _ = self.block.linearize(theta, keep=False)
-        return float(value), slope
+        value, derivative, _ = self.block.linearize(theta, keep=False)
+        return float(value), derivative
 
-    def at(self, theta: Array) -> LocalPoint:
+    def at(self, theta: Array) -> LocalNetworkPoint:
         """Linearise at theta."""
         value, gradient, curvature = self.block.linearize(theta, keep=self.keep)
         gradient = gradient / self.scale
         if self.rho:
             gradient = gradient + self.rho * self._from_center(theta)
-        return LocalPoint(theta, float(value) / self.scale + self._term(theta), gradient, curvature)
+        return LocalNetworkPoint(theta, float(value) / self.scale + self._proximal_value(theta), gradient, curvature)
 
     def hessian(self, curvature: Remembered) -> Callable[[Array], Array]:
         """Return the Hessian as an operator."""
         return lambda v: self.block.hess_mul(curvature, v, exact=True) / self.scale + self.rho * v
 
-    def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
+    def along(
+        self, point: LocalNetworkPoint, d: Array, steps: Sequence[float], direction_margins: Any = ()
+    ) -> tuple[np.ndarray, Any]:
         """Return the values at ``theta + a d``, and nothing that would spare work next time."""
         points = [point.x + a * d for a in steps]
-        return to_host(self.block.values(points)) / self.scale + [self._term(x) for x in points], ()
-
-    def _term(self, theta: Array) -> float:
-        e = self._from_center(theta)
-        return 0.5 * self.rho * float(namespace(e).sum(e * e)) if self.rho else 0.0
-
-    def _from_center(self, theta: Array) -> Array:
-        return theta if self.center is None else theta - self.center
+        return to_host(self.block.values(points)) / self.scale + [self._proximal_value(x) for x in points], ()

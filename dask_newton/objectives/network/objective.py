@@ -22,7 +22,7 @@ from dask_newton.objectives.examine import examine
 from dask_newton.objectives.network import kronecker, passes
 from dask_newton.objectives.network.block import Remembered
 from dask_newton.objectives.network.layers import Layers
-from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.points import Point, Ray
 from dask_newton.objectives.rows import sampling
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import Penalty
@@ -38,24 +38,14 @@ class NetworkObjective(Objective):
 
     Attributes
     ----------
-    blocks : Blocks
-        The engine.
-    data : PerBlock of RowBlock
-        No block is empty.
-    index : PerBlock of int
-        A number for each block, which seeds its random streams.
-    weights : ndarray, shape (n_blocks,)
-        Sum of sample weights of each block; all positive.
+    blocks, data, index, weights, loss, penalty, precision, share
+        As in :class:`~dask_newton.objectives.base.Objective`.
     layers : Layers
         The network.
-    loss, penalty
-        l and R.
     penalize_bias : bool
         Whether R sees the biases.
     n_rows : tuple of int
         Number of rows of each block.
-    precision : float
-        Rounding unit of the arithmetic on the blocks.
     scale : ndarray, shape (P, 1)
         By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels, for targets
         that are numbers what a gradient is in proportion to.
@@ -63,8 +53,6 @@ class NetworkObjective(Objective):
         Random parameters, where solvers start. For targets that are numbers the margins vary about the best constant.
     keep : bool
         Whether the blocks remember activations from one pass to the next.
-    share : float
-        Which part of the rows it is over; 1 but for samples.
     """
 
     blocks: Blocks
@@ -120,14 +108,14 @@ class NetworkObjective(Objective):
             weight, or if features and outputs are not those of the network.
         """
         rows = examine(blocks, data)
-        first = rows.facts[0]
+        first = rows.found[0]
         loss, ends = first.loss, (first.n_features, first.loss.n_outputs)
         if ends != (layers.sizes[0], layers.sizes[-1]):
             raise ValueError(
                 f"The network has {layers.sizes[0]} inputs and {layers.sizes[-1]} outputs, but there are {ends[0]} "
                 f"features, and {loss} has {ends[1]} outputs."
             )
-        total, n_rows = math.fsum(rows.weights), tuple(fact.n_rows for fact in rows.facts)
+        total, n_rows = math.fsum(rows.weights), tuple(block.n_rows for block in rows.found)
         if not isinstance(penalty, Penalty):
             penalty = penalty(total)
         null, scale = layers.start(seed, initialisation), 1.0
@@ -178,7 +166,7 @@ class NetworkObjective(Objective):
     def values(self, points: Sequence[np.ndarray]) -> np.ndarray:
         """Return F at several points; inf where it overflows."""
         sums = self._pass(passes.values, self.data, points=tuple(points))
-        return self._with_penalty(sums, points)
+        return self._values(points, sums)
 
     def at(self, W: np.ndarray) -> Point:
         """Linearise at W: value, gradient, and what products with the curvature remember."""
@@ -187,27 +175,26 @@ class NetworkObjective(Objective):
 
     def at_with_factors(self, W: np.ndarray) -> tuple[Point, kronecker.Factors]:
         """As :meth:`at`, with the Kronecker factors of every layer."""
-        kept, (sums, packed) = self._pass(kronecker.at_with_factors, self.data, keep=1, W=W, remember=self.keep)
+        kept, (sums, packed) = self._pass(passes.at_with_factors, self.data, keep=1, W=W, remember=self.keep)
         return self._point(W, kept, *sums), kronecker.unpack(packed, self.total_weight)
 
-    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Along:
+    def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Ray:
         """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
-        points = [point.W + step * D for step in steps]
         if not linearize:
-            return Along(D, tuple(steps), self._along(point, D, steps), _NOTHING, None)
+            return self._values_along(point, D, steps)
         kept, (values, gradient) = self._pass(
             passes.along, self.data, keep=1, W=point.W, D=D, steps=tuple(steps), remember=self.keep
         )
-        first = self._point(points[0], kept, values[:1], gradient)
-        return Along(D, tuple(steps), self._with_penalty(values, points), _NOTHING, first)
+        first = self._point(point.W + steps[0] * D, kept, values[:1], gradient)
+        return self._ray(point, D, steps, values, _NOTHING, first)
 
-    def more(self, point: Point, along: Along, steps: Sequence[float]) -> Along:
+    def more(self, point: Point, ray: Ray, steps: Sequence[float]) -> Ray:
         """Evaluate F at further step sizes."""
-        return replace(along, steps=tuple(steps), values=self._along(point, along.D, steps), first=None)
+        return self._values_along(point, ray.D, steps)
 
-    def step(self, point: Point, along: Along, size: float) -> Point:
+    def step(self, point: Point, ray: Ray, size: float) -> Point:
         """Linearise at ``W + size D``."""
-        return self.at(point.W + size * along.D)
+        return self.at(point.W + size * ray.D)
 
     def hess_mul(self, point: Point, V: np.ndarray) -> np.ndarray:
         """Return the Hessian of the differentiable part at the point, times V of shape (P, 1)."""
@@ -291,19 +278,13 @@ class NetworkObjective(Objective):
         self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
         return gradient
 
-    def _along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> np.ndarray:
+    def _values_along(self, point: Point, D: np.ndarray, steps: Sequence[float]) -> Ray:
         sums = self._pass(passes.values_along, self.data, W=point.W, D=D, steps=tuple(steps))
-        return self._with_penalty(sums, [point.W + step * D for step in steps])
-
-    def _with_penalty(self, sums: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
-        values = sums / self.total_weight + np.array([self.penalty.value(self.penalised(W)) for W in points])
-        return np.where(np.isnan(values), np.inf, values)
+        return self._ray(point, D, steps, sums, _NOTHING, None)
 
     def _point(self, W: np.ndarray, kept: PerBlock[Any], values: np.ndarray, gradient: np.ndarray) -> Point:
-        gradient = gradient / self.total_weight
-        self.penalised(gradient)[...] += self.smooth.grad(self.penalised(W))
         value = float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
-        return Point(W, value, gradient, _NOTHING, kept)
+        return Point(W, value, self._gradient(W, gradient), _NOTHING, kept)
 
 
 @dataclass(frozen=True, eq=False)

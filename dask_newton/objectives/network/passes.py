@@ -9,6 +9,7 @@ import numpy as np
 from dask_newton.arrays import to_host
 from dask_newton.blocks import named
 from dask_newton.objectives.network.block import NetworkBlock, Remembered
+from dask_newton.objectives.network.kronecker import block_factors, pack
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.objectives.rows.sampling import batch_rows, stratified_sample
@@ -31,6 +32,16 @@ def at(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
     """Keep what products need; send value and gradient."""
     value, gradient, kept = NetworkBlock(rows, layers).linearize(W, keep=remember)
     return kept, (to_host(value)[None], to_host(gradient))
+
+
+@named("kronecker-factors")
+def at_with_factors(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
+    """As :func:`at`, and send the upper triangles of the Kronecker factors."""
+    block = NetworkBlock(rows, layers)
+    value, gradient, kept = block.linearize(W, keep=True)
+    packed = pack(block_factors(block, kept))
+    kept = kept if remember else Remembered(kept.theta, ())
+    return kept, ((to_host(value)[None], to_host(gradient)), packed)
 
 
 @named("line-search")

@@ -32,7 +32,7 @@ from dask_newton.inner.base import Operator, dot
 from dask_newton.inner.penalised_model import minimize_model
 from dask_newton.losses import Loss
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective, LocalPoint
+from dask_newton.objectives.linear.local import LocalLinear, LocalPoint
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NormPenalty
@@ -84,7 +84,7 @@ class _Entry:
 class _Scaled:
     """The objective of the x-update in the variables u."""
 
-    local: LocalObjective
+    local: LocalLinear
     z: Array
     y: Array
     inverse: Array
@@ -105,9 +105,13 @@ class _Scaled:
         product = self.local.hessian(curvature)
         return lambda v: _times(self.inverse, product(self._back(v))) + v
 
-    def along(self, point: LocalPoint, d: Array, steps: Sequence[float], slopes: Any = ()) -> tuple[np.ndarray, Any]:
-        values, slopes = self.local.along(replace(point, x=self.x(point.x)), self._back(d), steps, slopes)
-        return values + np.array([self._terms(point.x + a * d) for a in steps]), slopes
+    def along(
+        self, point: LocalPoint, d: Array, steps: Sequence[float], direction_margins: Any = ()
+    ) -> tuple[np.ndarray, Any]:
+        values, direction_margins = self.local.along(
+            replace(point, x=self.x(point.x)), self._back(d), steps, direction_margins
+        )
+        return values + np.array([self._terms(point.x + a * d) for a in steps]), direction_margins
 
     def _terms(self, u: Array) -> float:
         return dot(u, u) / 2 - dot(self.y, self._back(u))
@@ -157,7 +161,7 @@ def update_matrix_block(
         :class:`~dask_newton.solvers.admm.spectral.Summary`; and the packed P_i if it is new.
     """
     block = LinearBlock(rows, fit_intercept)
-    local = LocalObjective(block, total_weight)
+    local = LocalLinear(block, total_weight)
     z, dual_squared = local.device(z), 0.0
     if k == 1:
         state = MatrixState(z, local.device(state.y), z)

@@ -27,7 +27,7 @@ import numpy as np
 
 from dask_newton.blocks import PerBlock
 from dask_newton.inner import CG, MINRES, LocalNewton
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.admm.matrix import MatrixState, check_matrix_penalty, consensus, update_matrix_block
@@ -196,9 +196,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
 
     def _local(self, problem: LinearObjective) -> MakeLocal:
         """Return the function that makes phi_i from the rows of a block."""
-        return functools.partial(
-            LocalObjective.of_rows, fit_intercept=problem.fit_intercept, scale=problem.total_weight
-        )
+        return functools.partial(LocalLinear.of_rows, fit_intercept=problem.fit_intercept, scale=problem.total_weight)
 
     def step(self, problem: LinearObjective, state: NewtonADMMState) -> tuple[NewtonADMMState, Info]:
         """Do one ADMM iteration, or one of the polishing method."""

@@ -22,8 +22,7 @@ from dask_newton.arrays import to_host
 from dask_newton.blocks import named
 from dask_newton.inner import NewtonResult
 from dask_newton.inner.base import dot
-from dask_newton.objectives.linear.local import LocalObjective
-from dask_newton.objectives.network.local import LocalNetwork
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.rows.block import RowBlock
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockState", "MakeLocal", "Summary", "attempt", "spectral_penalty", "update_block"]
 
 Array = Any
-MakeLocal = Callable[[Any], LocalObjective | LocalNetwork]
+MakeLocal = Callable[[Any], LocalObjective]
 _SAFEGUARD = 1e10  # C; in the paper, and no different from the reference code's 1e5 beyond k = 100
 
 
@@ -139,7 +138,7 @@ def update_block(
         dual_squared = state.rho**2 * dot(z - state.z, z - state.z)
         state = _finish(state, z, k - 1, scaling, options)
     loss, gradient = local.loss(z, gradient=certify)
-    local = replace(local, rho=state.rho, center=z + state.y / state.rho)
+    local = local.proximal(state.rho, z + state.y / state.rho)
     x, found, numbers = attempt(options, local, state.x, lambda x: x, state.x)
     floor = state.floor
     if found.curvature < 0:

@@ -83,11 +83,11 @@ def _newton(f: Activation, M: Array, Q: Array, Z: Array, z: Array, c: float) -> 
     value = _value(f, z, M, Q, Z, c)
     for _ in range(_STEPS):
         a = f.value(z)
-        slope, bend = f.slope(a), f.bend(a)
+        derivative, ratio = f.derivative(a), f.derivative_ratio(a)
         # Half of the first and second derivatives.
-        g = z - M - (Q - a) * slope + c * (z - Z)
-        safe = 1 + c + slope**2
-        curvature = safe if bend is None else safe - (Q - a) * bend * slope
+        g = z - M - (Q - a) * derivative + c * (z - Z)
+        safe = 1 + c + derivative**2
+        curvature = safe if ratio is None else safe - (Q - a) * ratio * derivative
         step = -g / xp.where(curvature >= (1 + c) / 2, curvature, safe)
         # A step so small is Newton's last; it changes the value by less than its rounding.
         last = xp.abs(step) <= small * (1 + xp.abs(z))

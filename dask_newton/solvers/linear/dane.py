@@ -21,7 +21,7 @@ from dask_newton.arrays import to_host
 from dask_newton.blocks import named
 from dask_newton.inner import CG, LocalNewton
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.objective import LinearObjective, Point
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
@@ -195,6 +195,6 @@ def _minimise(
     newton: LocalNewton,
 ) -> tuple[np.ndarray, int, int]:
     """Return one block's weighted move, its Hessian products, and whether it failed."""
-    local = LocalObjective.around(LinearBlock(rows, fit_intercept), margins, gradient, ridge, rho)
+    local = LocalLinear.around(LinearBlock(rows, fit_intercept), margins, gradient, ridge, rho)
     found = newton.minimize(local, local.device(np.zeros_like(gradient)))
     return rows.total_weight * to_host(found.x), found.n_products, int(found.status == "nan")

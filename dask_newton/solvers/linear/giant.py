@@ -34,7 +34,7 @@ from dask_newton.inner.base import Array, Operator
 from dask_newton.inner.penalised_model import minimize_by_products, minimize_model
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.hessians import block_hessian
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.objective import LinearObjective, Point
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NormPenalty, Norms
@@ -199,7 +199,7 @@ def _local_minimiser(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the minimiser of a block's model and its Hessian's diagonal, both weighted, and the products used."""
     block, weight, n_products = LinearBlock(rows, fit_intercept), rows.total_weight, 0
-    local = LocalObjective(block, weight)
+    local = LocalLinear(block, weight)
     more = damping * len(W) / rows.n_rows
     if explicit:
         hessian = to_host(block_hessian(block, curvature)) / weight

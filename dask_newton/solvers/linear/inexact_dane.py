@@ -19,7 +19,7 @@ from dask_newton.arrays import from_host, to_host
 from dask_newton.blocks import named
 from dask_newton.inner import SVRG
 from dask_newton.objectives.linear.block import LinearBlock
-from dask_newton.objectives.linear.local import LocalObjective
+from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.objective import LinearObjective, Point
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
@@ -116,7 +116,7 @@ def _minimise(
 ) -> tuple[np.ndarray, float, int, int]:
     """Return one block's weighted move, its learning rate, its steps, and whether it diverged."""
     block, weight = LinearBlock(rows, fit_intercept), rows.total_weight
-    local = LocalObjective(block, weight, from_host(np.asarray(ridge), rows.X), rho, margins=margins)
+    local = LocalLinear(block, weight, from_host(np.asarray(ridge), rows.X), rho, margins=margins)
     rate = options.learning_rate
     if rate is None:
         bound = block.curvature_trace(curvature) / weight if curvature_bound is None else curvature_bound

@@ -92,7 +92,7 @@ class NewtonCholesky(Solver[PointState]):
             P, note = newton_direction(problem, point.hessian, point.gradient)
         else:
             P, note = penalised_direction(problem, point), ""
-        if not problem.slope(point, P) < 0:
+        if not problem.directional_derivative(point, P) < 0:
             P, note = problem.proximal_point(point.W, point.gradient) - point.W, "steepest descent"
         constant = problem.loss.quadratic
         new, size = self.line_search.search(problem, point, P, hessian=not constant)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dask_newton.inner.tracking import track
 from dask_newton.objectives.base import Objective
-from dask_newton.objectives.points import Along, Point
+from dask_newton.objectives.points import Point, Ray
 from dask_newton.solvers.base import Info
 
 __all__ = ["LineSearch"]
@@ -52,7 +52,7 @@ class LineSearch:
         Info
             ``info`` with the step size, and a note if either the direction or the search failed.
         """
-        if not problem.slope(point, D) < 0:
+        if not problem.directional_derivative(point, D) < 0:
             D, info = problem.proximal_point(point.W, point.gradient) - point.W, replace(info, note="steepest descent")
         new, size = self.search(problem, point, D)
         return new, replace(info, step_size=size, note=info.note or ("" if new else "ls_fail"))
@@ -68,7 +68,7 @@ class LineSearch:
             If F is smooth and D no direction of descent; the solver has to see to that. Where F is not, the model's
             change is a difference, and at the end of the arithmetic it may come out as zero: there is no step then.
         """
-        slope = problem.slope(point, D)
+        slope = problem.directional_derivative(point, D)
         if problem.nonsmooth is not None and not slope < 0:
             return None, 0.0
         assert slope < 0, "the direction handed to the line search does not descend"
@@ -105,7 +105,7 @@ class LineSearch:
         One pass evaluates the first step sizes and brings the margins of D, one brings the gradient; further passes
         for further step sizes do not read X.
         """
-        along: Along | None = None
+        along: Ray | None = None
 
         def evaluate(steps: list[float]) -> np.ndarray:
             nonlocal along
@@ -116,7 +116,12 @@ class LineSearch:
             return along.values
 
         size = track(
-            evaluate, point.value, problem.slope(point, D), start, armijo=self.armijo, max_halvings=self.max_halvings
+            evaluate,
+            point.value,
+            problem.directional_derivative(point, D),
+            start,
+            armijo=self.armijo,
+            max_halvings=self.max_halvings,
         )
         return (problem.step(point, along, size), size) if along is not None and size else (None, 0.0)
 
