@@ -16,7 +16,8 @@ from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, NoPenalty
 from dask_newton.solvers import NewtonADMM, Status
-from dask_newton.solvers.admm.spectral import Snapshot, spectral_penalty
+from dask_newton.solvers.admm.scalar import Snapshot
+from dask_newton.solvers.admm.spectral import spectral_penalty
 from dask_newton.solvers.linear.support_newton import SupportNewton
 
 PLAIN = NewtonADMM(polish=False)

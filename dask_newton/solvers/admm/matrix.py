@@ -21,55 +21,52 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
 from dask_newton.arrays import from_host, namespace, to_host
-from dask_newton.blocks import named
 from dask_newton.inner.base import Operator, dot
 from dask_newton.inner.penalised_model import minimize_model
 from dask_newton.losses import Loss
+from dask_newton.objectives.base import Objective
 from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.local import LocalLinear, LocalPoint
 from dask_newton.objectives.linear.objective import LinearObjective
-from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.admm.spectral import attempt
+from dask_newton.solvers.admm.iteration import Array, AtConsensus, BlockState, PenaltyRule, SubProblem, Summary
 from dask_newton.solvers.base import UnsupportedError
 
-if TYPE_CHECKING:
-    from dask_newton.solvers.admm.newton_admm import NewtonADMM
+__all__ = ["Hessian", "MatrixState"]
 
-__all__ = ["MatrixState", "check_matrix_penalty", "consensus", "update_matrix_block"]
-
-Array = Any
-_RENEWED = (1, 3, 5, 9, 17, 33)  # iterations; with matrices that stay what they are, ADMM converges
+_RENEWED = (1, 3, 5, 9, 17, 33)  # iterations; ADMM converges once the matrices stay the same
 _FLOOR = 1e-3  # tau, as a share of the mean diagonal
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixState:
-    """One block's part of the consensus.
+class MatrixState(BlockState):
+    """One block's part of the consensus, with a matrix P_i for each output.
 
     Attributes
     ----------
-    x, y, z : Array, shape (q, K)
-        Local solution, dual, and the consensus that x was computed with; on the block's device.
+    x, y, z, rho
+        See :class:`~dask_newton.solvers.admm.iteration.BlockState`; P_i is a multiple of rho.
     factor, inverse : Array of shape (K, q, q), or None at the start
         L and its inverse, for each output.
     """
 
-    x: Array
-    y: Array
-    z: Array
     factor: Array | None = None
     inverse: Array | None = None
 
     def penalise(self, v: Array) -> Array:
         """Return ``P_i v``."""
         return _times(self.factor, _times(self.factor, v, transposed=True))
+
+    def penalised_norm_squared(self, v: Array) -> float:
+        """Return ``norm(P_i v)^2``."""
+        moved = self.penalise(v)
+        return dot(moved, moved)
 
 
 @dataclass(frozen=True)
@@ -120,110 +117,82 @@ class _Scaled:
         return _times(self.inverse, u, transposed=True)
 
 
-def check_matrix_penalty(problem: LinearObjective, options: NewtonADMM) -> None:
-    """Refuse objectives for which there are no such matrices."""
-    if not problem.loss.convex:
-        raise UnsupportedError(
-            f"penalty='hessian' of solver 'newton-admm' needs a convex loss and got {problem.loss}; use "
-            "penalty='spectral'."
-        )
-    if not isinstance(problem.nonsmooth, NormPenalty | None):
-        raise UnsupportedError(
-            f"penalty='hessian' of solver 'newton-admm' is for smooth penalties and sums of norms and got "
-            f"{problem.penalty}; use penalty='spectral'."
-        )
-    if problem.shape[0] > options.sparse_polish.max_features:
-        raise UnsupportedError(
-            f"penalty='hessian' of solver 'newton-admm' would hold matrices of {problem.shape[0]} rows for each "
-            f"output, more than {options.sparse_polish.max_features}; use penalty='spectral'."
-        )
-
-
-@named("admm-update")
-def update_matrix_block(
-    rows: RowBlock,
-    state: MatrixState,
-    *,
-    z: np.ndarray,
-    k: int,
-    certify: bool,
-    options: NewtonADMM,
-    total_weight: float,
-    fit_intercept: bool,
-) -> tuple[MatrixState, tuple[Any, ...]]:
-    """Finish iteration k - 1 with the z just received, then do the x-update of iteration k.
-
-    Returns
-    -------
-    state : MatrixState
-    total : tuple
-        ``P_i xr - y``; the gradient of the loss at z if ``certify``; the numbers named in
-        :class:`~dask_newton.solvers.admm.spectral.Summary`; and the packed P_i if it is new.
-    """
-    block = LinearBlock(rows, fit_intercept)
-    local = LocalLinear(block, total_weight)
-    z, dual_squared = local.device(z), 0.0
-    if k == 1:
-        state = MatrixState(z, local.device(state.y), z)
-    else:
-        moved = state.penalise(z - state.z)
-        dual_squared = dot(moved, moved)
-        relaxed = options.relaxation * state.x + (1 - options.relaxation) * state.z
-        state = replace(state, y=state.y + state.penalise(z - relaxed))
-    new = k in _RENEWED
-    at_z = block.ray(z, gradient=certify or new)
-    packed = None
-    if new:
-        factor, inverse, packed = _matrices(block, at_z.curvature, options.rho, total_weight)
-        state = replace(state, factor=factor, inverse=inverse)
-    first = [
-        options.rho,
-        dual_squared,
-        dot(state.x, state.x),
-        dot(state.y, state.y),
-        dot(state.x - z, state.x - z),
-        float(at_z.values[0]),
-    ]
-    scaled = _Scaled(local, z, state.y, state.inverse)
-    x, _, numbers = attempt(options, scaled, _times(state.factor, state.x - z, transposed=True), scaled.x, state.x)
-    relaxed = options.relaxation * x + (1 - options.relaxation) * z
-    sent = to_host((state.penalise(relaxed) - state.y, at_z.gradient if certify else None))
-    return replace(state, x=x, z=z), (*sent, np.array([*first, *numbers], dtype=np.float64), packed)
-
-
-def consensus(
-    problem: LinearObjective, b: np.ndarray, packed: np.ndarray | None, z: np.ndarray, P: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the z-update, and P.
+@dataclass(frozen=True)
+class Hessian(PenaltyRule[MatrixState]):
+    """P_i is the Hessian of the block at z, output by output.
 
     Parameters
     ----------
-    problem : LinearObjective
-    b : ndarray, shape (q, K)
-        ``sum_i (P_i xr_i - y_i)``.
-    packed : ndarray of shape (K, q (q + 1) / 2), or None
-        The upper triangles of a new P.
-    z : ndarray, shape (q, K)
-        The old consensus.
-    P : ndarray of shape (K, q, q), or None
-        The old P.
+    rho : float
+        What the Hessians are multiplied with.
+    max_features : int
+        Rows of W above which no matrices are made.
     """
-    q, K = problem.shape
-    if packed is not None:
-        P, upper = np.empty((K, q, q)), np.triu_indices(q)
-        for k in range(K):
-            P[k][upper] = packed[k]
-            P[k].T[upper] = packed[k]
-    assert P is not None
-    ridge, outputs = problem.ridge(), range(K)
-    if problem.nonsmooth is None:
-        new = [scipy.linalg.solve(P[k] + np.diag(ridge[:, k]), b[:, k], assume_a="pos") for k in outputs]
-        return np.stack(new, axis=1), P
-    index = np.arange(q * K).reshape(q, K)
-    gradient = np.stack([P[k] @ z[:, k] for k in outputs], axis=1) + ridge * z - b
-    parts = [(index[:, k], P[k] + np.diag(ridge[:, k])) for k in outputs]
-    found = minimize_model(parts, gradient.ravel(), z.ravel(), problem.norms(), rtol=1e-4)
-    return found.reshape(q, K), P
+
+    max_features: int
+
+    def check(self, problem: Objective) -> None:
+        """Refuse objectives for which there are no such matrices."""
+        what = "penalty='hessian' of solver 'newton-admm'"
+        if not isinstance(problem, LinearObjective):
+            raise UnsupportedError(f"{what} is for linear models only; use penalty='spectral'.")
+        if not problem.loss.convex:
+            raise UnsupportedError(f"{what} needs a convex loss and got {problem.loss}; use penalty='spectral'.")
+        if not isinstance(problem.nonsmooth, NormPenalty | None):
+            raise UnsupportedError(
+                f"{what} is for smooth penalties and sums of norms and got {problem.penalty}; use penalty='spectral'."
+            )
+        if problem.shape[0] > self.max_features:
+            raise UnsupportedError(
+                f"{what} would hold matrices of {problem.shape[0]} rows for each output, more than "
+                f"{self.max_features}; use penalty='spectral'."
+            )
+
+    def start(self, W: np.ndarray, weights: Sequence[float], total_weight: float) -> list[MatrixState]:
+        """Return x_i = z = W, y_i = 0."""
+        return [MatrixState(W, np.zeros_like(W), W, self.rho)] * len(weights)
+
+    def changed(self, state: MatrixState, y: Array, z: Array, k: int, scaling: float) -> MatrixState:
+        """Return the state as it is: matrices are renewed at the next z."""
+        return state
+
+    def at_consensus(
+        self, local: LocalLinear, state: MatrixState, z: Array, k: int, certify: bool
+    ) -> tuple[MatrixState, AtConsensus]:
+        """Evaluate the losses, and the matrices in some iterations."""
+        new = k in _RENEWED
+        at_z, packed = local.block.ray(z, gradient=certify or new), None
+        if new:
+            factor, inverse, packed = _matrices(local.block, at_z.curvature, state.rho, local.scale)
+            state = replace(state, factor=factor, inverse=inverse)
+        return state, AtConsensus(float(at_z.values[0]), at_z.gradient, packed)
+
+    def sub_problem(self, local: LocalLinear, state: MatrixState, z: Array) -> SubProblem:
+        """Return the problem in u = L' (x - z)."""
+        scaled = _Scaled(local, z, state.y, state.inverse)
+        return SubProblem(scaled, _times(state.factor, state.x - z, transposed=True), scaled.x)
+
+    def consensus(
+        self, problem: LinearObjective, summary: Summary, z: np.ndarray, P: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Solve for z with the sum of the matrices, which is (K, q, q)."""
+        q, K = problem.shape
+        b = summary.consensus
+        if summary.matrix is not None:
+            P, upper = np.empty((K, q, q)), np.triu_indices(q)
+            for k in range(K):
+                P[k][upper] = summary.matrix[k]
+                P[k].T[upper] = summary.matrix[k]
+        assert P is not None
+        ridge, outputs = problem.ridge(), range(K)
+        if problem.nonsmooth is None:
+            new = [scipy.linalg.solve(P[k] + np.diag(ridge[:, k]), b[:, k], assume_a="pos") for k in outputs]
+            return np.stack(new, axis=1), P
+        index = np.arange(q * K).reshape(q, K)
+        gradient = np.stack([P[k] @ z[:, k] for k in outputs], axis=1) + ridge * z - b
+        parts = [(index[:, k], P[k] + np.diag(ridge[:, k])) for k in outputs]
+        found = minimize_model(parts, gradient.ravel(), z.ravel(), problem.norms(), rtol=1e-4)
+        return found.reshape(q, K), P
 
 
 def _matrices(block: LinearBlock, curvature: Any, rho: float, total_weight: float) -> tuple[Array, Array, np.ndarray]:

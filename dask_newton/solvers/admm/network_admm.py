@@ -13,14 +13,13 @@ alone, unless ``curvature_floor`` says otherwise.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.objectives.network.local import LocalNetwork
 from dask_newton.solvers.admm.newton_admm import NewtonADMM
-from dask_newton.solvers.admm.spectral import BlockState, MakeLocal
 from dask_newton.solvers.base import UnsupportedError, require_network
 from dask_newton.solvers.work import Work
 
@@ -54,8 +53,7 @@ class NetworkADMM(NewtonADMM):
         """Refuse other models and options out of range."""
         network = require_network(problem, self.name)
         self._check_options()
-        if self.penalty == "hessian":
-            raise UnsupportedError("solver 'newton-admm' has penalty='hessian' for linear models only.")
+        self.rule.check(network)
         if self.polish and network.nonsmooth is not None:
             raise UnsupportedError(f"solver 'newton-admm' cannot polish a network with {network.penalty}.")
 
@@ -63,10 +61,10 @@ class NetworkADMM(NewtonADMM):
         """Return None: there is no guarantee."""
         return None
 
-    def _start(self, problem: Any, start: np.ndarray) -> list[Any]:
-        return [BlockState.start(start, self.rho * weight / problem.total_weight) for weight in problem.weights]
+    def _weights(self, problem: Any) -> Sequence[float]:
+        return problem.weights
 
-    def _local(self, problem: Any) -> MakeLocal:
+    def _local(self, problem: Any) -> Callable[[Any], LocalObjective]:
         return functools.partial(
             LocalNetwork.of_rows, layers=problem.layers, scale=problem.total_weight, keep=problem.keep
         )

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,9 +30,12 @@ from dask_newton.blocks import PerBlock
 from dask_newton.inner import CG, MINRES, LocalNewton
 from dask_newton.objectives.linear.local import LocalLinear
 from dask_newton.objectives.linear.objective import LinearObjective
+from dask_newton.objectives.local import LocalObjective
 from dask_newton.penalties import NormPenalty
-from dask_newton.solvers.admm.matrix import MatrixState, check_matrix_penalty, consensus, update_matrix_block
-from dask_newton.solvers.admm.spectral import BlockState, MakeLocal, Summary, update_block
+from dask_newton.solvers.admm.iteration import BlockState, PenaltyRule, Summary, XUpdate, update_block
+from dask_newton.solvers.admm.matrix import Hessian
+from dask_newton.solvers.admm.scalar import Balanced, Fixed
+from dask_newton.solvers.admm.spectral import Spectral
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError, require_linear
 from dask_newton.solvers.general.newton_cg import NewtonCG
 from dask_newton.solvers.linear.prox_newton import ProxNewton
@@ -41,7 +45,13 @@ from dask_newton.solvers.work import Work
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
 _LOCAL_SOLVERS = {"newton-cg": CG, "newton-mr": MINRES}
-_PENALTIES = ("spectral", "residual_balancing", "fixed", "hessian")
+# What the option ``penalty`` names, made of the other options.
+_RULES: dict[str, Callable[[NewtonADMM], PenaltyRule[Any]]] = {
+    "spectral": lambda o: Spectral(o.rho, o.curvature_floor, o.spectral_every, o.correlation),
+    "residual_balancing": lambda o: Balanced(o.rho, o.curvature_floor),
+    "fixed": lambda o: Fixed(o.rho, o.curvature_floor),
+    "hessian": lambda o: Hessian(o.rho, o.sparse_polish.max_features),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +64,7 @@ class NewtonADMMState(State):
         Newest consensus.
     iteration : int
         ADMM iterations done.
-    blocks : PerBlock of BlockState or MatrixState
+    blocks : PerBlock of BlockState
         x_i, y_i and rho_i.
     first_primal : float
         r of the first iteration, against divergence.
@@ -70,7 +80,7 @@ class NewtonADMMState(State):
 
     z: np.ndarray
     iteration: int
-    blocks: PerBlock[Any]
+    blocks: PerBlock[BlockState]
     first_primal: float = math.inf
     scaling: float = 1.0
     failures: int = 0
@@ -137,14 +147,13 @@ class NewtonADMM(Solver[NewtonADMMState]):
         """Refuse options out of range; every penalty will do."""
         require_linear(problem, self.name)
         self._check_options()
-        if self.penalty == "hessian":
-            check_matrix_penalty(problem, self)
+        self.rule.check(problem)
 
     def _check_options(self) -> None:
         """Refuse options out of range."""
-        if self.penalty not in _PENALTIES:
+        if self.penalty not in _RULES:
             raise UnsupportedError(
-                f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {_PENALTIES}."
+                f"penalty={self.penalty!r} is not known to solver 'newton-admm'; choose one of {tuple(_RULES)}."
             )
         if self.local_solver not in _LOCAL_SOLVERS:
             raise UnsupportedError(
@@ -185,16 +194,14 @@ class NewtonADMM(Solver[NewtonADMMState]):
         point = problem.at(start)
         residual = problem.residual(start, point.gradient)
         status = Status.RUNNING if math.isfinite(point.value) and math.isfinite(residual) else Status.NAN
-        blocks = problem.blocks.place(self._start(problem, start))
+        blocks = problem.blocks.place(self.rule.start(start, self._weights(problem), problem.total_weight))
         return NewtonADMMState(start, point.value, residual, status, start, 0, blocks)
 
-    def _start(self, problem: LinearObjective, start: np.ndarray) -> list[Any]:
-        """Return the state of every block before the first iteration."""
-        if self.penalty == "hessian":
-            return [MatrixState(start, np.zeros_like(start), start)] * problem.blocks.n_blocks
-        return [BlockState.start(start, self.rho / problem.total_weight)] * problem.blocks.n_blocks
+    def _weights(self, problem: LinearObjective) -> Sequence[float]:
+        """Return what rho is multiplied with for each block; it is for the sum over all samples here."""
+        return [1.0] * problem.blocks.n_blocks
 
-    def _local(self, problem: LinearObjective) -> MakeLocal:
+    def _local(self, problem: LinearObjective) -> Callable[[Any], LocalObjective]:
         """Return the function that makes phi_i from the rows of a block."""
         return functools.partial(LocalLinear.of_rows, fit_intercept=problem.fit_intercept, scale=problem.total_weight)
 
@@ -204,38 +211,22 @@ class NewtonADMM(Solver[NewtonADMMState]):
             return self._polish(problem, state)
         k = state.iteration + 1
         certify = k > 1 and (k - 1) % self.certify_every == 0
-        shared: dict[str, Any] = {
-            "z": state.z,
-            "k": k,
-            "certify": certify,
-            "options": self,
-        }
-        matrix = None
-        if self.penalty == "hessian":
-            blocks, total = problem.blocks.map_reduce(
-                update_matrix_block,
-                problem.data,
-                state.blocks,
-                keep=1,
-                total_weight=problem.total_weight,
-                fit_intercept=problem.fit_intercept,
-                **shared,
-            )
-            summary = Summary.of(total)
-            z, matrix = consensus(problem, summary.consensus, summary.matrix, state.z, state.matrix)
-        else:
-            blocks, total = problem.blocks.map_reduce(
-                update_block,
-                problem.data,
-                state.blocks,
-                keep=1,
-                scaling=state.scaling,
-                make_local=self._local(problem),
-                **shared,
-            )
-            summary = Summary.of(total)
-            z = summary.consensus / summary.rho
-            problem.penalised(z)[...] = problem.penalty.prox(problem.penalised(z), 1 / summary.rho)
+        rule = self.rule
+        blocks, total = problem.blocks.map_reduce(
+            update_block,
+            problem.data,
+            state.blocks,
+            keep=1,
+            z=state.z,
+            k=k,
+            scaling=state.scaling,
+            certify=certify,
+            rule=rule,
+            x_update=XUpdate(self.local_newton, self.relaxation),
+            make_local=self._local(problem),
+        )
+        summary = Summary.of(total)
+        z, matrix = rule.consensus(problem, summary, state.z, state.matrix)
         m = problem.blocks.n_blocks
         state = self._judge(problem, state, summary, z, certify)
         primal, dual = math.sqrt(summary.primal_squared), math.sqrt(summary.dual_squared)
@@ -243,10 +234,7 @@ class NewtonADMM(Solver[NewtonADMMState]):
         scale_y = math.sqrt(summary.y_squared)
         known = k > 1
         small = known and primal <= self.eps_rel * scale_x and dual <= self.eps_rel * scale_y
-        scaling = 1.0
-        if self.penalty == "residual_balancing" and known:
-            r, s = primal / max(scale_x, 1e-300), dual / max(scale_y, 1e-300)
-            scaling = 2.0 if r > 2 * s else 0.5 if s > 2 * r else 1.0
+        scaling = rule.scaling(primal / max(scale_x, 1e-300), dual / max(scale_y, 1e-300)) if known else 1.0
         info = Info(
             inner_iterations=summary.n_products / m,
             note=f"{summary.n_failed:.0f} of {m} blocks kept their x" if summary.n_failed else "",
@@ -270,7 +258,8 @@ class NewtonADMM(Solver[NewtonADMMState]):
         residual, status = math.inf, Status.RUNNING
         value = summary.loss / problem.total_weight + problem.penalty.value(problem.penalised(state.z))
         if certify:
-            gradient: np.ndarray = summary.gradient / problem.total_weight
+            assert summary.gradient is not None
+            gradient = summary.gradient / problem.total_weight
             problem.penalised(gradient)[...] += problem.smooth.grad(problem.penalised(state.z))
             residual = problem.residual(state.z, gradient)
         # With one block and no penalty z is x, and all residuals are rounding.
@@ -299,6 +288,11 @@ class NewtonADMM(Solver[NewtonADMMState]):
         if problem.nonsmooth is None:
             return self.smooth_polish
         return self.sparse_polish if problem.shape[0] <= self.sparse_polish.max_features else SupportNewton()
+
+    @property
+    def rule(self) -> PenaltyRule[Any]:
+        """The rule that ``penalty`` names, with its options."""
+        return _RULES[self.penalty](self)
 
     @property
     def local_newton(self) -> LocalNewton:

@@ -105,15 +105,9 @@ class NewtonCholesky(Solver[PointState]):
 
 def penalised_direction(problem: LinearObjective, point: Point) -> np.ndarray:
     """Return the direction to the minimiser of the model that keeps the penalty."""
+    assert point.hessian is not None
     parts = [(np.arange(problem.size), point.hessian)]
-    u = minimize_model(
-        parts,
-        point.gradient.ravel(),
-        point.W.ravel(),
-        problem.norms(),
-        rtol=1e-6,
-        max_iter=2000,  # type: ignore[arg-type]
-    )
+    u = minimize_model(parts, point.gradient.ravel(), point.W.ravel(), problem.norms(), rtol=1e-6, max_iter=2000)
     return u.reshape(point.W.shape) - point.W
 
 
