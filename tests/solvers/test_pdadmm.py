@@ -19,7 +19,7 @@ from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty
 from dask_newton.solvers import PDADMM, Status, UnsupportedError
-from dask_newton.solvers.layerwise import pdadmm_passes as passes
+from dask_newton.solvers.layerwise.pdadmm_layer import outer
 
 FREE = NoPenalty()
 FOREVER = {"lagrangian_tol": 1e-300}
@@ -146,7 +146,7 @@ def test_duals_are_the_gradient_of_the_fit_of_the_outputs(case, steps):
 
 def test_outputs_with_equal_weights_are_the_papers():
     P, U, A = np.random.default_rng(0).normal(size=(3, 4, 5))
-    np.testing.assert_allclose(passes.outer(P, U, A, 0.3, 0.3), (P + U / 0.3 + A) / 2, rtol=1e-14)
+    np.testing.assert_allclose(outer(P, U, A, 0.3, 0.3), (P + U / 0.3 + A) / 2, rtol=1e-14)
 
 
 @every_step

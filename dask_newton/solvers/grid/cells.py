@@ -19,12 +19,11 @@ from dask_newton.arrays import namespace, row_slice, to_host
 from dask_newton.blocks import named
 from dask_newton.objectives.network.activations import Activation
 from dask_newton.objectives.rows.block import RowBlock
-from dask_newton.solvers.layerwise.hidden import hidden_margins
-from dask_newton.solvers.layerwise.inputs import exact_inputs, gain, gradient_inputs
+from dask_newton.solvers.layerwise.inputs import gain
 from dask_newton.solvers.layerwise.margins import loss_at, output_margins
 from dask_newton.solvers.layerwise.moments import LayerSums
 from dask_newton.solvers.layerwise.outputs import initial_margins
-from dask_newton.solvers.layerwise.pdadmm_passes import Steps, dual, outer
+from dask_newton.solvers.layerwise.pdadmm_layer import Steps, hidden_step, layer_terms, next_inputs
 from dask_newton.solvers.layerwise.weights import Moments
 
 __all__ = [
@@ -92,7 +91,7 @@ class Cell:
     errors : tuple
         What rounding left out of the messages with P and with this.
     numbers : ndarray
-        As those of a pass, see :mod:`~dask_newton.solvers.layerwise.pdadmm_passes`.
+        As those of a pass, see :func:`~dask_newton.solvers.layerwise.pdadmm.summary`.
     """
 
     P: Array
@@ -131,12 +130,9 @@ def begin(rows: RowBlock, P: Array | None, layer: Weights, f: Activation, nu: fl
 @named("pdadmm-inputs")
 def move(rows: RowBlock, cell: Cell, below: Any, layer: Weights, steps: Steps, bits: int) -> Inputs:
     """Return the next P, given the message of the layer before."""
-    V, own = restored(below), rows.cast(layer.V)
+    own, B = rows.cast(layer.V), None if layer.gain is None else rows.cast(layer.gain)
     W, b = own[:-1, :], own[-1, :]  # type: ignore[index]
-    if layer.gain is not None:
-        P = exact_inputs(V, cell.Z, W, b, rows.cast(layer.gain))
-    else:
-        P = gradient_inputs(cell.P, cell.M, V, cell.Z, W, steps.nu, steps.rho, steps.first)
+    P = next_inputs(cell.P, cell.M, restored(below), cell.Z, (W, b), B, steps)
     return Inputs(P, *_sent(P, cell.errors[0], bits))
 
 
@@ -171,26 +167,12 @@ def finish(
     """Return a cell of a hidden layer after an iteration, given the P of the layer after."""
     P, P_next = None if inputs is None else inputs.P, restored(above)
     M = _margins(rows, P, layer)
-    Z = hidden_margins(f, M, cell.Q, cell.Z, 1.0, compare_all=steps.compare_all)
-    A = f.value(Z)
-    Q = outer(P_next, cell.U, A, steps.nu, steps.rho)
-    U = dual(P_next, Q, cell.U, steps.rho)
-    sent, error = _sent(Q - U / steps.rho, cell.errors[1], bits)
-    sums, tile, gap = LayerSums(rows, ()), slice(0, Z.shape[0]), P_next - Q
-    fit, activation = sums.square(Z - M, tile), sums.square(Q - A, tile)
-    found = [
-        0 * fit,
-        0 * fit,
-        fit,
-        activation,
-        sums.square(U, tile, gap),
-        sums.square(gap, tile),
-        sums.square(Q - cell.Q, tile),
-        sums.square(P_next, tile),
-        sums.square(Q, tile),
-    ]
+    new = hidden_step(f, M, P_next, cell.Z, cell.Q, cell.U, steps)
+    sent, error = _sent(new.Q - new.U / steps.rho, cell.errors[1], bits)
+    terms = layer_terms(LayerSums(rows, ()), slice(0, M.shape[0]), M, P_next, cell.Q, new)
+    found = namespace(M).stack([0 * terms[0], 0 * terms[0], *terms])
     errors = (0.0 if inputs is None else inputs.error, error)
-    return Cell(P, M, Z, Q, U, sent, errors, to_host(namespace(fit).stack(found)))
+    return Cell(P, M, new.Z, new.Q, new.U, sent, errors, to_host(found))
 
 
 @named("pdadmm-output")

@@ -32,7 +32,7 @@ from dask_newton.solvers.grid import cells as grid
 from dask_newton.solvers.grid.cells import Weights
 from dask_newton.solvers.layerwise.base import Layerwise, flat, layer_penalties, stacked
 from dask_newton.solvers.layerwise.pdadmm import summary
-from dask_newton.solvers.layerwise.pdadmm_passes import Steps
+from dask_newton.solvers.layerwise.pdadmm_layer import Steps
 from dask_newton.solvers.layerwise.weights import LayerPenalty
 
 __all__ = ["PDADMMGrid", "PDADMMGridState"]

@@ -39,7 +39,8 @@ from dask_newton.solvers.layerwise import pdadmm_passes as passes
 from dask_newton.solvers.layerwise.base import Layerwise, LayerwiseState, flat, layer_penalties, stacked
 from dask_newton.solvers.layerwise.inputs import gain
 from dask_newton.solvers.layerwise.moments import sent
-from dask_newton.solvers.layerwise.pdadmm_passes import Split, Steps
+from dask_newton.solvers.layerwise.pdadmm_layer import Steps
+from dask_newton.solvers.layerwise.pdadmm_passes import Split
 
 __all__ = ["PDADMM", "PDADMMState", "summary"]
 

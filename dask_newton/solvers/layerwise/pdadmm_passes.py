@@ -15,41 +15,15 @@ from dask_newton.arrays import row_slice
 from dask_newton.blocks import named
 from dask_newton.objectives.network.layers import Layers
 from dask_newton.objectives.rows.block import RowBlock
-from dask_newton.solvers.layerwise.hidden import hidden_margins
-from dask_newton.solvers.layerwise.inputs import exact_inputs, gradient_inputs
 from dask_newton.solvers.layerwise.margins import composed_margins, loss_at, output_margins
 from dask_newton.solvers.layerwise.moments import LayerSums, over_tiles
 from dask_newton.solvers.layerwise.outputs import initial_margins
+from dask_newton.solvers.layerwise.pdadmm_layer import Hidden, Steps, hidden_step, layer_terms, next_inputs
 
-__all__ = ["Split", "Steps", "dual", "grow", "outer", "start", "sweep"]
+__all__ = ["Split", "grow", "start", "sweep"]
 
 Array = Any
 Model = list[tuple[Array, Array]]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How the sub-problems are solved.
-
-    Attributes
-    ----------
-    nu, rho : float
-    next_nu, next_rho : float
-        Those of the next iteration, to which p belongs.
-    first : float or None
-        Where the doubling of the curvature of p's gradient step begins, if it is doubled.
-    compare_all, accelerated : bool
-        See :func:`~dask_newton.solvers.layerwise.hidden.hidden_margins` and
-        :func:`~dask_newton.solvers.layerwise.outputs.proximal_margins`.
-    """
-
-    nu: float
-    rho: float
-    next_nu: float
-    next_rho: float
-    first: float | None = None
-    compare_all: bool = True
-    accelerated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +52,17 @@ def start(rows: RowBlock, *, layers: Layers, theta: np.ndarray, gains: Any, step
     model = layers.of(rows.cast(theta))
 
     def tile_of(i: int, tile: slice, sums: LayerSums) -> Split:
-        A, P, M, Q = row_slice(rows.X, tile), [], [], []
+        A, P, M, terms = row_slice(rows.X, tile), [], [], []
         for W, b in model[:-1]:
             M.append(A @ W + b)
             A = layers.activation.value(M[-1])
             P.append(A)
-            Q.append(A)
+            terms.append(layer_terms(sums, tile, M[-1], A, A, Hidden(M[-1], A, A, 0 * A)))
         W, b = model[-1]
         M.append(A @ W + b)
-        Z = [*M[:-1], initial_margins(rows.loss, rows.y[tile, ...], M[-1], steps.nu)]
-        split = Split(tuple(P), tuple(Z), tuple(Q), tuple(0 * q for q in Q))
-        _count(rows, tile, sums, split, M, split.Q, split.Q, M[-1])
+        last = initial_margins(rows.loss, rows.y[tile, ...], M[-1], steps.nu)
+        split = Split(tuple(P), (*M[:-1], last), tuple(P), tuple(0 * A for A in P))
+        _count(rows, tile, sums, last, M[-1], terms, M[-1])
         return _forward(rows, tile, sums, split, M, model, gains, steps, square_first=True)
 
     return over_tiles(rows, layers, tile_of)
@@ -106,26 +80,25 @@ def sweep(
     evaluate: bool,
 ) -> Any:
     """Keep the variables after an iteration, with the next p; send moments and numbers."""
-    model, f, nu, rho = layers.of(rows.cast(theta)), layers.activation, steps.nu, steps.rho
+    model = layers.of(rows.cast(theta))
 
     def tile_of(i: int, tile: slice, sums: LayerSums) -> Split:
-        old, Z, Q, U, outputs = splits[i], [], [], [], []
+        old, terms = splits[i], []
         inputs = (row_slice(rows.X, tile), *old.P)
         M = [P @ W + b for P, (W, b) in zip(inputs, model, strict=True)]
-        for j, (P, q, u) in enumerate(zip(old.P, old.Q, old.U, strict=True)):
-            z = hidden_margins(f, M[j], q, old.Z[j], 1.0, compare_all=steps.compare_all)
-            a = f.value(z)
-            new = outer(P, u, a, nu, rho)
-            Z.append(z)
-            Q.append(new)
-            U.append(dual(P, new, u, rho))
-            outputs.append(a)
-        Z.append(output_margins(rows, tile, M[-1], old.Z[-1], nu, steps.accelerated))
-        split = Split(old.P, tuple(Z), tuple(Q), tuple(U))
+        Z, Q, U = [], [], []
+        for m, p, z, q, u in zip(M[:-1], old.P, old.Z[:-1], old.Q, old.U, strict=True):
+            new = hidden_step(layers.activation, m, p, z, q, u, steps)
+            terms.append(layer_terms(sums, tile, m, p, q, new))
+            Z.append(new.Z)
+            Q.append(new.Q)
+            U.append(new.U)
+        Z.append(output_margins(rows, tile, M[-1], old.Z[-1], steps.nu, steps.accelerated))
         composed = composed_margins(layers, model, M[0]) if evaluate else None
-        _count(rows, tile, sums, split, M, old.Q, outputs, composed)
-        if steps.next_nu != nu:  # all but the output layer goes on as if nothing had changed
-            split = Split(old.P, split.Z, split.Q, tuple(steps.next_nu / nu * u for u in U))
+        _count(rows, tile, sums, Z[-1], M[-1], terms, composed)
+        if steps.next_nu != steps.nu:  # all but the output layer goes on as if nothing had changed
+            U = [steps.next_nu / steps.nu * u for u in U]
+        split = Split(old.P, tuple(Z), tuple(Q), tuple(U))
         return _forward(rows, tile, sums, split, M, model, gains, steps)
 
     return over_tiles(rows, layers, tile_of)
@@ -152,36 +125,6 @@ def grow(rows: RowBlock, splits: tuple[Split, ...], *, layers: Layers, n_new: in
     return over_tiles(rows, layers, tile_of)
 
 
-def outer(P: Array, U: Array, A: Array, nu: float, rho: float) -> Array:
-    """Return q, the minimiser of ``nu norm(q - A)^2 / 2 + <U, P - q> + rho norm(P - q)^2 / 2``."""
-    new = rho * P
-    new += U
-    new += nu * A
-    new /= rho + nu
-    return new
-
-
-def dual(P: Array, Q: Array, U: Array, rho: float) -> Array:
-    """Return ``U + rho (P - Q)``."""
-    new = P - Q
-    new *= rho
-    new += U
-    return new
-
-
-def inputs_of(
-    P: Array, M: Array, Q: Array, U: Array, Z: Array, layer: tuple[Array, Array], B: Array | None, steps: Steps
-) -> Array:
-    """Return the next p of a layer, from its own p, margins and z, and the q and u of the layer before.
-
-    With the gain B it is the minimiser, without a gradient step.
-    """
-    (W, b), V = layer, Q - U / steps.next_rho
-    if B is not None:
-        return exact_inputs(V, Z, W, b, B)
-    return gradient_inputs(P, M, V, Z, W, steps.next_nu, steps.next_rho, steps.first)
-
-
 def _forward(
     rows: RowBlock,
     tile: slice,
@@ -198,7 +141,8 @@ def _forward(
     P = []
     for j, old in enumerate(split.P, 1):
         B = rows.cast(gains[j - 1]) if gains else None
-        P.append(inputs_of(old, M[j], split.Q[j - 1], split.U[j - 1], split.Z[j], model[j], B, steps))
+        V = split.Q[j - 1] - split.U[j - 1] / steps.next_rho
+        P.append(next_inputs(old, M[j], V, split.Z[j], model[j], B, steps))
     sums.add(0, row_slice(rows.X, tile), split.Z[0], tile, square=square_first)
     for j, p in enumerate(P, 1):
         sums.add(j, p, split.Z[j], tile)
@@ -209,23 +153,15 @@ def _count(
     rows: RowBlock,
     tile: slice,
     sums: LayerSums,
-    split: Split,
-    M: Sequence[Array],
-    before: Sequence[Array],
-    outputs: Sequence[Array],
+    Z: Array,
+    M: Array,
+    terms: Sequence[list[Array]],
     composed: Array | None,
 ) -> None:
-    """Add up the terms of the Lagrangian, the residuals, what they are compared with, and the composed loss."""
-    loss = loss_at(rows, tile, split.Z[-1])
-    zero = 0 * loss
-    fit = outer_fit = product = primal = moved = inputs = kept = zero
-    for z, m in zip(split.Z, M, strict=True):
-        fit = fit + sums.square(z - m, tile)
-    for p, q, u, old, a in zip(split.P, split.Q, split.U, before, outputs, strict=True):
-        gap = p - q
-        outer_fit = outer_fit + sums.square(q - a, tile)
-        product, primal = product + sums.square(u, tile, gap), primal + sums.square(gap, tile)
-        moved, inputs = moved + sums.square(q - old, tile), inputs + sums.square(p, tile)
-        kept = kept + sums.square(q, tile)
-    network = zero if composed is None else loss_at(rows, tile, composed)
-    sums.count(loss, network, fit, outer_fit, product, primal, moved, inputs, kept)
+    """Add up the losses at the output Z and of the network, and the terms of hidden layers and of the output layer."""
+    loss = loss_at(rows, tile, Z)
+    total = [0 * loss] * 7
+    for layer in terms:
+        total = [a + b for a, b in zip(total, layer, strict=True)]
+    total[0] = total[0] + sums.square(Z - M, tile)
+    sums.count(loss, 0 * loss if composed is None else loss_at(rows, tile, composed), *total)
