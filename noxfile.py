@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import joblib
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -110,6 +111,8 @@ def kernels(session: nox.Session) -> None:
         session.warn("This processor and this build of OpenBLAS have fewer than three kernels.")
     for name, kernel, n in runs:
         session.log(f"{kernel}, {n} BLAS threads")
-        threads = {"OPENBLAS_NUM_THREADS": str(n), "OMP_NUM_THREADS": str(n)}
-        env = {**threads, "OPENBLAS_CORETYPE": name} if name else threads
+        env = {"OPENBLAS_NUM_THREADS": str(n), "OMP_NUM_THREADS": str(n)}
+        env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = str(max(1, joblib.cpu_count() // n))
+        if name:
+            env["OPENBLAS_CORETYPE"] = name
         python(session, "pytest", "-q", *NUMERICAL, *session.posargs, env=env)
