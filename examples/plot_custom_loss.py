@@ -1,14 +1,14 @@
 r"""
-A loss of your own: robust regression by the pseudo-Huber loss
-==============================================================
+Your own loss: robust regression with the pseudo-Huber loss
+===========================================================
 
-A loss is a function of a target and of the margin :math:`z = x^\top w + b` of its row. Its value, its gradient and its
-product with the second derivative are enough for every solver of the library, on every container.
+A loss is a function of a target and of the margin :math:`z = x^\top w + b` of its row. Given its value, its gradient
+and products with its second derivative, every solver works, on every container.
 """
 
 # %%
-# The pseudo-Huber loss is squared near zero and linear beyond ``delta``, so that targets which are far off pull at the
-# line no more than those a little off. It is a subclass of ``CustomLoss`` with three methods.
+# The pseudo-Huber loss is quadratic near zero and linear beyond ``delta``, so distant outliers influence the line no
+# more than points that are slightly off. It is a subclass of ``CustomLoss`` with three methods.
 
 from dataclasses import dataclass
 
@@ -46,8 +46,8 @@ class PseudoHuber(CustomLoss):
 
 
 # %%
-# ``check_loss`` compares derivatives with finite differences, and looks at all else that solvers rely on. Were the sign
-# of the gradient wrong, it would say so, and in which row.
+# ``check_loss`` compares the derivatives with finite differences and checks everything else that solvers rely on. If
+# the sign of the gradient is wrong, it says so, and in which row.
 
 check_loss(PseudoHuber(0.5), y=np.linspace(-3, 3, 20))
 
@@ -66,8 +66,8 @@ except AssertionError as error:
     print(error)
 
 # %%
-# An estimator for any loss, with the parameters and methods of the others. The targets lie on a line, but for one in
-# ten.
+# ``LossRegressor`` fits any loss, with the parameters and methods of the other estimators. The targets lie on a line,
+# except for one in ten.
 
 rng = np.random.default_rng(0)
 x = rng.uniform(0, 10, 2000)
@@ -93,8 +93,8 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
-# The same objective without an estimator, by several solvers: they all end at the same line. ``make_problem`` takes the
-# same containers.
+# The same objective without an estimator, with several solvers: all of them find the same line. ``make_problem``
+# accepts the same containers.
 
 problem = make_problem(X, y, loss=PseudoHuber(0.5), penalty=L2(1e-6))
 for solver in ("newton-cholesky", "newton-cg", "giant", "lbfgs", "newton-admm"):

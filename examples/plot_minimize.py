@@ -2,13 +2,13 @@
 The functional interface: objectives, solvers, callbacks
 ========================================================
 
-Estimators are a thin layer. Below it there is an objective over blocks, a solver that is a frozen set of
-hyper-parameters, and one loop, :func:`dask_newton.minimize`.
+Estimators are a thin layer over three things: an objective over blocks, a solver (a frozen set of hyper-parameters),
+and one loop, :func:`dask_newton.minimize`.
 """
 
 # %%
-# An objective is a loss over blocks of rows and a penalty of the coefficients. ``make_problem`` takes whatever
-# estimators take: arrays in memory, which ``n_blocks`` splits, Dask arrays, data frames, paths of Zarr groups.
+# An objective is a loss over blocks of rows plus a penalty on the coefficients. ``make_problem`` accepts the same input
+# as estimators: arrays in memory, which it splits into ``n_blocks``, Dask arrays, data frames, paths of Zarr groups.
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -21,13 +21,13 @@ from dask_newton.solvers import GIANT, NewtonADMM, NewtonCG
 
 X, y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
-order = np.random.default_rng(0).permutation(len(y))  # blocks that resemble each other are good for GIANT
+order = np.random.default_rng(0).permutation(len(y))  # GIANT works best if blocks resemble each other
 problem = make_problem(X[order], y[order], loss=Logistic(), penalty=L2(1 / len(y)), n_blocks=4)
 print("coefficients", problem.shape, "rows", problem.n_rows, "blocks", problem.blocks.n_blocks)
 
 # %%
-# Every public method of an objective is exactly one pass: one broadcast, work on every block, one sum. The meter
-# counts.
+# Every public method of an objective is exactly one pass: one broadcast, work on every block, one sum. The meter counts
+# them.
 
 before = problem.blocks.meter.snapshot()
 point = problem.at(np.zeros(problem.shape))
@@ -35,8 +35,8 @@ print("value at zero", round(point.value, 6), "which is log 2")
 print({name: count - before[name] for name, count in problem.blocks.meter.snapshot().items()})
 
 # %%
-# A solver is given by its name, or as an object with options: a frozen dataclass that can be printed, compared, and
-# changed by ``dataclasses.replace``. A callback gets the record of every iteration, and the state.
+# Give a solver by name, or as an object with options: a frozen dataclass, which can be printed, compared, and modified
+# with ``dataclasses.replace``. A callback receives the record of every iteration and the state.
 
 
 def show(record, state):
@@ -48,7 +48,7 @@ result = minimize(problem, NewtonCG(preconditioner="jacobi"), tol=1e-10, callbac
 print(result.status, "after", result.history[-1]["passes"], "passes")
 
 # %%
-# A run that was stopped goes on from its state, and takes the steps that it would have taken.
+# A run that was stopped continues from its state with the same steps that it would have taken anyway.
 
 solver = GIANT(cg_max_iter=20)
 whole = minimize(problem, solver, tol=1e-8)
@@ -59,8 +59,8 @@ rest = minimize(problem, solver, state=state, tol=1e-8)
 print(f"{whole.n_iter} iterations at once, 3 + {rest.n_iter} in two runs, same W: {np.array_equal(whole.W, rest.W)}")
 
 # %%
-# Hyper-parameters change the way, not the optimum. ADMM alone is slow beyond a few digits; by default Newton-CG
-# finishes the work.
+# Hyper-parameters change the path, not the optimum. ADMM alone is slow beyond a few digits, so by default Newton-CG
+# finishes the fit.
 
 runs = {
     "ADMM, then Newton-CG": NewtonADMM(eps_rel=1e-2),

@@ -1,11 +1,11 @@
 r"""
-A multi-layer perceptron beside scikit-learn's: accuracy by seconds
-===================================================================
+A multi-layer perceptron compared with scikit-learn's: accuracy against seconds
+===============================================================================
 
-On one machine rounds cost next to nothing, and :class:`sklearn.neural_network.MLPClassifier` is hard to beat: its Adam
-takes small steps on 200 rows at a time. How good is each on other rows after the same seconds?
+On one machine rounds cost almost nothing, and :class:`sklearn.neural_network.MLPClassifier` is hard to beat: its Adam
+takes small steps on 200 rows at a time. How accurate is each on unseen rows after the same number of seconds?
 
-``python plot_mlp_beside_sklearn.py --full mnist.zarr --hidden 400`` takes a data set with the splits ``train`` and
+``python plot_mlp_beside_sklearn.py --full mnist.zarr --hidden 400`` uses a data set with the splits ``train`` and
 ``test``.
 """
 
@@ -29,8 +29,8 @@ from dask_newton.data import open_dataset
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set with the splits train and test.")
 parser.add_argument("--hidden", default="40", help="Units of the hidden layers.")
-parser.add_argument("--max-seconds", type=float, default=8.0, help="Of each solver.")
-parser.add_argument("--save", metavar="PNG", help="Where to save the picture.")
+parser.add_argument("--max-seconds", type=float, default=8.0, help="Time limit for each solver.")
+parser.add_argument("--save", metavar="PNG", help="Where to save the figure.")
 options = parser.parse_args()
 
 if options.full:
@@ -46,7 +46,7 @@ shared = {
     "hidden_layer_sizes": [int(n) for n in options.hidden.split(",")], "activation": "tanh", "alpha": 1e-4,
     "random_state": 0, "tol": 0.0,
 }  # fmt: skip
-warnings.simplefilter("ignore", ConvergenceWarning)  # all of them end when time is up
+warnings.simplefilter("ignore", ConvergenceWarning)  # every run ends when its time is up
 
 
 def ours(solver):
@@ -69,13 +69,13 @@ def adam_of_sklearn():
 
 
 def lbfgs_of_sklearn():
-    """Return seconds and accuracies of fits with more and more iterations, each from the start."""
+    """Return seconds and accuracies of fits with increasing numbers of iterations, each from the start."""
     found, n = [(0.0, 0.0)], 5
     while found[-1][0] < options.max_seconds / 2:
         began = time.perf_counter()
         clf = neural_network.MLPClassifier(solver="lbfgs", max_iter=n, max_fun=10 * n, **shared).fit(X, y)
         found.append((time.perf_counter() - began, clf.score(X_test, y_test)))
-        if clf.n_iter_ < n:  # it cannot go on
+        if clf.n_iter_ < n:  # it cannot continue
             break
         n *= 2
     return np.array(found[1:])
@@ -95,10 +95,10 @@ def best(curve, seconds):
 
 
 # %%
-# On the images of MNIST and 784-400-10, on one machine, scikit-learn's Adam wins at any time: small steps learn early,
-# and its epochs take half as long as those of ours, which sends a float64 vector of all parameters with every pass. The
-# curves of both L-BFGS are alike, with ours ahead; gn-cg catches up with them late. What ours are for is rounds: L-BFGS
-# needs one for each look at all rows, Adam one for every 200 of them.
+# On MNIST with a 784-400-10 network, on one machine, scikit-learn's Adam is ahead at all times: small steps learn
+# early, and its epochs take half as long as ours, which send a float64 vector of all parameters with every pass. The
+# two L-BFGS curves are similar, with ours ahead, and gn-cg catches up with them late. The solvers here are made to save
+# rounds: L-BFGS needs one pass for each evaluation on all rows, Adam one for every 200 rows.
 
 times = options.max_seconds / 2.0 ** np.arange(5, -1, -1)
 table = pd.DataFrame({f"{t:.3g} s": {name: best(curve, t) for name, curve in curves.items()} for t in times})
@@ -107,7 +107,7 @@ print(table.to_string(na_rep="-", float_format="{:.4f}".format))
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for name, curve in curves.items():
     ax.plot(curve[:, 0], 1 - curve[:, 1], marker=".", label=name)
-ax.set(xlabel="seconds", ylabel="error on other rows", xscale="log", yscale="log")
+ax.set(xlabel="seconds", ylabel="error on unseen rows", xscale="log", yscale="log")
 ax.grid(color="0.9")
 ax.legend(frameon=False)
 if options.save:

@@ -1,9 +1,9 @@
 r"""
-A multi-layer perceptron: solvers by rounds
-===========================================
+A multi-layer perceptron: solvers compared by rounds
+====================================================
 
-:class:`~dask_newton.MLPClassifier` has scikit-learn's parameters and objective. On chunked data what costs is the
-communication round, so solvers are compared by how many of them they need.
+:class:`~dask_newton.MLPClassifier` has scikit-learn's parameters and objective. On distributed data the communication
+round is what costs, so this example compares solvers by the number of rounds they need.
 """
 
 # %%
@@ -30,8 +30,8 @@ print(
 )
 
 # %%
-# All solvers start at the same weights. Adam takes mini-batches of 200 rows, each of which is a round down and a round
-# up; the others look at all rows for the objective. Each may use 500 rounds.
+# All solvers start from the same weights. Adam uses mini-batches of 200 rows, each of which costs one round down and
+# one round up. The others evaluate the objective on all rows. Each solver may use 500 rounds.
 
 found = compare(
     network,
@@ -48,7 +48,7 @@ print(found)
 print(found.reaching(objective=0.1))
 
 # %%
-# The objective against rounds. Beside the curves stands the accuracy on other rows.
+# The objective against rounds. The legend has the accuracy on unseen rows.
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 for run in found.runs:

@@ -1,18 +1,18 @@
 r"""
-DINO, table 3: what the network does to the order of solvers
-============================================================
+DINO, table 3: how network latency changes the ranking of solvers
+=================================================================
 
-Crane and Roosta (2020, arXiv:2006.03694) count the iterations of an hour: with all workers on one node, and with
-workers in six cities of four continents. Methods with much work on the blocks gained from the faster machines there;
-SGD, which communicates most, lost a third.
+Crane and Roosta (2020, arXiv:2006.03694) count iterations per hour, with all workers on one node and with workers in
+six cities on four continents. Methods with much work on the blocks gained from having a machine for each worker; SGD,
+which communicates most, lost a third.
 
-``python plot_paper_dino_latency.py --full mnist.zarr/train`` measures on a data set of yours.
+``python plot_paper_dino_latency.py --full mnist.zarr/train`` runs the measurement on your own data set.
 """
 
 # %%
-# Work and rounds of an iteration are measured: on five blocks in one process, one after the other, where a message
-# takes no time. That is the paper's one node. Five machines and a network are added by arithmetic, not by waiting:
-# the work is divided by five, and every round takes one latency.
+# The work and the rounds of an iteration are measured on five blocks in one process, one after the other, where
+# messages take no time. This is the paper's single node. Five machines and a network are added by arithmetic rather
+# than by waiting: the work is divided by five, and every round adds one latency.
 
 import argparse
 
@@ -51,9 +51,9 @@ with dask.config.set(scheduler="synchronous"):
     )
 
 # %%
-# What counts is how long a round takes compared with the work, of which there is some hundred times less here than
-# in the paper. So the latency of the cities is set to what makes SGD lose the 32 % that it lost there. The other
-# six changes are then predictions.
+# What matters is the time of a round relative to the work, and the work here is about a hundred times less than in the
+# paper. So the latency between the cities is set such that SGD loses the 32 % that it lost in the paper. The changes of
+# the other six solvers are then predictions.
 
 PAPER = {
     "DINO": (3, 12), "DINGO": (3, 12), "GIANT": (4, 18), "DiSCO": (7, 19), "InexactDANE": (213, 486),
@@ -81,14 +81,14 @@ print(f"latency of the cities {1e3 * latency:.1f} ms")
 print(pd.DataFrame.from_dict(rows, orient="index").to_string(float_format="{:.4g}".format))
 
 # %%
-# It agrees with the paper where it matters: methods with much work on the blocks, such as DINO, DINGO and GIANT, gain
-# far more from machines of their own than they lose to the network, and SGD, which does next to nothing between two
-# messages, loses. At 130 milliseconds the order is that of the rounds of an iteration. Two things differ. InexactDANE
-# and AIDE gain more than in the paper, probably because batches of 128 rows are more work than its single rows. And
-# DiSCO loses here: its conjugate gradients take many rounds with little work in each. How much each of them gains is
-# no better known than the times of single iterations: run it on a machine that does nothing else.
+# The main results agree with the paper: methods with much work on the blocks, such as DINO, DINGO and GIANT, gain far
+# more from separate machines than they lose to the network, and SGD, which does almost nothing between two messages,
+# loses. At 130 milliseconds the ranking follows the number of rounds per iteration. Two things differ. InexactDANE and
+# AIDE gain more than in the paper, probably because mini-batches of 128 rows are more work than its single rows. And
+# DiSCO loses here: its conjugate gradients take many rounds with little work in each. The gains are only as accurate as
+# the times of single iterations, so run this on an otherwise idle machine.
 #
-# An iteration is not worth the same for all of them; see figure 1 for what each is worth.
+# An iteration does not make the same progress in all solvers; figure 1 shows the progress.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 waits = np.geomspace(1e-5, 1, 50)

@@ -1,18 +1,18 @@
 r"""
-DINO, figure 2: a problem that is not convex
-============================================
+DINO, figure 2: a non-convex problem
+====================================
 
 Crane and Roosta (2020, arXiv:2006.03694) fit CIFAR-10 labels by non-linear least squares, :math:`(y_j - \log(1 +
 e^{x_j^\top w}))^2` without a penalty, on 50 workers with 1,000 rows of 3,072 features each. GIANT fails at once,
-because conjugate gradients fail on all 50 workers; DiSCO runs and does poorly; DINO and DINGO do well.
+because conjugate gradients fail on all 50 workers. DiSCO runs and does poorly; DINO and DINGO do well.
 
-``python plot_paper_dino_least_squares.py --full cifar10.zarr/train`` runs it on a data set whose labels are numbers.
+``python plot_paper_dino_least_squares.py --full cifar10.zarr/train`` uses a data set whose labels are numbers.
 """
 
 # %%
-# The digits of scikit-learn in 50 blocks of 36 rows and 64 features: here too a block has fewer rows than features.
-# Labels are the digits themselves, the start is zero. Settings are the paper's, learning rates too: :math:`10^{-4}`
-# for SVRG, :math:`10^{-3}` for SGD, :math:`\tau = 100` for AIDE.
+# 900 of scikit-learn's digits in 25 blocks of 36 rows and 64 features: as in the paper, a block has fewer rows than
+# features. The labels are the digits themselves, and the start is zero. The settings are the paper's, including the
+# learning rates: :math:`10^{-4}` for SVRG, :math:`10^{-3}` for SGD, :math:`\tau = 100` for AIDE.
 
 import argparse
 
@@ -67,7 +67,7 @@ found = compare(
 print(found)
 
 # %%
-# Where each of them went, and from where.
+# Where each of them ended, relative to the start.
 
 start = found.runs[0].history[0]["objective"]
 table = pd.DataFrame(
@@ -82,18 +82,17 @@ print(f"at the start {start:.4f}; at the plateau, where all predictions are 0, {
 print(table.to_string(float_format="{:.4g}".format))
 
 # %%
-# As in the paper, GIANT fails in its first iteration, as conjugate gradients meet negative curvature on the blocks,
-# and DINO descends whatever it meets. How fast it does depends on :math:`\theta`: with the paper's value the
-# correction that makes a direction descend is short, and there is one on every block; a :math:`\theta` near one
-# over the largest curvature is quicker by far. "Parameter free" is true of convergence, not of speed.
+# As in the paper, GIANT fails in its first iteration, because conjugate gradients meet negative curvature on the
+# blocks, and DINO always descends. How fast depends on :math:`\theta`: with the paper's value, the correction that
+# makes a direction descend is short, and every block needs one. A :math:`\theta` near one over the largest curvature is
+# far faster. "Parameter free" is true of convergence, not of speed.
 #
-# It differs in DINGO. It minimises the norm of the gradient, and there are two ways for that to become zero: the
-# minimum, and the plateau at infinity, where all predictions are 0 and nothing changes any more. From zero DINGO sets
-# out for the plateau, and the objective rises above where it began. The paper says that this can happen where the
-# objective is not invex; it does not show it. DiSCO, which needs convexity for its steps, runs in the paper, to
-# little effect; ours refuses.
+# DINGO behaves differently here. It minimises the norm of the gradient, which vanishes in two ways: at the minimum, and
+# on the plateau at infinity, where all predictions are 0 and nothing changes. From zero, DINGO heads for the plateau,
+# and the objective rises above its initial value. The paper says that this can happen if the objective is not invex; it
+# does not show it. DiSCO, whose steps need convexity, runs in the paper to little effect; ours refuses.
 #
-# Newton-CG, which follows the curvature of all blocks together, is nearest to the minimum.
+# Newton-CG, which uses the curvature of all blocks together, comes closest to the minimum.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for run in found.runs:

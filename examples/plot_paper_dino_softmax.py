@@ -6,14 +6,14 @@ Crane and Roosta (2020, arXiv:2006.03694) compare DINO with DINGO, GIANT, DiSCO,
 on EMNIST Digits: the objective against communication rounds. Their figure has curves without numbers. It shows the
 second-order methods close to each other and all of them ahead of SGD.
 
-``python plot_paper_dino_softmax.py --full mnist.zarr`` runs it on a data set with the splits ``train`` and ``test``.
+``python plot_paper_dino_softmax.py --full mnist.zarr`` uses a data set with the splits ``train`` and ``test``.
 """
 
 # %%
-# The digits of scikit-learn in five blocks. All settings are the paper's: at most 50 iterations of every inner
-# solver, no preconditioner, :math:`\theta = 10^{-4}` and :math:`\phi = 10^{-6}`; a learning rate of 0.1 for SVRG
-# and SGD, the best of :math:`10^{-5}, \dots, 10^5` there, :math:`\tau = 1` for AIDE, and a fifth of the rows for
-# SGD. One setting is ours: mini-batches of SVRG have 128 rows instead of one.
+# scikit-learn's digits in five blocks. The settings are the paper's: at most 50 iterations of every inner solver, no
+# preconditioner, :math:`\theta = 10^{-4}` and :math:`\phi = 10^{-6}`; for SVRG and SGD a learning rate of 0.1, the best
+# of :math:`10^{-5}, \dots, 10^5` in the paper; :math:`\tau = 1` for AIDE; and a fifth of the rows for SGD. One setting
+# is ours: the mini-batches of SVRG have 128 rows instead of one.
 
 import argparse
 
@@ -57,9 +57,8 @@ found = compare(
 print(found)
 
 # %%
-# The relative gap after so many rounds, and the rounds of an iteration: the paper's table 2 has them, for one
-# iteration of DiSCO two and two more for every product with the Hessian. Ours are fewer where the line search
-# brings the next gradient along, and more where it needs a second look.
+# The relative gap after several numbers of rounds, and the rounds per iteration, which the paper lists in table 2 (for
+# DiSCO two, and two more for each of the k products with the Hessian).
 
 
 def gap_after(run, rounds):
@@ -83,15 +82,15 @@ table = pd.DataFrame(
 print(table.reindex(list(solvers)).to_string())
 
 # %%
-# The order is the paper's: DINO, DINGO and GIANT are close together and far ahead of SGD; InexactDANE and AIDE lie
-# between. The rounds of an iteration are those of the paper's table 2.
+# The ranking is the paper's: DINO, DINGO and GIANT are close together and far ahead of SGD, with InexactDANE and AIDE
+# in between. The rounds per iteration are those of the paper's table 2.
 #
-# Two things differ. DINO falls behind where there are many coefficients: on MNIST, with 7,840, it is at a gap of
-# 0.3 after 40 rounds, when DINGO and GIANT are at 0.003 and 0.004. Its local problems have the square of the
-# condition number, and 50 iterations, the paper's number, are too few; our default is 200. And DiSCO is worse here
-# than there: without a preconditioner its conjugate gradients need almost 40 products, of two rounds each, for the
-# first step from zero. With the preconditioner that the method is published with, the Hessian of one block, which
-# is the default, it needs a third of them in all.
+# Two things differ. DINO falls behind if there are many coefficients: on MNIST, with 7,840 of them, its gap after 40
+# rounds is 0.3, while DINGO and GIANT are at 0.003 and 0.004. Its local problems have the square of the condition
+# number, and the paper's 50 iterations are too few; our default is 200. And DiSCO does worse here than in the paper:
+# without a preconditioner its conjugate gradients need almost 40 products, of two rounds each, for the first step from
+# zero. With the published preconditioner, the Hessian of one block, which is our default, it needs a third of them in
+# total.
 
 found.plot()
 plt.show()

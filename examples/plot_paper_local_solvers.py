@@ -2,15 +2,15 @@ r"""
 Newton-ADMM: which local solver?
 ================================
 
-A report on Newton-ADMM (K. Ghosh, 2021) proposes to replace the Newton-CG step of the blocks by Newton-MR, which
-needs no convexity, and could not run the authors' code. It ends with open questions: does Newton-MR improve
-Newton-ADMM, and which other methods do on the blocks? Here is an answer, for one convex and one non-convex problem.
+A report on Newton-ADMM (K. Ghosh, 2021) proposes to replace the Newton-CG step on the blocks by Newton-MR, which does
+not need convexity, but could not run the authors' code. It ends with open questions: does Newton-MR improve
+Newton-ADMM, and do other methods on the blocks? This example answers them for one convex and one non-convex problem.
 """
 
 # %%
 # Every block minimises its share of the loss plus :math:`\tfrac{\rho_i}{2} \lVert z - x + y_i / \rho_i \rVert^2`.
-# The report's formula for the step lacks the pseudo-inverse: it must be :math:`-[\nabla^2 f]^\dagger \nabla f`,
-# which MINRES approximates.
+# The report's formula for the step lacks the pseudo-inverse: it should be :math:`-[\nabla^2 f]^\dagger \nabla f`, which
+# MINRES approximates.
 
 import argparse
 
@@ -24,7 +24,7 @@ from dask_newton.losses import SquaredSoftplus
 from dask_newton.solvers import NewtonADMM, NewtonCG
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set, whose labels are numbers.")
+parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set with numeric labels.")
 full = parser.parse_args().full
 
 if full:
@@ -49,7 +49,7 @@ solvers = {label: NewtonADMM(polish=False, **options) for label, options in LOCA
 
 
 def summary(found, gaps):
-    """Return iterations to the gaps, and the products with a block's Hessian that an iteration took."""
+    """Return the iterations to each gap, and the products with a block's Hessian per iteration."""
     table = pd.DataFrame({f"iterations to {gap:g}": found.reaching(gap)["iteration"] for gap in gaps})
     table["gap at the end"] = [found.gap(run.value) for run in found.runs]
     table["products per iteration"] = [run.history.to_pandas()["inner_iterations"][1:].mean() for run in found.runs]
@@ -65,7 +65,7 @@ convex = compare(model, X, y, solvers=solvers, n_blocks=8, optimum=best, max_ite
 print(summary(convex, (1.0, 0.1, 0.01)))
 
 # %%
-# A problem that is not: the digits themselves by :math:`(y - \log(1 + e^{x^\top w}))^2`, from zero.
+# A non-convex problem: the digits as numbers, with the loss :math:`(y - \log(1 + e^{x^\top w}))^2`, from zero.
 
 model = LossRegressor(SquaredSoftplus(), alpha=0.0, fit_intercept=False)
 given = {"n_blocks": 8, "fit_params": {"coef_init": np.zeros(X.shape[1])}}
@@ -75,15 +75,15 @@ other = compare(model, X, y, solvers=solvers, optimum=best, max_iter=60, **given
 print(summary(other, (1.0, 0.1, 0.03)))
 
 # %%
-# The answers, for these problems. *Newton-MR does not improve Newton-ADMM.* Where the loss is convex it needs as
-# many iterations and products as conjugate gradients. Where it is not, the penalty on a block is raised until the
-# local problem is convex, so that the negative curvature that MINRES is made for is gone before MINRES meets it;
-# and with a penalty so large both make the same short steps.
+# The answers, for these problems. *Newton-MR does not improve Newton-ADMM.* For the convex loss it needs as many
+# iterations and products as conjugate gradients. For the non-convex loss, the penalty on a block is raised until the
+# local problem is convex, so the negative curvature that MINRES could exploit has gone before MINRES meets it, and with
+# such a large penalty both take the same short steps.
 #
-# *What helps is more of the local work where the loss is not convex*: with three Newton steps an iteration, ADMM is
-# near the optimum when with one it is still half its value away. Where it is convex, one step of ten products is as
-# good as more, and three products are too few. A method that is not confined to the blocks, such as
-# :class:`~dask_newton.solvers.NewtonCG`, which made the reference here, is the better choice without convexity.
+# *For the non-convex loss, more local work helps*: with three Newton steps per iteration, ADMM is near the optimum when
+# with one step it is still half its value away. For the convex loss, one step of ten products is as good as more, and
+# three products are too few. A method that is not confined to the blocks, such as
+# :class:`~dask_newton.solvers.NewtonCG`, which computed the reference here, is the better choice for non-convex losses.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for ax, found, title in zip(axes, (convex, other), ("softmax regression", "non-linear least squares"), strict=True):

@@ -1,21 +1,20 @@
 """
-Newton-ADMM against GIANT, InexactDANE and AIDE
-===============================================
+Newton-ADMM compared with GIANT, InexactDANE and AIDE
+=====================================================
 
 Fang, Kylasa, Roosta, Mahoney and Grama (SC 2020, arXiv:1807.07132) compare Newton-ADMM with GIANT, InexactDANE and
-AIDE on softmax regression over eight workers: objective and test accuracy against seconds. They report that
-Newton-ADMM needs the least time, and that InexactDANE and AIDE, whose local solver is SVRG, need far more than the
-other two.
+AIDE on softmax regression with eight workers: objective and test accuracy against seconds. They report that Newton-ADMM
+needs the least time, and that InexactDANE and AIDE, whose local solver is SVRG, need far more than the other two.
 
-``python plot_paper_newton_admm.py --full mnist.zarr`` runs it on MNIST, or on any data set with the splits ``train``
-and ``test``.
+``python plot_paper_newton_admm.py --full mnist.zarr`` uses MNIST, or any data set with the splits ``train`` and
+``test``.
 """
 
 # %%
-# The digits of scikit-learn, in random order, in eight blocks. The solvers have the settings of the paper where
-# these are known: ADMM takes one Newton step per iteration with at most ten products and spectral penalties, and
-# works alone; GIANT has conjugate gradients of 50 products; SVRG takes 50 steps at the rate that its curvature
-# allows, for the two solvers that need a rate.
+# scikit-learn's digits, in random order, in eight blocks. The solvers have the paper's settings where they are known:
+# ADMM takes one Newton step per iteration with at most ten products and spectral penalties, and runs alone; GIANT uses
+# conjugate gradients with 50 products; InexactDANE and AIDE take 50 steps of SVRG, at the learning rate that the
+# curvature allows.
 
 import argparse
 
@@ -30,7 +29,7 @@ from dask_newton.solvers.parts.line_search import LineSearch
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--full", metavar="DATA", help="Path of a Zarr data set with the splits train and test.")
-parser.add_argument("--max-seconds", type=float, default=120.0, help="Of each solver, with --full.")
+parser.add_argument("--max-seconds", type=float, default=120.0, help="Time limit for each solver, with --full.")
 options = parser.parse_args()
 
 if options.full:
@@ -56,22 +55,23 @@ found = compare(model, **data, solvers=solvers, n_blocks=8, optimum=best.optimum
 print(found)
 
 # %%
-# What it takes to come near: seconds here, where the blocks are in one process and messages are free, and rounds,
-# which a network is paid in.
+# The cost of coming close to the optimum: in seconds, here with all blocks in one process and no cost for messages, and
+# in rounds, which matter on a network.
 
 NEAR = (1.0, 0.1, 0.01, 0.001)
 table = pd.concat({f"gap {gap:g}": found.reaching(gap)[["rounds", "seconds"]] for gap in NEAR}, axis=1)
 print(table.to_string(na_rep="-", float_format="{:.3g}".format))
 
 # %%
-# In the paper, by seconds: Newton-ADMM before GIANT, and both long before InexactDANE and AIDE. MNIST, with two
-# busy cores for the eight blocks, agrees as far as the paper goes: Newton-ADMM comes within twice the optimum in 8
-# seconds, GIANT in 32, InexactDANE in 29 and AIDE in 33, and within a tenth of it in 39 and 61 seconds, the other
-# two not in a minute. An iteration of ADMM costs ten products and one pass, one of GIANT fifty and three.
+# In the paper, in seconds, Newton-ADMM is ahead of GIANT, and both are far ahead of InexactDANE and AIDE. On MNIST,
+# with two busy cores for the eight blocks, the results agree to the accuracy that the paper shows: Newton-ADMM reaches
+# twice the optimum in 8 seconds, GIANT in 32, InexactDANE in 29 and AIDE in 33. Newton-ADMM and GIANT reach a gap of a
+# tenth in 39 and 61 seconds, the other two not within a minute. An iteration of ADMM costs ten products and one pass,
+# one of GIANT fifty products and three passes.
 #
-# The digits above go farther, and there GIANT overtakes ADMM beyond a tenth: ADMM is slow to the later digits,
-# which the paper does not ask for. This is why by default ADMM hands over to Newton-CG, which ``polish=False``
-# forbids. Seconds of data as small as these say little: they are mostly what a pass costs at least.
+# The run on the digits above goes further. There GIANT overtakes ADMM beyond a gap of a tenth: ADMM is slow to find
+# further digits, which the paper does not look at. This is why ADMM hands over to Newton-CG by default, which
+# ``polish=False`` prevents. For data as small as these, seconds say little: they are mostly the minimum cost of a pass.
 
 found.plot()
 plt.show()

@@ -1,20 +1,21 @@
 r"""
-pdADMM, figures 4 to 6: convergence, and accuracy beside first-order methods
-============================================================================
+pdADMM, figures 4 to 6: convergence, and accuracy compared with first-order methods
+===================================================================================
 
-Wang, Chai, Cheng and Zhao (ICDM 2020, arXiv:2009.02868) train a network of nine hidden layers of 500 units with relu.
-Their figure 4 shows, for nu = rho = 0.1, an augmented Lagrangian that falls all the way and a residual that goes to
-zero; figures 5 and 6, for nu = rho = 1e-4, the accuracy over 100 epochs beside gradient descent, Adadelta, Adagrad,
-Adam and dlADMM, all on all rows at a time: on MNIST pdADMM comes second to Adam, and gradient descent stays at a tenth.
+Wang, Chai, Cheng and Zhao (ICDM 2020, arXiv:2009.02868) train a network with nine hidden layers of 500 units and relu.
+Their figure 4 shows, for nu = rho = 0.1, an augmented Lagrangian that decreases monotonically and a residual that goes
+to zero. Figures 5 and 6 show, for nu = rho = 1e-4, the accuracy over 100 epochs, compared with gradient descent,
+Adadelta, Adagrad, Adam and dlADMM, each with all rows in every step. On MNIST pdADMM is second to Adam, and gradient
+descent stays at 0.1.
 
-``python plot_paper_pdadmm.py --full mnist.zarr`` takes the first 10,000 rows of a data set with the splits ``train``
-and ``test``, with 14 x 14 pixels as in the paper; ``--rows 60000`` takes more of them, ``--pixels 28`` all pixels.
+``python plot_paper_pdadmm.py --full mnist.zarr`` uses the first 10,000 rows of a data set with the splits ``train`` and
+``test``, with 14 x 14 pixels as in the paper; ``--rows 60000`` uses more rows, ``--pixels 28`` all pixels.
 """
 
 # %%
-# The digits of scikit-learn and nine hidden layers of 50 units. Weights start normal with deviation 0.1, biases too, as
-# in the authors' code; what the paper's first-order methods start from is not known, so that all methods are run from
-# the weights of He et al. (2015) as well. Learning rates are the paper's.
+# scikit-learn's digits and nine hidden layers of 50 units. Initial weights and biases are normal with standard
+# deviation 0.1, as in the authors' code. The start of the paper's first-order methods is not known, so all methods also
+# run from the weights of He et al. (2015). The learning rates are the paper's.
 
 import argparse
 import warnings
@@ -38,7 +39,7 @@ parser.add_argument("--rows", type=int, default=10_000)
 parser.add_argument("--pixels", type=int, choices=(14, 28), default=14, help="Across an image, with --full.")
 parser.add_argument("--width", type=int, help="Units of a hidden layer; 50, or 500 with --full.")
 parser.add_argument("--iterations", type=int, default=100)
-parser.add_argument("--save", metavar="PNG", help="Where to save the picture.")
+parser.add_argument("--save", metavar="PNG", help="Where to save the figure.")
 options = parser.parse_args()
 
 
@@ -59,7 +60,7 @@ width = options.width or (500 if options.full else 50)
 
 
 def problem_from(start):
-    """Return the network from a kind of random weights."""
+    """Return the network with random weights of one kind."""
     return make_network(
         X, y, loss=Softmax(10), hidden_layer_sizes=[width] * 9, activation="relu", penalty=NoPenalty(),
         initialisation=start,
@@ -67,7 +68,7 @@ def problem_from(start):
 
 
 def accuracy(layers, theta, A, labels):
-    """Return the part of the rows that a network puts into the right class."""
+    """Return the share of rows that a network classifies correctly."""
     *hidden, (W, b) = layers.of(theta.astype(X.dtype))
     for V, c in hidden:
         A = layers.activation.value(A @ V + c)
@@ -90,7 +91,7 @@ def run(solver, start):
 
 
 # %%
-# Figure 4: nu = rho = 0.1. The run goes on after it has settled by its own rule.
+# Figure 4: nu = rho = 0.1. The run continues after its own stopping rule is met.
 
 figure_4 = run(PDADMM(nu=0.1, rho=0.1, absolute_tol=0.0, relative_tol=0.0), "gauss")[1:]
 lagrangian, residual = figure_4["lagrangian"], figure_4["primal_residual"]
@@ -99,8 +100,8 @@ print(f"It falls from {lagrangian.iloc[0]:.4g} to {lagrangian.iloc[-1]:.4g}.")
 print(f"The residual ends at {residual.iloc[-1] / residual.max():.1e} of its largest value.")
 
 # %%
-# Figures 5 and 6: nu = rho = 1e-4; dlADMM has the 1e-6 of its own paper. Both ADMM with minimisers of the sub-problems,
-# and pdADMM with steps along the gradient too, as in the paper.
+# Figures 5 and 6: nu = rho = 1e-4; dlADMM uses 1e-6, as in its own paper. Both ADMM methods minimise their sub-problems
+# exactly; pdADMM also runs with gradient steps, as in the paper.
 
 solvers = {
     "pdadmm": PDADMM(absolute_tol=0.0, relative_tol=0.0),
@@ -123,14 +124,15 @@ table.index.names = ["start", "solver"]
 print(table.to_string(na_rep="-", float_format="{:.3f}".format))
 
 # %%
-# From the authors' weights pdADMM is ahead of all first-order methods, which hardly move through nine layers; only Adam
-# gets somewhere. From better weights Adam and Adadelta leave both ADMM behind. dlADMM, with exact minimisers of its
-# sub-problems, is ahead of pdADMM from either start, which the paper does not see: its steps are those of the authors.
+# From the authors' weights, pdADMM is ahead of all first-order methods, whose gradients hardly get through nine layers;
+# only Adam makes progress. From better weights, Adam and Adadelta overtake both ADMM methods. dlADMM, with exact
+# minimisers of its sub-problems, is ahead of pdADMM from either start. The paper does not see this, because it uses the
+# authors' steps.
 #
-# On MNIST with the paper's layers (``--full mnist.zarr --rows 2000``) the Lagrangian falls all the way too, and the
-# order is another: layers of 500 units lose less on the way, so that Adam and Adadelta leave both ADMM behind from
-# either start, and gradient descent is close to them. pdADMM ends ahead of dlADMM there, and from the better weights
-# it is third on other rows; Adam is first, as in the paper.
+# On MNIST with the paper's layers (``--full mnist.zarr --rows 2000``) the Lagrangian also decreases monotonically, but
+# the ranking differs: layers of 500 units lose less information, so Adam and Adadelta overtake both ADMM methods from
+# either start, and gradient descent is close to them. There pdADMM ends ahead of dlADMM, and from the better weights it
+# is third on unseen rows; Adam is first, as in the paper.
 
 fig, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
 lagrangian.plot(ax=axes[0, 0], logy=True, ylabel="augmented Lagrangian", title="nu = rho = 0.1")
@@ -138,7 +140,7 @@ residual.plot(ax=axes[0, 1], logy=True, ylabel="residual", title="nu = rho = 0.1
 for ax, start in zip(axes[1], ("gauss", "he"), strict=True):
     for name in solvers:
         found[start, name]["test"].plot(ax=ax, label=name)
-    ax.set(ylabel="accuracy on other rows", title=f"nu = rho = 1e-4, start: {start}", ylim=(0, 1))
+    ax.set(ylabel="accuracy on unseen rows", title=f"nu = rho = 1e-4, start: {start}", ylim=(0, 1))
 axes[1, 1].legend(fontsize="small", frameon=False)
 if options.save:
     fig.savefig(options.save, dpi=120)

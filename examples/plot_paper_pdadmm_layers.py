@@ -2,18 +2,18 @@ r"""
 Layers in parallel: what pdADMM can gain
 ========================================
 
-Wang, Chai, Cheng and Zhao (ICDM 2020, arXiv:2009.02868) train networks with 11 to 19 hidden layers by pdADMM, every
-layer on a worker of its own, and report speed-ups that grow with the number of layers, to 8.9 - 12.3 for 19 of them on
-MNIST (their table II). Here the graph of tasks that ``pdadmm-grid`` makes for such a network is put through a
-simulation of 1 to 20 workers, with times of the tasks that are measured on this machine.
+Wang, Chai, Cheng and Zhao (ICDM 2020, arXiv:2009.02868) train networks with 11 to 19 hidden layers by pdADMM, with one
+worker for each layer, and report speed-ups that grow with the number of layers, up to 8.9 - 12.3 for 19 layers on MNIST
+(their table II). This example takes the graph of tasks that ``pdadmm-grid`` builds for such a network and simulates it
+on 1 to 20 workers, with task times measured on this machine.
 
-``python plot_paper_pdadmm_layers.py --full`` takes the paper's widths, 1500 to 2400; it takes some minutes.
+``python plot_paper_pdadmm_layers.py --full`` uses the paper's widths, 1500 to 2400, and takes some minutes.
 """
 
 # %%
-# Tasks are timed one after the other, in a network with three hidden layers; all inner layers are alike. What a task
-# does with rows is in proportion to their number, so that a sample of them will do; what the weights of a layer take is
-# not.
+# Tasks are timed one after the other, in a network with three hidden layers; all inner layers cost the same. The time
+# that a task spends on rows is proportional to their number, so a sample of rows is enough. The time for the weights of
+# a layer is not proportional.
 
 import argparse
 import statistics
@@ -34,10 +34,10 @@ from dask_newton.penalties import NoPenalty
 from dask_newton.solvers import PDADMMGrid
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--full", action="store_true", help="The widths of the paper.")
-parser.add_argument("--rows", type=int, default=1000, help="So many rows to time tasks with.")
+parser.add_argument("--full", action="store_true", help="Use the widths of the paper.")
+parser.add_argument("--rows", type=int, default=1000, help="Number of rows for timing tasks.")
 parser.add_argument("--bandwidth", type=float, default=1.25, help="Between workers, in GB/s.")
-parser.add_argument("--save", metavar="PNG", help="Where to save the picture.")
+parser.add_argument("--save", metavar="PNG", help="Where to save the figure.")
 options = parser.parse_args()
 
 FEATURES, CLASSES, N_ROWS = 196, 10, 55_000  # MNIST at 14 x 14 pixels
@@ -47,7 +47,7 @@ PAPER = {1500: 237.66 / 26.78, 1800: 475.60 / 41.37, 2100: 570 / 54.91, 2400: 76
 
 
 class Watched(SerialBlocks):
-    """Blocks of this process, which look at the calls of a graph as they run."""
+    """Blocks of this process that time the calls of a graph."""
 
     seen = []  # noqa: RUF012
 
@@ -63,7 +63,7 @@ class Watched(SerialBlocks):
 
 
 def graph(n_hidden, width, n_rows, iterations):
-    """Return the calls of some iterations of a network, and their times."""
+    """Return the calls of a network's iterations, and their times."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_rows, FEATURES), dtype=np.float32)
     y = np.arange(n_rows) % CLASSES
@@ -103,12 +103,12 @@ def measure(width):
 measured = {width: measure(width) for width in WIDTHS}
 
 # %%
-# The simulation: a worker has neighbouring layers, of about the same work, and takes the first of its tasks that are
-# ready. What comes from another worker comes later, by its bytes over the bandwidth.
+# The simulation: each worker has neighbouring layers, so that all have about the same work, and runs the first of its
+# tasks that is ready. An input from another worker is delayed by its size over the bandwidth.
 
 
 def groups(work, n):
-    """Return a worker for each layer, with the largest sum of work as small as can be."""
+    """Return a worker for each layer that minimises the largest sum of work."""
     low, high, best = max(work), sum(work), [0] * len(work)
     for _ in range(50):
         limit, found, load = (low + high) / 2, [0], work[0]
@@ -144,7 +144,7 @@ def simulate(calls, n_hidden, times, home, delay):
 
 
 def speed_up(calls, n_hidden, width, n_workers, bandwidth):
-    """Return how much faster an iteration is than on one worker, in the long run."""
+    """Return the asymptotic speed-up of an iteration over one worker, and its bound."""
     times = measured[width]
     kinds = ["first", *["inner"] * (n_hidden - 1), "last"]
     work = [sum(t for (_, kind), t in times.items() if kind == wanted) for wanted in kinds]
@@ -154,7 +154,8 @@ def speed_up(calls, n_hidden, width, n_workers, bandwidth):
 
 
 # %%
-# One worker for each layer, beside the paper and the bound: all work over that of the busiest layer.
+# One worker for each layer, compared with the paper and with the bound, which is the total work over that of the
+# busiest layer.
 
 structure = {n: graph(n, 4, 20, 8) for n in (11, 15, 19)}
 rows = {}
@@ -171,13 +172,13 @@ table.index.names = ["width", "hidden layers"]
 print(table.to_string(na_rep="", float_format="{:.2f}".format))
 
 # %%
-# The first layer has no inputs to move and the last is narrow, so that the bound is about the number of inner layers.
-# Our tasks of inner layers take the same time, as nothing is searched for, and messages hide behind them; so the graph
-# comes close to the bound. The paper is at about two thirds of it: there three arrays cross each boundary, and the step
-# sizes of layers are found by different numbers of trials.
+# The first layer has no inputs to update and the last one is narrow, so the bound is about the number of inner layers.
+# The tasks of our inner layers all take the same time, because nothing is searched for, and messages overlap with them.
+# So the graph comes close to the bound. The paper reaches about two thirds of it: there three arrays cross each
+# boundary, and the step sizes of the layers take different numbers of trials.
 #
-# With fewer workers than layers some have two of them, and all wait for those: hence the stairs. Rows in blocks have no
-# such bound, and with all layers of a block on one worker no array moves at all.
+# With fewer workers than layers, some workers have two layers and the others wait for them, hence the stairs. Splitting
+# the rows into blocks has no such bound, and with all layers of a block on one worker no array is sent at all.
 
 fig, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
 workers = range(1, 21)

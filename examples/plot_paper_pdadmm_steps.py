@@ -2,17 +2,17 @@
 Step rules of pdADMM, at equal iterations and at equal work
 ===========================================================
 
-pdADMM (Wang, Chai, Cheng, Zhao, ICDM 2020, arXiv:2009.02868) gives every layer of a network variables of its own, so
-that layers can be updated in parallel. Inputs and weights of a layer make gradient steps; the authors' code looks for
-their lengths by halving, from one tenth. With the weights that the paper trains with, nu = rho = 1e-4, the curvature of
-these sub-problems is some thousand times smaller than the ten it begins with, and halving never makes a step longer.
+pdADMM (Wang, Chai, Cheng, Zhao, ICDM 2020, arXiv:2009.02868) gives every layer of a network its own variables, so that
+layers can be updated in parallel. The inputs and weights of a layer take gradient steps, whose lengths the authors'
+code finds by halving, starting from one tenth. With the paper's nu = rho = 1e-4, the curvature of these sub-problems is
+about a thousand times smaller than the value of ten that this start assumes, and halving never makes a step longer.
 
-Exact line searches have a closed form, one for each row and one for each unit, as the sub-problems are quadratic; and
-their minimisers cost no more than that: a system of the size of a layer for all rows together.
+Because the sub-problems are quadratic, exact line searches have a closed form, one for each row and one for each unit.
+Exact minimisers cost no more than that: one system of the size of a layer for all rows together.
 """
 
 # %%
-# Three hidden layers of 100 on the digits of scikit-learn, from the authors' initialisation.
+# Three hidden layers of 100 units on scikit-learn's digits, from the authors' initialisation.
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -39,7 +39,7 @@ problem = make_network(
 
 
 def right(theta, A, labels, layers: Layers):
-    """Return the part of the rows that a network puts into the right class."""
+    """Return the share of rows that a network classifies correctly."""
     *hidden, (W, b) = layers.of(theta)
     for V, c in hidden:
         A = layers.activation.value(A @ V + c)
@@ -47,10 +47,10 @@ def right(theta, A, labels, layers: Layers):
 
 
 # %%
-# A unit of work is the product of the inputs of a hidden layer with its weights. Ours need 4.5 in an iteration: one for
-# the margins, two for the inputs, one and a half for the moments, as one of these is of a matrix with itself. The
-# authors' code, as it is written, needs 14 if every search ends with its first trial. dlADMM goes twice through the
-# layers.
+# A unit of work is the product of the inputs of a hidden layer with its weights. Our pdADMM needs 4.5 per iteration:
+# one for the margins, two for the inputs, and one and a half for the moments, one of which is the product of a matrix
+# with itself. The authors' code needs 14 if every search ends with its first trial. dlADMM goes through the layers
+# twice.
 
 ITERATIONS = 50
 RULES = {
@@ -87,14 +87,14 @@ for what in ("test", "residual"):
 print(table.round(3).to_string())
 
 # %%
-# At equal work: the accuracy that each has when it has done as many products as the authors' steps in 15 iterations.
+# At equal work: the accuracy of each after as many products as the authors' steps take in 15 iterations.
 
 work = 15 * 14.0
 print(pd.Series({name: frame[frame["units"] <= work]["train"].iloc[-1] for name, frame in records.items()}).round(3))
 
 # %%
-# The residual of the constraint, norm(P - Q), is no sign of progress: it is smallest for the authors' steps, as nothing
-# moves.
+# The residual of the constraint, norm(P - Q), does not indicate progress: it is smallest for the authors' steps,
+# because nothing moves.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), sharey=True)
 for name, frame in records.items():

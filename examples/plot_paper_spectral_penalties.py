@@ -1,18 +1,18 @@
 """
-Spectral against fixed penalties in ADMM
-========================================
+Spectral and fixed penalties in ADMM
+====================================
 
-Consensus ADMM has a penalty parameter for every block, and a wrong one costs more than any other choice. Xu, Taylor,
-Li, Figueiredo, Yuan and Goldstein (ICML 2017, arXiv:1706.02869) estimate it from the curvature that the iterates
-meet, and Newton-ADMM (SC 2020) takes that over. Their claim: convergence hardly depends on the penalty at the start,
-over many orders of magnitude.
+Consensus ADMM has a penalty parameter for every block, and a bad value costs more than any other bad choice. Xu,
+Taylor, Li, Figueiredo, Yuan and Goldstein (ICML 2017, arXiv:1706.02869) estimate it from the curvature along the
+iterates, and Newton-ADMM (SC 2020) uses their estimates. They claim that convergence hardly depends on the initial
+penalty, over many orders of magnitude.
 
-``python plot_paper_spectral_penalties.py --full mnist.zarr/train`` runs it on a data set of yours.
+``python plot_paper_spectral_penalties.py --full mnist.zarr/train`` uses your own data set.
 """
 
 # %%
-# Breast cancer, 569 rows of 30 standardised features, in random order and four blocks; with ``--full`` whatever is
-# at that path, in eight. The penalty of the model is that of ``C=1``.
+# The breast cancer data: 569 rows of 30 standardised features, in random order and four blocks. With ``--full``, the
+# data at that path in eight blocks. The model's penalty is that of ``C=1``.
 
 import argparse
 
@@ -37,9 +37,9 @@ else:
     n_blocks, max_iter = 4, 110
 
 # %%
-# The same first penalties, on the scale of the sum over samples, for three rules: not changed at all, changed so
-# that primal and dual residuals balance, and estimated from the curvature of each block. ADMM works alone here,
-# without the Newton-CG that finishes it by default.
+# Three rules start from the same penalties, which are on the scale of the sum over samples: fixed, changed so that the
+# primal and dual residuals balance, and estimated from the curvature of each block. ADMM runs alone here, without the
+# Newton-CG that finishes the fit by default.
 
 FIRST = [1e-3, 1.0, 1e3]
 RULES = ("fixed", "residual_balancing", "spectral")
@@ -50,7 +50,7 @@ found = compare(
 )
 
 # %%
-# Iterations, which are passes here, until the objective is within a thousandth, and a millionth, of the optimum.
+# Iterations (each is one pass here) until the objective is within a thousandth and a millionth of the optimum.
 
 table = pd.DataFrame(
     {
@@ -63,10 +63,10 @@ table = pd.DataFrame(
 print(table.to_string(na_rep="-", float_format="{:.0f}".format))
 
 # %%
-# It agrees with the paper: a fixed penalty that is wrong by a factor of a thousand is of no use, and spectral
-# estimates forget such a start within some ten iterations. Where it does not: balancing is as good here. The reason
-# is that the residuals are divided by the size of what they are residuals of (Wohlberg 2017, arXiv:1704.06209), in
-# place of the rule that the paper compares with, whose result depends on the scale of the data.
+# This agrees with the paper: a fixed penalty that is wrong by a factor of a thousand is useless, and spectral estimates
+# recover from such a start within about ten iterations. It disagrees in one point: residual balancing is as good here.
+# The reason is that we use relative residuals (Wohlberg 2017, arXiv:1704.06209), whereas the result of the rule in the
+# paper's comparison depends on the scale of the data.
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharey=True, layout="constrained")
 for ax, rule in zip(axes, RULES, strict=True):

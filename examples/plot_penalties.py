@@ -6,8 +6,8 @@ With an l1 penalty some coefficients are exactly zero. The path of solutions sho
 """
 
 # %%
-# The features are standardised by us: the library never does that on its own, because the penalty would then act on
-# other coefficients than those it reports.
+# We standardise the features ourselves. The library never does so, because the penalty would then apply to other
+# coefficients than those it reports.
 
 import dask.array as da
 import numpy as np
@@ -22,9 +22,9 @@ X = da.from_array(X, chunks=(143, -1))
 y = da.from_array(data.target, chunks=143)
 
 # %%
-# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and what lies between is elastic net. An l1 penalty is not differentiable;
-# ``solver="auto"`` takes a solver that can do with that. With ``warm_start`` each fit begins at the solution for the
-# previous ``C``.
+# ``l1_ratio=1`` is the l1 penalty, 0 is l2, and values in between are the elastic net. An l1 penalty is not
+# differentiable; ``solver="auto"`` chooses a solver that can handle that. With ``warm_start`` each fit starts from the
+# solution for the previous ``C``.
 
 strengths = np.geomspace(3e-3, 1.0, 14)
 clf = LogisticRegression(l1_ratio=1.0, warm_start=True, max_iter=200)
@@ -40,8 +40,8 @@ for C in strengths:
 path = np.array(path)
 
 # %%
-# The zeros are exact, not small numbers, so that counting them is meaningful. A path need not be monotone: near the
-# weakest penalty "worst area" enters and "worst radius" gives way, as the two measure nearly the same.
+# The zeros are exact rather than small numbers, so counting them is meaningful. A path need not be monotone: near the
+# weakest penalty "worst area" enters and "worst radius" shrinks, because the two measure almost the same.
 
 print("solver:", clf.solver_.name)
 names = list(data.feature_names)

@@ -2,15 +2,14 @@ r"""
 Quickstart: solvers side by side
 ================================
 
-A data set in eight blocks, five solvers, and what each of them spends to come near the optimum.
+One data set in eight blocks, five solvers, and the cost of each on the way to the optimum.
 
-The picture in the README is made by ``python examples/plot_quickstart.py docs/_static/convergence.svg``.
+``python examples/plot_quickstart.py docs/_static/convergence.svg`` makes the figure in the README.
 """
 
 # %%
-# The data: 1,797 images of handwritten digits, 64 pixels, ten classes. A chunk of rows is a *block*; here all
-# blocks lie in the memory of this process, and with a current ``dask.distributed`` client they would lie on its
-# workers.
+# The data: 1,797 images of handwritten digits with 64 pixels, in ten classes. A chunk of rows is a *block*. Here all
+# blocks are in the memory of this process; with a current ``dask.distributed`` client they would be on its workers.
 
 import sys
 
@@ -26,8 +25,8 @@ y = da.from_array(y, chunks=225)
 print(X)
 
 # %%
-# A fit ends with a certificate: the largest entry of the gradient of the mean objective. It is compared with
-# ``tol``, and a fit that does not get there warns.
+# A fit ends with a certificate: the largest entry of the gradient of the mean objective. It is compared with ``tol``,
+# and a fit that does not reach it warns.
 
 clf = LogisticRegression(C=1.0, tol=1e-9).fit(X, y)
 optimum = clf.result_.value
@@ -35,12 +34,12 @@ print(f"solver {clf.solver_.name}, status {clf.result_.status}, largest gradient
 print(f"objective {optimum:.12f} after {clf.n_iter_[0]} iterations, {clf.n_passes_} passes, {clf.n_rounds_} rounds")
 
 # %%
-# The history holds a record of every iteration.
+# The history has a record of every iteration.
 
 clf.history_.to_pandas()[["objective", "gradient_norm", "passes", "rounds", "bytes_up", "seconds"]]
 
 # %%
-# The same objective with every solver for differentiable penalties. The optimum is one; the ways there differ.
+# The same objective with five solvers. They reach the same optimum on different paths.
 
 STYLES = {
     "giant": ("#0072b2", "o"),
@@ -59,10 +58,10 @@ for name, fit in fits.items():
     )
 
 # %%
-# Rounds say what a fit costs where a message is slow; seconds are those of this machine, where messages are free.
-# Newton-Cholesky needs the fewest rounds because each of them carries a whole Hessian: look at the megabytes above.
+# Rounds determine the cost of a fit when messages are slow. The seconds are those of this machine, where messages are
+# free. Newton-Cholesky needs the fewest rounds because each of them carries an entire Hessian: see the megabytes above.
 
-plt.rcParams["svg.hashsalt"] = "dask_newton"  # the same picture gives the same file
+plt.rcParams["svg.hashsalt"] = "dask_newton"  # so that the same figure gives the same file
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.1), sharey=True, layout="constrained")
 for ax, x in zip(axes, ("rounds", "seconds"), strict=True):
     for name, fit in fits.items():

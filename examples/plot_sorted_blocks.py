@@ -2,16 +2,17 @@ r"""
 Blocks that have nothing in common: rows sorted by label
 ========================================================
 
-Data often arrive sorted: by day, by customer, by class. Sorted by label, each block of rows sees three or four of the
-ten digits, and what is best for it is bad for the others. Which solvers survive that, and at what cost?
+Data often arrive sorted: by day, by customer, by class. If rows are sorted by label, each block has three or four of
+the ten digits, and a step that is good for one block is bad for the others. Which solvers cope with that, and at what
+cost?
 
-The same rows are cut into four blocks twice, shuffled and sorted. The objective is the same; the blocks are not.
+The same rows are split into four blocks twice, shuffled and sorted. The objective is the same; only the blocks differ.
 """
 
 # %%
 # Every solver runs until the relative gap of the objective is 1e-6, or for at most 50 iterations. ADMM runs alone here,
-# without the method that finishes its work by default. ``python plot_sorted_blocks.py --full`` has more solvers, 200
-# iterations, and eight blocks too; it takes some minutes.
+# without the method that finishes the fit by default. ``python plot_sorted_blocks.py --full`` runs more solvers, for
+# 200 iterations, and also with eight blocks; it takes some minutes.
 
 import sys
 import warnings
@@ -33,7 +34,7 @@ best = minimize(make_problem(X, y, loss=Softmax(10), penalty=L2(1 / n)), "newton
 
 full = "--full" in sys.argv
 names = ["newton-cg", "giant"]
-if full:  # all but those for other penalties, and those without a guarantee
+if full:  # except those for other penalties and those without a guarantee
     others = ("prox-newton", "newton-admm", "dane", "inexact-dane", "aide", "sgd")
     names = [name for name in SOLVERS if name not in others]
 solvers = {name: name for name in names} | {
@@ -55,7 +56,7 @@ def run(solver, order, n_blocks):
 
     problem = make_problem(X[order], y[order], loss=Softmax(10), penalty=L2(1 / n), n_blocks=n_blocks)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # for some there are too few iterations, which is the point
+        warnings.simplefilter("ignore", ConvergenceWarning)  # some do not get there, which is the point
         return minimize(problem, solver, tol=0, max_iter=200 if full else 50, callbacks=[enough]).history
 
 
@@ -79,13 +80,13 @@ for n_blocks in (8, 4) if full else (4,):
         print(f"{label:31s}", "   ".join(line), flush=True)
 
 # %%
-# Solvers whose iterates do not depend on the blocks do not notice. GIANT averages Newton directions of blocks that
-# disagree, and needs several times as many iterations; in eight sorted blocks (``--full``) 200 do not lead to a gap
-# of 1e-3. There DINGO, which has safeguards, gets to the end, with six times the rounds that it needs for shuffled
-# rows; DINO is slower. ADMM with a number for the penalty of each block slows down too: a block is curved in the
-# coefficients of its own classes alone, and no number is right for those and for the others. With a matrix for each
-# block, the Hessian of its rows for each class (``penalty="hessian"``), ADMM alone does not notice either. The price
-# is a matrix of ``q(q+1)/2`` numbers for each class, sent up six times.
+# Solvers whose iterates do not depend on the blocks are unaffected. GIANT averages the Newton directions of blocks that
+# disagree, and needs several times as many iterations; with eight sorted blocks (``--full``), 200 iterations do not
+# reach a gap of 1e-3. There DINGO, which has safeguards, reaches the goal with six times the rounds that it needs for
+# shuffled rows, and DINO is slower. ADMM with a scalar penalty for each block also slows down: a block has curvature
+# only in the coefficients of its own classes, and no scalar suits both those and the others. With a matrix for each
+# block, the Hessian of its rows for each class (``penalty="hessian"``), ADMM alone is unaffected too. The price is a
+# matrix of ``q(q+1)/2`` numbers for each class, sent up six times.
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
 for ax, name in zip(axes, orders, strict=True):

@@ -6,7 +6,7 @@ Save a data set once, then fit from its path. Blocks are read where they are nee
 """
 
 # %%
-# Data often come in pieces. Here they are made chunk by chunk by Dask and never exist as a whole.
+# Data often come in pieces. Here Dask generates them chunk by chunk, and they are never in memory as a whole.
 
 import tempfile
 from pathlib import Path
@@ -20,8 +20,8 @@ X, y, coef, intercept = make_softmax(60_000, 20, 3, chunk_rows=5_000, condition=
 print(X)
 
 # %%
-# A data set is a Zarr v3 group with ``X``, ``y`` and names, and splits are its sub-groups. The group appears at its
-# path whole or not at all, after everything was read back and compared with its checksum.
+# A data set is a Zarr v3 group with ``X``, ``y`` and names; splits are sub-groups. The group appears at its path only
+# after it has been read back completely and compared with its checksums.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "softmax.zarr"
@@ -44,7 +44,7 @@ train = open_dataset(path / "train")
 print(train.X)
 
 # %%
-# An estimator takes the path itself. Labels, and sample weights if there are any, come along.
+# An estimator accepts the path. It finds the labels, and sample weights if there are any, in the group.
 
 clf = LogisticRegression().fit(path / "train")
 print(f"accuracy on unseen rows {clf.score(path / 'test'):.3f}, converged: {clf.converged_}")
@@ -56,8 +56,8 @@ probabilities = clf.predict_proba(path / "test")
 print(probabilities)
 
 # %%
-# The labels were drawn from known coefficients. Estimates scatter around them, more where a feature varies less:
-# the standard deviations of the features fall from 1 to 1/10 here.
+# The labels were drawn from known coefficients. The estimates scatter around them, more so if a feature varies less:
+# here the standard deviations of the features fall from 1 to 1/10.
 
 estimated = clf.coef_ - clf.coef_.mean(axis=0)
 figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
