@@ -7,6 +7,7 @@ are passed on: ``nox -s tests -- -k giant``.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors. The gallery runs with ``-- -D plot_gallery=1``."""
     options = session.posargs or ["-D", "plot_gallery=0"]
+    shutil.rmtree("docs/generated", ignore_errors=True)  # pages of names that are gone
     python(session, "sphinx", "-q", "-W", "--keep-going", "-b", "html", *options, "docs", "docs/_build/html")
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PUBLIC = ("solvers", "losses", "penalties", "inner", "blocks", "data", "estimators", "testing")
 # In the __all__ of a package for the sake of the library itself; no part of what is promised to users.
-INTERNAL = {"NETWORK_SOLVERS", "SOLVERS", "n_threads", "parallel", "run_blocks", "thread_budget"}
+INTERNAL = {"NETWORK_SOLVERS", "SOLVERS", "n_threads", "named", "parallel", "run_blocks", "task_name", "thread_budget"}
 
 
 def text(*parts: str) -> str:
