@@ -1,14 +1,14 @@
-"""The only file that tells array types apart.
+"""The array types: the only file that depends on which one an array has.
 
-Every kernel of the library is a pure function of block arrays written against the array API standard. It asks
-:func:`namespace` for the module that goes with its arrays, :func:`from_host` to bring the driver's NumPy vectors to
-the block's device, and :func:`to_host` at the one place where a small result leaves the task.
+Every kernel of the library is a pure function of block arrays written against the array API standard. It uses
+:func:`namespace` for the module of its arrays, :func:`from_host` to copy the driver's NumPy vectors to the block's
+device, and :func:`to_host` where a small result leaves the task.
 
 X may also be a sparse matrix by rows (CSR) of SciPy or CuPy. Its namespace is that of its stored entries, so that
-everything computed from it is dense and on its device. Besides ``X @ V`` the kernels use a matrix only through
+all results are dense and on its device. Besides ``X @ V`` the kernels use a matrix only through
 :func:`row_slice`, :func:`take_rows`, :func:`transposed_product`, :func:`squares` and :func:`weighted_gram`.
 
-Support for a further array type is one call of :func:`register_array_type`.
+One call of :func:`register_array_type` adds another array type.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class ArrayType:
-    """What the library must know of an array type.
+    """What the library needs for an array type.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class ArrayType:
     from_host : callable
         ``from_host(a, like)`` copies the NumPy array ``a`` to the type and device of ``like``, keeping its dtype.
     host : bool
-        Whether the data lie in the memory of the CPU, where cache-sized row tiles and threads pay.
+        Whether the data are in CPU memory, where row tiles of the size of the cache and threads pay.
     sparse : bool
         Whether it is a CSR matrix, with attributes ``data``, ``indices`` and ``indptr``.
     """
@@ -102,7 +102,7 @@ _REGISTERED: dict[type, ArrayType] = {scipy.sparse.csr_array: _SCIPY_CSR, scipy.
 
 
 def register_array_type(cls: type, array_type: ArrayType) -> None:
-    """Teach the library a further array type.
+    """Add an array type.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _type_of(x: Array) -> ArrayType:
     for cls in type(x).__mro__:
         if cls in _REGISTERED:
             return _REGISTERED[cls]
-        # By name, as a machine without a GPU cannot import the class.
+        # By name, because a machine without a GPU cannot import the class.
         if cls.__module__.startswith("cupyx.scipy.sparse") and cls.__name__.startswith("csr"):
             return _CUPY_CSR
     return _STANDARD
@@ -138,13 +138,13 @@ def namespace(x: Array) -> Any:
         return _type_of(x).namespace(x)
     except TypeError as error:
         raise TypeError(
-            f"{type(x).__module__}.{type(x).__name__} is not an array type that dask_newton knows; "
+            f"{type(x).__module__}.{type(x).__name__} is not an array type that dask_newton supports; "
             "give a NumPy or CuPy array, or call dask_newton.arrays.register_array_type for it."
         ) from error
 
 
 def to_host(x: Any) -> Any:
-    """Copy an array into NumPy; numbers pass, tuples are copied entry by entry."""
+    """Copy an array to NumPy; numbers are returned as they are, tuples are copied entry by entry."""
     if isinstance(x, tuple):
         return tuple(to_host(entry) for entry in x)
     if x is None or isinstance(x, bool | int | float | str | np.ndarray | np.generic):
@@ -159,7 +159,7 @@ def from_host(a: np.ndarray, like: Array, dtype: Any = None) -> Array:
 
 
 def host_dtype(dtype: Any) -> Any:
-    """Return NumPy's dtype of the same name, as other array types have dtypes of their own."""
+    """Return NumPy's dtype of the same name; other array libraries have other dtype objects."""
     try:
         return None if dtype is None else np.dtype(dtype)
     except TypeError:
@@ -167,9 +167,9 @@ def host_dtype(dtype: Any) -> Any:
 
 
 def align(x: Array) -> Array:
-    """Return ``x``, copied if it lies in memory at an address that its dtype does not divide; CSR part by part.
+    """Return ``x``, or a copy if its address in memory is not aligned to its dtype; CSR part by part.
 
-    Arrays that came over a network may; every product with them would be made through a copy, with other bits.
+    Arrays from a network may be unaligned. Every product would then copy them, with other rounding errors.
     """
     if isinstance(x, np.ndarray):
         return np.require(x, requirements="A")
@@ -181,17 +181,17 @@ def align(x: Array) -> Array:
 
 
 def by_column(x: Array) -> Array:
-    """Return ``x``, laid out column by column where that can be chosen: row-wise sums then run over long vectors."""
+    """Return ``x`` in column-major order if it is a NumPy array: row-wise sums then run over long vectors."""
     return np.asfortranarray(x) if isinstance(x, np.ndarray) else x
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` is an array of a type that the library knows, rather than a list or a data frame."""
+    """Whether ``x`` is an array of a supported type, rather than a list or a data frame."""
     return _type_of(x) is not _STANDARD or array_api_compat.is_array_api_obj(x)
 
 
 def is_host(x: Array) -> bool:
-    """Whether ``x`` lies in the memory of the CPU."""
+    """Whether ``x`` is in CPU memory."""
     return _type_of(x).host
 
 
@@ -206,7 +206,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"numpy": lambda x: x, "cupy": _
 
 
 def register_conversion(name: str, convert: Callable[[Any], Any]) -> None:
-    """Give a further array type a name, in every process that uses it.
+    """Register an array type under a name; every process that uses the name must do so.
 
     Parameters
     ----------
@@ -248,14 +248,14 @@ def nbytes(x: Array) -> int:
 
 
 def _compressed(cls: Any, data: Array, indices: Array, indptr: Array, shape: tuple[int, int]) -> Array:
-    # The constructor would look through the indices, copy those of 64 bits where 32 would do, and copy views.
+    # The constructor would check the indices, convert them from 64 to 32 bits where it can, and copy views.
     x = cls(shape, dtype=data.dtype)
     x.data, x.indices, x.indptr = data, indices, indptr
     return x
 
 
 def _transposed(x: Array) -> Array:
-    """Return the transposed of a CSR matrix, by columns: a view."""
+    """Return the transpose of a CSR matrix as a CSC matrix: a view."""
     by_columns = type(type(x)((1, 1), dtype=x.dtype).T)
     return _compressed(by_columns, x.data, x.indices, x.indptr, x.shape[::-1])
 
@@ -286,7 +286,7 @@ def squares(x: Array) -> Array:
     """Return the squares of the entries of a matrix."""
     if not is_sparse(x):
         return x**2
-    if not x.has_canonical_format:  # entries of a place that is stored twice have to be added first
+    if not x.has_canonical_format:  # duplicate entries must be added first
         x = x.copy()
         x.sum_duplicates()
     return _compressed(type(x), x.data**2, x.indices, x.indptr, x.shape)

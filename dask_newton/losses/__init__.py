@@ -1,4 +1,4 @@
-"""Per-sample losses: one file each. A new loss is a file here, a line below and an entry in tests/catalogue.py."""
+"""Losses of one sample: one file each. A new loss is a file here, a line below and an entry in tests/catalogue.py."""
 
 from dask_newton.losses.base import Loss
 from dask_newton.losses.custom import CustomLoss

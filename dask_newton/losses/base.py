@@ -1,7 +1,7 @@
-"""The contract of a loss: a per-sample function of a target and its margins, with gradient and Hessian product.
+"""The interface of a loss: a function of the target and the margins of one sample, with gradient and Hessian product.
 
-A loss never sees X. Its arrays are tiles of rows: margins ``z`` (n_rows, n_outputs), targets ``y`` (n_rows,) or, where
-there are several, (n_rows, n_outputs), as arrays of any namespace. Sample weights are the objective's business.
+A loss does not depend on X or on sample weights. Its arrays are tiles of rows, of any namespace: margins ``z``
+(n_rows, n_outputs), and targets ``y`` (n_rows,) or, if there are several, (n_rows, n_outputs).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Loss(ABC):
     convex : bool
         Whether ``l(y, .)`` is convex for every ``y``.
     curvature_bound : float or None
-        The largest eigenvalue that the Hessian of ``l(y, .)`` can have, or None where it has no bound.
+        An upper bound of the eigenvalues of the Hessian of ``l(y, .)``, or None if there is none.
     shift_invariant : bool
         Whether the loss stays the same when one number is added to all margins of a sample.
     decided_below : float or None
-        For classification, a loss below which a sample is certainly classified right; None for other losses.
+        For classification: a sample with a smaller loss is classified correctly. None for other losses.
     quadratic : bool
         Whether the Hessian of every row is the identity.
     numeric : bool
-        Whether targets are numbers, whose mean and size set the start and the scale of the tolerance; else they are
-        codes of classes.
+        Whether targets are numbers; their mean and size then set the start and the scale of the tolerance. Otherwise
+        they are codes of classes.
     targets : str
-        What targets must be, for the message where they are not, see :meth:`valid`.
+        What targets must be, for error messages; see :meth:`valid`.
     n_outputs : int
         Margins per sample, K.
     """
@@ -55,11 +55,11 @@ class Loss(ABC):
 
     @abstractmethod
     def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        """Return value (n_rows,), gradient (n_rows, n_outputs) and the curvature to remember (n_rows, any)."""
+        """Return value (n_rows,), gradient (n_rows, n_outputs), and the curvature for later products (n_rows, any)."""
 
     @abstractmethod
     def hess_mul(self, curvature: Array, v: Array) -> Array:
-        """Multiply the Hessian of each row, given by its remembered curvature, with a row of ``v``."""
+        """Multiply the Hessian of each row, given by the curvature from :meth:`linearize`, with a row of ``v``."""
 
     @abstractmethod
     def hess_entry(self, curvature: Array, k: int, j: int) -> Array:
@@ -70,7 +70,7 @@ class Loss(ABC):
         """Return the mean response: class probabilities (n_rows, n_classes), or expected values (n_rows,)."""
 
     def saturated(self, y: Array) -> Array:
-        """Return the smallest loss that a target can have, shape (n_rows,); 0 for labels."""
+        """Return the minimum of ``l(y, .)`` of each row, shape (n_rows,); 0 for labels."""
         return 0 * y if y.ndim == 1 else 0 * y[:, 0]
 
     def deviance(self, y: Array, z: Array) -> Array:
@@ -78,11 +78,11 @@ class Loss(ABC):
         return 2 * (self.value(y, z) - self.saturated(y))
 
     def valid(self, y: Array) -> Array:
-        """Return where targets are allowed, see ``targets``."""
+        """Return a mask of valid targets, see ``targets``."""
         return y == y
 
     def null_margin(self, mean: np.ndarray) -> np.ndarray:
-        """Return the margins that are best without features, from the mean targets; both (n_outputs,)."""
+        """Return the optimal constant margins for the mean targets; both (n_outputs,)."""
         return np.zeros(self.n_outputs)
 
     def gradient_scale(self, square: float) -> float:

@@ -1,4 +1,4 @@
-"""A base for losses of one's own: the value, the gradient and a Hessian product of the margins of a row are enough.
+"""A base class for custom losses, from the value, the gradient and a Hessian product with respect to the margins.
 
 The Hessian of each row, of K margins, is remembered as its K products with unit vectors: K^2 numbers per row. A loss
 with many margins whose Hessian has a structure, such as :class:`~dask_newton.losses.Softmax`, remembers less.
@@ -17,17 +17,17 @@ __all__ = ["CustomLoss"]
 
 
 class CustomLoss(Loss):
-    """A loss of your own, from ``fun``, ``grad`` and ``hessp``.
+    """Base class of custom losses, given by ``fun``, ``grad`` and ``hessp``.
 
-    They are functions of arrays of rows: targets ``y`` as they were given, and margins ``z`` of shape (n_rows,), or for
-    ``n_outputs > 1`` (n_rows, n_outputs). Where all data are NumPy arrays, NumPy's functions will do; those of
-    ``dask_newton.arrays.namespace(z)`` work on any array. :func:`dask_newton.testing.check_loss` checks a loss.
+    The arguments are arrays of rows: targets ``y`` as they were given, and margins ``z`` of shape (n_rows,), or for
+    ``n_outputs > 1`` (n_rows, n_outputs). NumPy functions work if all data are NumPy arrays; those of
+    ``dask_newton.arrays.namespace(z)`` work for any array type. :func:`dask_newton.testing.check_loss` checks a loss.
 
     Attributes
     ----------
     convex : bool, default False
-        Whether the loss is a convex function of its margins, whatever the target. More solvers take convex losses, and
-        a gradient of zero is their optimum.
+        Whether the loss is convex in its margins for every target. More solvers accept convex losses, and for them a
+        gradient of zero is the optimum.
     n_outputs : int, default 1
         Margins per row.
 
@@ -45,7 +45,7 @@ class CustomLoss(Loss):
     ...     def hessp(self, y, z, v):
     ...         return v / np.cosh(z - y) ** 2
     >>> X, y = np.arange(8.0)[:, None], np.array([0.0, 1.0, 2.0, 300.0, 4.0, 5.0, 6.0, 7.0])
-    >>> LossRegressor(LogCosh(), alpha=0).fit(X, y).coef_.round(1).tolist()  # one target is far off
+    >>> LossRegressor(LogCosh(), alpha=0).fit(X, y).coef_.round(1).tolist()  # one target is an outlier
     [1.0]
     """
 
@@ -94,7 +94,7 @@ class CustomLoss(Loss):
         return curvature[:, k * self.n_outputs + j]
 
     def inverse_link(self, z: Array) -> Array:
-        """Return the margins as predictions; override it where they are something else."""
+        """Return the margins as predictions; override this for other predictions."""
         return self._margins(z)
 
     def _margins(self, z: Array) -> Array:

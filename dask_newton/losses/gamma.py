@@ -33,5 +33,5 @@ class Gamma(LogLink):
         return 1 + logarithm(y)
 
     def valid(self, y: Array) -> Array:
-        """Return where targets are allowed."""
+        """Return a mask of valid targets."""
         return y > 0

@@ -1,9 +1,9 @@
-"""What losses of positive means mu = exp(z) share.
+"""The common part of losses with a positive mean mu = exp(z).
 
-They are half the unit deviances of the exponential dispersion models with variance mu^p (Jorgensen 1987), less what
-depends on y alone: Poisson (p = 1), Gamma (p = 2) and the Tweedie family between them. All are convex in z. Beyond a
-margin that no data reach the exponential goes on as its tangent, so that everything is finite, and a step that is far
-too long is seen to be one.
+They are half the unit deviances of the exponential dispersion models with variance mu^p (Jorgensen 1987), without terms
+that depend on y alone: Poisson (p = 1), Gamma (p = 2) and the Tweedie family between them. All are convex in z. Beyond
+a margin that no data reach, the exponential continues as its tangent. So everything stays finite, and a line search
+rejects a step that is far too long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["LogLink", "exponential", "logarithm"]
 
 
 def exponential(z: Array) -> tuple[Array, Array]:
-    """Return exp(z), where z is too large the tangent there, and its derivative."""
+    """Return exp(z), continued by its tangent where z is too large, and its derivative."""
     xp = namespace(z)
     limit = 600.0 if xp.finfo(z.dtype).bits == 64 else 60.0
     top = xp.where(z < limit, z, 0 * z + limit)
@@ -32,7 +32,7 @@ def logarithm(y: Array) -> Array:
 
 
 class LogLink(Loss):
-    """What the losses with a logarithmic link share."""
+    """Base class of the losses with a logarithmic link."""
 
     convex = True
     curvature_bound = None
@@ -66,5 +66,5 @@ class LogLink(Loss):
         return square ** ((2 - self.power) / 2)
 
     def valid(self, y: Array) -> Array:
-        """Return where targets are allowed."""
+        """Return a mask of valid targets."""
         return y >= 0

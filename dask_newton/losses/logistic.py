@@ -60,7 +60,7 @@ class Logistic(Loss):
         return xp.concat([xp.where(z >= 0, smaller, larger), xp.where(z >= 0, larger, smaller)], axis=1)
 
     def valid(self, y: Array) -> Array:
-        """Return where targets are allowed."""
+        """Return a mask of valid targets."""
         return (y == 0) | (y == 1)
 
 

@@ -7,8 +7,8 @@ For a class y in {0, ..., C-1} and margins z, shifted by m = max z against overf
 
     p_c = exp(z_c - m) / sum,   grad l = p - onehot(y),   hess l v = p * v - p (p . v)   <=  1/2
 
-The reference form is that of the Newton-ADMM papers (with M(a), which they misprint as M(x)). The two have the same
-unpenalised optimum up to a shift, but different penalised ones; the symmetric form is scikit-learn's.
+The reference form is that of the Newton-ADMM papers (with M(a), which they misprint as M(x)); the symmetric form is
+scikit-learn's. Without a penalty both have the same optimum, up to a shift; with a penalty the optima differ.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Softmax(Loss):
 
     @property
     def shift_invariant(self) -> bool:  # type: ignore[override]
-        """The symmetric form is; its Hessian is singular along equal margins."""
+        """True for the symmetric form; its Hessian is singular in the direction of equal margins."""
         return not self.reference
 
     @property
@@ -97,12 +97,12 @@ class Softmax(Loss):
         return xp.concat([p, (xp.exp(-top) / total)[:, None]], axis=1) if self.reference else p
 
     def valid(self, y: Array) -> Array:
-        """Return where targets are allowed."""
+        """Return a mask of valid targets."""
         xp = namespace(y)
         return (y >= 0) & (y < self.n_classes) & (y == xp.floor(y))
 
     def _exponentials(self, xp: Any, z: Array) -> tuple[Array, Array, Array]:
-        """Return the largest margin, the sum of exponentials, and the exponentials, all shifted by it."""
+        """Return the largest margin m, the sum of ``exp(z - m)``, and ``exp(z - m)``."""
         top = xp.max(z, axis=1)
         if self.reference:
             top = xp.where(top > 0, top, 0 * top)

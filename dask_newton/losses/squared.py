@@ -38,7 +38,7 @@ class Squared(Loss):
         return namespace(z).sum((z - self._matrix(y)) ** 2, axis=1) / 2
 
     def linearize(self, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        """Return value, gradient ``z - y`` and a curvature without columns, as there is nothing to remember."""
+        """Return value, gradient ``z - y`` and a curvature without columns, as none is needed."""
         xp, residual = namespace(z), z - self._matrix(y)
         return xp.sum(residual**2, axis=1) / 2, residual, xp.zeros_like(z[:, :0])
 

@@ -5,8 +5,8 @@ For y, margin z, mean a = log(1 + exp(z)) and s = 1 / (1 + exp(-z)), the derivat
     l(y, z) = (y - a)^2,    l' = 2 (a - y) s,    l'' = 2 (s^2 + (a - y) s (1 - s))
 
 Source: Crane and Roosta, DINO: Distributed Newton-Type Optimization Method (arXiv 2006.03694), figure 2. The second
-derivative is negative where (y - a) (1 - s) > s. Towards z = -inf the loss becomes flat, so that a solver which only
-makes the gradient small may end there, above where it started.
+derivative is negative where (y - a) (1 - s) > s. Towards z = -inf the loss becomes flat. A solver that only
+reduces the gradient may end there, above its start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["SquaredSoftplus"]
 class SquaredSoftplus(Loss):
     """Squared error of ``y`` from the softplus mean ``log(1 + exp(z))``: non-linear least squares, not convex.
 
-    It is that of the DINO paper (Crane and Roosta 2020), without a factor 1/2.
+    This is the loss of the DINO paper (Crane and Roosta 2020), without a factor 1/2.
     """
 
     convex = False
@@ -61,7 +61,7 @@ class SquaredSoftplus(Loss):
         return xp.where(z >= 0, z, 0 * z) + xp.log1p(xp.exp(-xp.abs(z)))
 
     def saturated(self, y: Array) -> Array:
-        """Return 0, and ``y^2`` where no mean is as small as y."""
+        """Return 0, or ``y^2`` where y is negative, which no mean reaches."""
         return namespace(y).where(y < 0, y, 0 * y) ** 2
 
     def null_margin(self, mean: np.ndarray) -> np.ndarray:

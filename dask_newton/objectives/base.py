@@ -1,8 +1,8 @@
-"""The contract of an objective: what solvers and ``minimize`` may ask of any.
+"""The interface of an objective, as solvers and ``minimize`` use it.
 
     F(W) = (1/S) sum_j s_j l_j(W) + R(w),      S = sum_j s_j,      w = the part of W that is penalised
 
-W is one element of a Euclidean space, of shape (q, K). Every method that reads data is exactly one pass.
+W is an element of a Euclidean space, with shape (q, K). Every method that reads data is exactly one pass.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Objective(ABC):
 
     @abstractmethod
     def penalised(self, W: np.ndarray) -> np.ndarray:
-        """Return w, the first rows of W, which the penalty sees (a view)."""
+        """Return w, the rows of W that are penalised: the first ones (a view)."""
 
     @abstractmethod
     def value(self, W: np.ndarray) -> float:
@@ -75,11 +75,11 @@ class Objective(ABC):
 
     @abstractmethod
     def at(self, W: np.ndarray) -> Point:
-        """Linearise at W: value, gradient, and what later products remember."""
+        """Linearise at W: value, gradient, and what later products need."""
 
     @abstractmethod
     def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Ray:
-        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        """Evaluate F at ``W + a D``; with ``linearize``, also linearise at the first step size."""
 
     @abstractmethod
     def more(self, point: Point, ray: Ray, steps: Sequence[float]) -> Ray:
@@ -108,11 +108,11 @@ class Objective(ABC):
         return False
 
     def has_no_optimum(self, value: float) -> bool:
-        """Whether a value of F shows that it decreases for ever."""
+        """Whether a value of F shows that F has no minimum."""
         return False
 
     def describe(self) -> dict[str, Any]:
-        """Say in words and numbers what is minimised, to tell it from another objective: all but rows and arrays."""
+        """Describe what is minimised, without rows and arrays, so that two objectives can be told apart."""
         held = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast("Any", self))}
         words = {name: repr(x) for name, x in held.items() if not isinstance(x, Blocks | PerBlock | np.ndarray)}
         return {"objective": type(self).__name__, **words, "shape": str(self.shape), "weights": self.weights.tolist()}
@@ -124,7 +124,7 @@ class Objective(ABC):
 
     @cached_property
     def nonsmooth(self) -> Penalty | None:
-        """What remains of R; None if nothing does."""
+        """The rest of R, or None."""
         return self.penalty.split()[1]
 
     @property
@@ -171,13 +171,13 @@ class Objective(ABC):
         return ridge
 
     def norms(self) -> Norms:
-        """Return the non-smooth part of R as norms of the entries of ``W.ravel()``, where those not in w are free."""
+        """Return the non-smooth part of R as norms of ``W.ravel()``; entries that are not in w are free."""
         assert isinstance(self.nonsmooth, NormPenalty)
         rows, K = self.penalised(np.empty(self.shape)).shape
         return self.nonsmooth.norms((rows, K)).extend(self.size - rows * K)
 
     def directional_derivative(self, point: Point, D: np.ndarray) -> float:
-        """Return the model's change of F from W to W + D that is linear in f: ``<g, D>``, and that of the norms."""
+        """Return ``<g, D>``, plus the change of the non-smooth norms from W to W + D."""
         if self.nonsmooth is None:
             return float(np.vdot(point.gradient, D))
         # Near the optimum the two all but cancel, entry by entry.
@@ -186,8 +186,8 @@ class Objective(ABC):
     def residual(self, W: np.ndarray, gradient: np.ndarray) -> float:
         """Return the certificate of optimality: the largest entry of the gradient of F, after division by ``scale``.
 
-        Where R is a sum of norms, it is that of the smallest subgradient. For other R that are not smooth it is
-        ``max|W - prox(W - grad F_smooth(W))|``, which is never larger, and small wherever W is.
+        If R has a sum of norms, the gradient is the smallest subgradient. For any other R that is not smooth it is
+        ``W - prox(W - grad F_smooth(W))``, which is never larger, and small wherever W is.
         """
         if isinstance(self.nonsmooth, NormPenalty):
             gradient = self.norms().subgradient(W.ravel(), gradient.ravel()).reshape(W.shape)
@@ -196,7 +196,7 @@ class Objective(ABC):
         return float(np.max(np.abs(gradient) / self.scale))
 
     def proximal_point(self, W: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Return ``prox(W - grad F_smooth(W))``, where a step of steepest descent of length one leads."""
+        """Return ``prox(W - grad F_smooth(W))``, the end of a proximal gradient step of length one."""
         moved = W - gradient
         if self.nonsmooth is not None:
             self.penalised(moved)[...] = self.nonsmooth.prox(self.penalised(moved), 1.0)

@@ -1,4 +1,4 @@
-"""What an objective must know of its rows before it starts, and whether they are fit for use."""
+"""Checks of the rows and their statistics, which objectives need before the first pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Examined", "ExaminedBlock", "TargetSums", "examine"]
 
 @dataclass(frozen=True)
 class ExaminedBlock:
-    """What the driver must know of a block before the first pass."""
+    """Statistics of a block, for the driver."""
 
     n_rows: int
     n_stored: int
@@ -33,7 +33,7 @@ class ExaminedBlock:
 
 @dataclass(frozen=True)
 class TargetSums:
-    """Weighted sums over rows, for losses of numbers: of targets and offsets, (n_outputs,), and of squared targets."""
+    """Weighted sums over rows, for numeric losses: targets and offsets, (n_outputs,), and squared targets."""
 
     total: np.ndarray
     offset: np.ndarray
@@ -42,14 +42,14 @@ class TargetSums:
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """The blocks that have any weight, and what was found.
+    """The blocks with a positive weight, and their statistics.
 
     Attributes
     ----------
     blocks, data, index
-        The engine, the rows, and a number for each block, which seeds its random streams.
+        The engine, the rows, and a number for each block, the seed of its random streams.
     found : list of ExaminedBlock
-        What was found, by block.
+        Statistics by block.
     squares : ndarray
         Sum of the blocks' column squares.
     """
@@ -62,18 +62,18 @@ class Examined:
 
     @property
     def weights(self) -> np.ndarray:
-        """Sum of sample weights of each block; all positive."""
+        """Sum of the sample weights of each block; all are positive."""
         return np.array([block.weight for block in self.found])
 
     def targets(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the weighted means of targets, of offsets, and of squared targets, for losses of numbers."""
+        """Return the weighted means of targets, offsets and squared targets, for numeric losses."""
         targets, total = [block.targets for block in self.found if block.targets is not None], math.fsum(self.weights)
         mean, offset = (sum(getattr(t, name) for t in targets) / total for name in ("total", "offset"))
         return mean, offset, math.fsum(t.square for t in targets) / total
 
 
 def examine(blocks: Blocks, data: PerBlock[Any]) -> Examined:
-    """Look at the blocks (one pass) and drop those without weight.
+    """Check the blocks (one pass) and drop those without weight.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def examine(blocks: Blocks, data: PerBlock[Any]) -> Examined:
 
 @named("examine-rows")
 def _examine_block(block: RowBlock, index: int) -> tuple[dict[int, ExaminedBlock], Any]:
-    """Send what is found in a block, keyed by its index, and its column squares."""
+    """Send the statistics of a block, keyed by its index, and its column squares."""
     squares, weight, smallest, problem, targets = None, 0.0, math.inf, _mismatch(block), None
     if block.n_rows and not problem:
         squares, weight = to_host(block.column_squares()), block.total_weight
@@ -146,12 +146,12 @@ def _mismatch(block: RowBlock) -> str:
     lengths = {name: a.shape[0] for name, a in _arrays(block).items()}
     if len(set(lengths.values())) == 1:
         return ""
-    return f"has arrays of different lengths, {lengths}; chunk them alike along the rows."
+    return f"has arrays of different lengths, {lengths}; give them the same chunks along the rows."
 
 
 def _bad_values(block: RowBlock, finite: bool) -> str:
-    """Say what values are wrong, or nothing; ``finite`` is that sums of squares of X, with the weights, are finite."""
-    # Squares can overflow where entries do not, so only then is every entry of X looked at.
+    """Describe invalid values, or return ''; ``finite``: the weighted sums of squares of X are finite."""
+    # Squares can overflow where entries do not, so the entries of X are checked only if a sum is not finite.
     bad = [name for name, a in _arrays(block).items() if not (name == "X" and finite or _finite(stored(a)))]
     if bad:
         return f"contains NaN or infinity in {' and '.join(bad)}; impute or drop those rows before fit."

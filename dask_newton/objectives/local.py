@@ -1,4 +1,4 @@
-"""What the objectives of one block share, as inner solvers see them: on the block's device, without Dask."""
+"""The objective of one block, for inner solvers: on the block's device, without Dask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = Any
 
 
 class LocalObjective(ABC):
-    """The objective of one block: ``loss(x) / scale + (rho / 2) norm(x - center)^2`` and what a family adds.
+    """The objective of one block: ``loss(x) / scale + (rho / 2) norm(x - center)^2`` and the terms of a subclass.
 
     Attributes
     ----------

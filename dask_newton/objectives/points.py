@@ -1,4 +1,4 @@
-"""What an objective tells of a point, and of a ray from it."""
+"""An objective at a point, and along a ray from it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Point:
     gradient : ndarray, shape (q, K)
         Of the differentiable part of F.
     margins, curvature : PerBlock
-        Remembered by row, for line searches and for products with the Hessian; they are the objective's own business.
-        Those of linear models need no exponential and no third product with X.
+        Kept for each row, for line searches and Hessian products. Only the objective looks inside. For linear models
+        they save the exponentials and a third product with X.
     age : int
-        Steps since the margins were last computed from X, to stop the drift of their rounding errors.
+        Steps since the margins were last computed from X; it limits the drift of rounding errors.
     hessian : ndarray of shape (q K, q K) or None
-        The Hessian of the differentiable part, rows as ``W.ravel()``, if it was asked for.
+        The Hessian of the differentiable part, in the order of ``W.ravel()``, if requested.
     """
 
     W: np.ndarray
@@ -52,9 +52,9 @@ class Ray:
     values : ndarray, shape (n_steps,)
         F at each step; inf where it overflows.
     direction_margins : PerBlock
-        What was remembered of D by row: for linear models its margins.
+        The margins of D by row, for linear models; empty for networks.
     first : Point or None
-        The point at the first step, if its gradient was computed along with the values.
+        The point at the first step, if its gradient was computed with the values.
     """
 
     D: np.ndarray

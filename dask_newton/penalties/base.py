@@ -1,7 +1,7 @@
-"""The contract of a penalty R(w): its value, its proximal operator and its differentiable part.
+"""The interface of a penalty R(w): its value, its proximal operator and its differentiable part.
 
-Penalties are functions of the driver's float64 coefficients, shape (n_features, n_outputs). They never see the
-intercept, which no penalty of this library touches.
+Penalties are functions of the driver's float64 coefficients, shape (n_features, n_outputs). The
+intercept is never penalised.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Penalty(ABC):
 
     @abstractmethod
     def split(self) -> tuple[SmoothPenalty, Penalty | None]:
-        """Return the differentiable part and what remains, None if nothing does."""
+        """Return the differentiable part, and the rest or None."""
 
     def check(self, shape: tuple[int, int]) -> None:  # noqa: B027  (most penalties take any shape)
-        """Raise ValueError if this penalty does not fit coefficients of the shape (n_features, n_outputs)."""
+        """Raise ValueError if the penalty does not fit coefficients of shape (n_features, n_outputs)."""
 
 
 class SmoothPenalty(Penalty):
@@ -58,11 +58,11 @@ class SmoothPenalty(Penalty):
 
 
 class NormPenalty(Penalty):
-    """A sum of norms over a partition of the coefficients, which makes exact zeros of whole groups."""
+    """A sum of norms over a partition of the coefficients; it sets whole groups exactly to zero."""
 
     @abstractmethod
     def norms(self, shape: tuple[int, int]) -> Norms:
-        """Return the norms for coefficients of a shape, flattened."""
+        """Return the norms for flattened coefficients of a shape."""
 
     def value(self, w: np.ndarray) -> float:
         """Return R(w)."""

@@ -1,9 +1,9 @@
-"""Group lasso: whole groups of features are in the model or not.
+"""Group lasso: each group of features is in the model as a whole, or not at all.
 
     R(w) = sum_g lam_g c_g norm(w_g) + (lam2 / 2) norm(w)^2,      c_g = sqrt(features in g), or 1
 
-w_g are the rows of w of the features in group g, over all outputs, and norm is that of Frobenius. The factor c_g is
-usual, for without it a large group would cost less per feature than a small one.
+w_g are the rows of w for the features in group g, over all outputs, and norm is the Frobenius norm. The factor c_g is
+usual: without it a large group would cost less per feature than a small one.
 
     prox(w, t)_g = max(0, 1 - t lam_g c_g / norm(w_g)) w_g / (1 + t lam2)
 
@@ -34,7 +34,7 @@ class GroupLasso(ByValue, NormPenalty):
     groups : array of int, shape (n_features,)
         The label of the group of each feature.
     lam : float, or array of shape (n_groups,)
-        Strength, or one for each group in the order of its label. Groups of strength zero have no penalty.
+        Strength, or one for each group, in the order of the labels. Groups of strength zero are not penalised.
     lam2 : float, or array of shape (n_features,) or (n_features, n_outputs)
         Strength of the l2 part.
     scale_by_size : bool
@@ -64,7 +64,7 @@ class GroupLasso(ByValue, NormPenalty):
             )
 
     def check(self, shape: tuple[int, int]) -> None:
-        """Raise ValueError if there is not one label for each feature."""
+        """Raise ValueError if the number of labels is not the number of features."""
         if len(self.groups) != shape[0]:
             raise ValueError(
                 f"groups has {len(self.groups)} labels, but the model has {shape[0]} features; give one label for each."

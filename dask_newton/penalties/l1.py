@@ -3,8 +3,8 @@
     L1:          R(w) = sum_j lam_j abs(w_j)                       prox(w, t) = S(w, t lam)
     elastic net: R(w) = sum_j lam1_j abs(w_j) + lam2_j w_j^2 / 2   prox(w, t) = S(w, t lam1) / (1 + t lam2)
 
-with the soft threshold S(v, t) = sign(v) max(abs(v) - t, 0). Strengths are numbers, or arrays with one for each
-coefficient.
+with the soft threshold S(v, t) = sign(v) max(abs(v) - t, 0). Strengths are numbers, or arrays with a number for
+each coefficient.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class L1(ByValue, NormPenalty):
     Parameters
     ----------
     lam : float, or array of shape (n_features,) or (n_features, n_outputs)
-        Strength. Where it is zero, a coefficient has no penalty.
+        Strength; coefficients of strength zero are not penalised.
     """
 
     lam: Strength
@@ -41,7 +41,7 @@ class L1(ByValue, NormPenalty):
         require_shape(self.lam, "lam", shape)
 
     def norms(self, shape: tuple[int, int]) -> Norms:
-        """Return groups of one."""
+        """Return the norms of groups of one coefficient."""
         return Norms(np.broadcast_to(broadcast(self.lam), shape).ravel())
 
     def split(self) -> tuple[SmoothPenalty, Penalty | None]:
@@ -76,7 +76,7 @@ class ElasticNet(ByValue, Penalty):
         return L1(self.lam1).value(w) + L2(self.lam2).value(w)
 
     def prox(self, w: np.ndarray, step: float) -> np.ndarray:
-        """Return the soft threshold, shrunk."""
+        """Return ``S(w, step lam1) / (1 + step lam2)``."""
         return L2(self.lam2).prox(L1(self.lam1).prox(w, step), step)
 
     def split(self) -> tuple[SmoothPenalty, Penalty | None]:

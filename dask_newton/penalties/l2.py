@@ -19,7 +19,7 @@ class L2(ByValue, SmoothPenalty):
     Parameters
     ----------
     lam : float, or array of shape (n_features,) or (n_features, n_outputs)
-        Strength. Where it is zero, a coefficient has no penalty.
+        Strength; coefficients of strength zero are not penalised.
     """
 
     lam: Strength

@@ -1,4 +1,4 @@
-"""A sum of norms over the groups of a partition: what l1 and group lasso have in common, on flat vectors.
+"""A sum of norms over the groups of a partition, on flat vectors: the common part of l1 and group lasso.
 
     R(v) = sum_g t_g norm(v_g)
 
@@ -6,7 +6,7 @@
     grad R(v)_g    = t_g u_g,    u_g = v_g / norm(v_g)             (where v_g is not 0)
     hess R(v) d_g  = t_g / norm(v_g) (d_g - u_g <u_g, d_g>)        (0 in groups of one)
 
-In groups of one this is the l1 norm.
+With groups of one entry this is the l1 norm.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Norms", "best_shift"]
 
 @dataclass(frozen=True, eq=False)
 class Norms:
-    """Norms of the groups of the entries of a vector.
+    """Norms of groups of the entries of a vector.
 
     Attributes
     ----------
     strength : ndarray, shape (n,)
         t of the group of each entry. Entries of strength 0 are not penalised.
     labels : ndarray of int, shape (n,), or None
-        The group of each entry; None if each is a group of its own.
+        The group of each entry; None if each entry is a group.
     """
 
     strength: np.ndarray
@@ -59,7 +59,7 @@ class Norms:
         return float(np.dot(np.abs(self.grad(v)), np.abs(v)))
 
     def prox(self, v: np.ndarray, step: float | np.ndarray) -> np.ndarray:
-        """Return the proximal point; step sizes may be given for each entry, alike within each group."""
+        """Return the proximal point; ``step`` may be an array that is constant within each group."""
         threshold = step * self.strength
         if self.labels is None:
             return np.sign(v) * np.maximum(np.abs(v) - threshold, 0.0)
@@ -71,7 +71,7 @@ class Norms:
         return self.strength * self.unit(v)
 
     def subgradient(self, v: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Return the element of smallest norm of a gradient plus the subdifferential of R at v."""
+        """Return the element of smallest norm of ``gradient + dR(v)``, with the subdifferential dR."""
         return np.where(self.size(v) > 0, gradient + self.grad(v), self.prox(gradient, 1.0))
 
     def chord(self, v: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class Norms:
         return self.strength * (2 * v + d) / np.where(sizes > 0, sizes, 1.0)
 
     def unit(self, v: np.ndarray) -> np.ndarray:
-        """Return v with every group divided by its norm; groups that are 0 stay so."""
+        """Return v with every group divided by its norm; groups of zeros stay zero."""
         if self.labels is None:
             return np.sign(v)
         size = self.size(v)
@@ -106,22 +106,22 @@ class Norms:
         return np.diag(curvature) - same * (curvature * unit)[:, None] * unit
 
     def exceeded(self, gradient: np.ndarray) -> np.ndarray:
-        """Return which entries belong to groups that cannot stay zero under a gradient."""
+        """Return a mask of the entries of groups that cannot stay zero, given the gradient."""
         return self.size(gradient) > self.strength
 
     def cut(self, v: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """Set the penalised groups of v to zero that point away from those of a reference."""
+        """Set those penalised groups of v to zero whose product with the group of the reference is not positive."""
         return np.where(self.free | (self.pool(v * reference) > 0), v, 0.0)
 
     def first_zero(self, v: np.ndarray, d: np.ndarray, reference: np.ndarray) -> tuple[float, np.ndarray]:
-        """Go from v along d up to d, as far as no penalised group points away from those of a reference.
+        """Go from v towards v + d until the product of a penalised group with that of the reference would be negative.
 
         Returns
         -------
         step : float
             At most 1.
         u : ndarray
-            ``v + step d``, with the groups that stopped it set to zero.
+            ``v + step d``, with the groups that ended the step set to zero.
         """
         here, change = self.pool(v * reference), self.pool(d * reference)
         crossing = ~self.free & (here > 0) & (here + change < 0)
@@ -130,7 +130,7 @@ class Norms:
         return step, np.where(crossing & (steps == step), 0.0, v + step * d)
 
     def scaled(self, scale: np.ndarray) -> Norms:
-        """Return the norms as a function of ``v / scale``, with scales alike within each group."""
+        """Return the norms as a function of ``v / scale``, for a scale that is constant within each group."""
         return Norms(self.strength * scale, self.labels)
 
     def _curvature(self, v: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ class Norms:
         return np.where(size > 0, self.strength / np.where(size > 0, size, 1.0), 0.0)
 
     def take(self, index: np.ndarray) -> Norms:
-        """Return the norms of some entries, which must make up whole groups."""
+        """Return the norms of some entries, which must be whole groups."""
         labels = None if self.labels is None else np.unique(self.labels[index], return_inverse=True)[1]
         return Norms(self.strength[index], labels)
 
@@ -153,15 +153,15 @@ class Norms:
 def best_shift(W: np.ndarray, strength: np.ndarray, ridge: np.ndarray) -> np.ndarray:
     """Return, for each row of W, the c that minimises ``sum(strength abs(w - c) + ridge (w - c)^2 / 2)``, shape (q, 1).
 
-    Without a ridge it is a weighted median. Rows without any strength and ridge are left alone, with c = 0.
+    Without a ridge c is a weighted median. In rows without any strength or ridge c is 0.
     """
     order = np.argsort(W, axis=1, kind="stable")
     w, t = np.take_along_axis(W, order, 1), np.take_along_axis(strength, order, 1)
     above, total = t.cumsum(axis=1), t.sum(axis=1, keepdims=True)
-    # The derivative on the right of each w, and on its left, where it is smaller by 2 t.
+    # The derivative on the right of each w; on the left it is smaller by 2 t.
     smooth = ridge.sum(axis=1, keepdims=True) * w - (ridge * W).sum(axis=1, keepdims=True)
     right = 2 * above - total + smooth
-    first = np.argmax(right >= 0, axis=1)[:, None]  # 0 if rounding leaves none, as for a row of equal numbers
+    first = np.argmax(right >= 0, axis=1)[:, None]  # 0 if rounding leaves none, as in a row of equal numbers
     left, curvature = np.take_along_axis(right - 2 * t, first, 1), ridge.sum(axis=1, keepdims=True)
     there = np.take_along_axis(w, first, 1)
     # If the derivative on the left is positive, it is the ridge's, and the minimum lies where it becomes zero.

@@ -1,6 +1,6 @@
-"""Strengths of penalties: a number, or an array with a number for each coefficient; and penalties that hold arrays.
+"""Strengths of penalties: a number, or an array with a number for each coefficient.
 
-A strength has shape (), (n_features,) or (n_features, n_outputs). Zero leaves a coefficient without penalty.
+A strength has shape (), (n_features,) or (n_features, n_outputs). Coefficients of strength zero are not penalised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Strength = float | np.ndarray
 
 
 class ByValue:
-    """Equality, hash and repr of frozen dataclasses some of whose fields are arrays."""
+    """Equality, hash and repr by value, for frozen dataclasses with arrays as fields."""
 
     def _values(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def strength(value: Any, name: str) -> Strength:
 
 
 def require_shape(value: Strength, name: str, shape: tuple[int, int]) -> None:
-    """Raise ValueError if a strength does not fit coefficients of the shape (n_features, n_outputs)."""
+    """Raise ValueError if a strength does not fit coefficients of shape (n_features, n_outputs)."""
     if isinstance(value, np.ndarray) and value.shape not in {shape[:1], shape}:
         raise ValueError(
             f"{name} has the shape {value.shape}, but the model has {shape[0]} features and {shape[1]} outputs; give a "

@@ -390,7 +390,7 @@ def test_no_weight_at_all_is_refused(rows):
 
 def test_arrays_of_different_lengths_are_refused():
     block = RowBlock(np.ones((5, 2)), np.zeros(4), None, None, Logistic())
-    with pytest.raises(ValueError, match="Block 0 .*different lengths.*chunk them alike"):
+    with pytest.raises(ValueError, match="Block 0 .*different lengths.*same chunks"):
         objective([block], NoPenalty())
 
 

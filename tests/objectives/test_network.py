@@ -91,7 +91,7 @@ def test_every_layer_has_a_random_stream_of_its_own(name):
 
 
 def test_wrong_networks_are_refused():
-    with pytest.raises(ValueError, match="sizes=.*at least one feature"):
+    with pytest.raises(ValueError, match="sizes=.*needs features, outputs and units"):
         Layers((5,))
     with pytest.raises(ValueError, match="initialisation='ones'"):
         layers().start(0, "ones")

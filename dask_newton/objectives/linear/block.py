@@ -1,11 +1,11 @@
-"""The arithmetic of one block of a linear model: pure functions of arrays, of any namespace, without Dask.
+"""The arithmetic of one block of a linear model: pure functions of arrays of any namespace, without Dask.
 
 With margins Z = X W + 1 b' + offset, where b is the last row of the coefficients when there is an intercept,
 
     f(W) = sum_j s_j l(y_j, z_j),    grad f = [X 1]' (s * l'),    hess f V = [X 1]' (s * l''[X V + 1 v_b'])
 
 Only ``X @ V``, ``X.T @ R``, ``X.T @ (d * X)`` and row slices touch X, which may be sparse (CSR). Quantities with a row
-per sample (margins, curvatures) are tuples with one array per row tile.
+per sample (margins, curvatures) are tuples of arrays, one per row tile.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BlockRay:
     gradient : Array or None
         Gradient at the first step size, shape (q, K), float64.
     margins, curvature : tuple of Array
-        At the first step size, by row tile; curvature is empty if no gradient was asked for.
+        At the first step size, by row tile; curvature is empty without a gradient.
     direction_margins : tuple of Array
         Margins of the direction D, by row tile; empty if there is none.
     """
@@ -82,7 +82,7 @@ class LinearBlock:
         direction_margins: Tiled = (),
         gradient: bool = True,
     ) -> BlockRay:
-        """Evaluate the loss along a ray; one read of X, or none where margins serve.
+        """Evaluate the loss along a ray: one read of X, or none if all margins are given and there is no gradient.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class LinearBlock:
         steps : sequence of float
             Step sizes. Gradient and curvature belong to the first.
         margins, direction_margins : tuple of Array
-            Remembered margins of W and D.
+            Known margins of W and D.
         gradient : bool
             Whether to compute the gradient and curvature.
         """
@@ -105,7 +105,7 @@ class LinearBlock:
             kept = []
             for i in indices:
                 X = row_slice(data.X, cuts[i])
-                with np.errstate(over="ignore", invalid="ignore"):  # a step too long: the search rejects inf and nan
+                with np.errstate(over="ignore", invalid="ignore"):  # too long a step: line searches reject inf and nan
                     z = margins[i] if margins else self._margins(X, W, cuts[i], data.offset)
                     dz: Array = (
                         direction_margins[i]
@@ -139,7 +139,7 @@ class LinearBlock:
         )
 
     def gradient_change(self, rows: np.ndarray, margins: Tiled, D: Array) -> Array:
-        """Return the gradient of some rows' summed loss at W + D less that at W, of which margins are remembered."""
+        """Return the change of the gradient of some rows' summed loss from W, whose margins are known, to W + D."""
         data, D = self.rows.take(rows), self.rows.cast(D)
         z = take_tiled(margins, tiles(self.rows.X), rows)
         total = TransposedSum(self.fit_intercept)
@@ -189,7 +189,7 @@ class LinearBlock:
         return TransposedSum.total(parts, data.X, self.shape)
 
     def curvature_trace(self, curvature: Tiled) -> float:
-        """Return the trace of the Hessian of the summed loss, entries by their size: a bound of its eigenvalues."""
+        """Return the sum of the absolute values on the diagonal of the Hessian: for convex losses its upper bound."""
         diagonal = self.hess_diag(curvature)
         xp = namespace(diagonal)
         return float(xp.sum(xp.abs(diagonal)))
@@ -211,7 +211,7 @@ class LinearBlock:
         return weighted_grams(data.X, self.fit_intercept, weights)
 
     def _margins(self, X: Array, V: Array, rows: slice, offset: Array | None) -> Array:
-        """Return ``[X 1] V + offset`` for a tile ``X``, which is made of the rows ``rows``."""
+        """Return ``[X 1] V + offset`` for a tile ``X``, the rows ``rows`` of the block."""
         p = X.shape[1]
         z = by_column(X @ V[:p, :])
         if self.fit_intercept:

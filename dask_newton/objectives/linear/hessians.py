@@ -1,4 +1,4 @@
-"""The Hessian of one block as a matrix, made of a Gram matrix for each pair of outputs."""
+"""The Hessian of one block as a matrix, assembled from one Gram matrix for each pair of outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["block_hessian", "packed_hessian", "unpack_hessian"]
 
 
 def _pairs(loss: Loss) -> list[tuple[int, int]]:
-    """Return the pairs of outputs whose Hessian blocks are sent; if all diagonal ones are the same, only the first."""
+    """Return the pairs of outputs whose Hessian blocks are sent: one only, if all diagonal blocks are equal."""
     if loss.quadratic:
         return [(0, 0)]
     return [(k, j) for k in range(loss.n_outputs) for j in range(k, loss.n_outputs)]
@@ -37,7 +37,7 @@ def packed_hessian(block: LinearBlock, curvature: Any) -> np.ndarray:
 
 
 def unpack_hessian(packed: np.ndarray, shape: tuple[int, int], loss: Loss) -> np.ndarray:
-    """Return the matrix whose upper triangles were sent."""
+    """Return the Hessian from the packed triangles of its blocks."""
     q, _ = shape
     upper, grams = np.triu_indices(q), np.empty((len(packed), q, q))
     for row, gram in zip(packed, grams, strict=True):
@@ -56,7 +56,7 @@ def _grams(block: LinearBlock, curvature: Any) -> list[Any]:
 
 
 def _matrix(grams: list[Any], loss: Loss) -> Any:
-    """Return the matrix whose blocks, by pairs of outputs, are given."""
+    """Return the Hessian from its blocks, by pairs of outputs."""
     q, K = grams[0].shape[0], loss.n_outputs
     hessian = from_host(np.zeros((q, K, q, K)), grams[0])
     for gram, (k, j) in zip(grams, _pairs(loss), strict=True):

@@ -1,10 +1,10 @@
-"""The objective of one block, as the local solvers see it: on the block's device, without Dask.
+"""The objective of one block of a linear model, for inner solvers: on the block's device, without Dask.
 
     f(x) = (1/scale) sum_{j in block} s_j l_j(x) + sum(ridge x_w^2) / 2 + (rho/2) norm(x - center)^2 + <linear, x>
 
-GIANT and its relatives take the local mean (scale = S_i, ridge = lam2, rho = 0); ADMM takes the share (scale = S,
-ridge = 0) with a proximal term. DANE takes the mean as a function of the displacement from a point W whose margins are
-remembered, so that W need not be known.
+GIANT and similar methods use the local mean (scale = S_i, ridge = lam2, rho = 0). ADMM uses the block's part of the
+mean (scale = S, ridge = 0) with a proximal term. DANE uses the mean as a function of the displacement from a point W
+whose margins are known, so that W itself is not needed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LocalPoint:
 
 @dataclass(frozen=True, eq=False)
 class LocalLinear(LocalObjective):
-    """One block's objective; see the formula above.
+    """The objective of one block, by the formula above.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class LocalLinear(LocalObjective):
     center, linear : Array of shape (q, K) or None
         On the block's device; None is zero.
     margins : tuple of Array
-        Margins of a point W by row tile; then losses are those at W + x.
+        Margins of a point W by row tile; if given, the losses are those at W + x.
     """
 
     block: LinearBlock
@@ -63,7 +63,7 @@ class LocalLinear(LocalObjective):
 
     @classmethod
     def of_rows(cls, rows: RowBlock, *, fit_intercept: bool, scale: float) -> LocalLinear:
-        """Return the share of the rows of a block, without other terms."""
+        """Return the objective of some rows, without a ridge and a proximal term."""
         return cls(LinearBlock(rows, fit_intercept), scale)
 
     @classmethod
@@ -74,7 +74,7 @@ class LocalLinear(LocalObjective):
 
             f_i(W + x) - <grad f_i(W) - gradient, x> + (rho/2) norm(x)^2,    up to a constant
 
-        The ridge enters f_i(W + x) - <ridge W, x>, which is ``sum(ridge x_w^2) / 2`` and the same for every W.
+        The ridge enters f_i(W + x) - <ridge W, x>, which is ``sum(ridge x_w^2) / 2`` for every W.
         """
         weight = block.rows.total_weight
         local = cls(block, weight, from_host(np.asarray(ridge), block.rows.X), rho, margins=margins)
@@ -118,7 +118,7 @@ class LocalLinear(LocalObjective):
     def along(
         self, point: LocalPoint, d: Array, steps: Sequence[float], direction_margins: Any = ()
     ) -> tuple[np.ndarray, Any]:
-        """Return the values at ``x + a d`` and the margins of d, which spare the product with X next time."""
+        """Return the values at ``x + a d`` and the margins of d, which save the product with X in the next call."""
         ray = self.block.ray(None, d, steps, margins=point.margins, direction_margins=direction_margins, gradient=False)
         values = to_host(ray.values) / self.scale
         return values + np.array([self._terms(point.x + a * d) for a in steps]), ray.direction_margins
@@ -143,10 +143,10 @@ class LocalLinear(LocalObjective):
 
 
 class LocalHessian:
-    """Products with the Hessian of a local objective, which is made a matrix as soon as that pays.
+    """Products with the Hessian of a local objective, which becomes a matrix as soon as that pays.
 
-    How many products a local solver will need is not known before. After about as many as the matrix costs, the matrix
-    is made: that takes at worst twice the time of the better choice.
+    The number of products that an inner solver will need is not known in advance. The matrix is computed after about as
+    many products as it costs, which takes at most twice the time of the better choice.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class LocalHessian:
     """
 
     MAX_DIM = 1000
-    """Coefficients at most for which a matrix is made."""
+    """The largest number of coefficients for which a matrix is computed."""
 
     def __init__(self, local: LocalLinear, curvature: tuple[Array, ...]) -> None:
         self._local, self._curvature, self._matrix = local, curvature, None

@@ -1,9 +1,8 @@
-"""The objective of a regularised linear model over blocks of rows; every public method is exactly one pass.
+"""The objective of a regularised linear model over blocks of rows; every public method that reads data is one pass.
 
     F(W) = (1/S) sum_j s_j l(y_j, [x_j 1] W + o_j) + R(w),      S = sum_j s_j,    W = [w; b']
 
-w (n_features, K) is penalised, the intercept b, the last row of W, is not. W is one element of a Euclidean space; no
-reshaping is needed anywhere.
+w (n_features, K) is penalised; the intercept b, the last row of W, is not.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ class LinearObjective(Penalised):
     n_rows : int
         Number of rows in all.
     n_stored : int
-        Number of stored entries of X, which is smaller than n_rows n_features where X is sparse.
+        Number of stored entries of X; less than n_rows n_features if X is sparse.
     smallest_weight : float
         The smallest sample weight that is not zero.
     scale : ndarray, shape (q, 1)
-        By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels; for
-        targets that are numbers the typical entry ``rms(x_j) rms(y)`` (for Tweedie losses rms(y) to the power 2 - p),
-        so that units do not matter.
+        Divides the entries of the gradient before they are compared with a tolerance: 1 for labels. For numeric
+        targets it is the typical entry ``rms(x_j) rms(y)`` (for Tweedie losses rms(y) to the power 2 - p), so that the
+        units of the data do not matter.
     null : ndarray, shape (q, K)
-        Coefficients of the best model without features (without an intercept: zeros), where solvers start.
+        Where solvers start: the best model without features; zeros without an intercept.
     """
 
     blocks: Blocks
@@ -72,8 +71,8 @@ class LinearObjective(Penalised):
     null: np.ndarray
     share: float = 1.0
 
-    # Margins are added to at most so many times before they are computed from X again: against the drift of rounding
-    # errors, and so that their recipe, of up to two passes a step, stays shorter than what is anchored.
+    # After so many updates the margins are computed from X again. This limits the drift of rounding errors, and keeps
+    # their recipe, up to two passes a step, shorter than the interval between anchors.
     MAX_AGE = 4
 
     @classmethod
@@ -85,16 +84,16 @@ class LinearObjective(Penalised):
         *,
         fit_intercept: bool = True,
     ) -> LinearObjective:
-        """Look at the blocks (one pass) and drop those without weight.
+        """Check the blocks (one pass) and drop those without weight.
 
         Parameters
         ----------
         blocks, data
             The engine and the rows.
         penalty : Penalty or callable
-            R, or a function that makes it from S, the sum of the weights.
+            R, or a function that returns it, given S, the sum of the weights.
         fit_intercept : bool
-            Whether W has a last row, the intercept.
+            Whether the last row of W is an intercept.
 
         Raises
         ------
@@ -139,7 +138,7 @@ class LinearObjective(Penalised):
 
     @property
     def curvature_bound(self) -> float | None:
-        """The largest curvature that the loss can have, bounded by the trace of ``[X 1]' diag(s) [X 1] / S``."""
+        """A bound of the curvature of the mean loss from the trace of ``[X 1]' diag(s) [X 1] / S``, or None."""
         bound = self.loss.curvature_bound
         return None if bound is None else bound * float(self.column_squares.sum())
 
@@ -149,29 +148,29 @@ class LinearObjective(Penalised):
         return self.loss.convex
 
     def has_no_optimum(self, value: float) -> bool:
-        """Whether a value of F shows that it decreases for ever.
+        """Whether a value of F shows that F has no minimum.
 
-        Without a penalty that is so where the classes can be separated. If the whole loss is less than what one sample
-        that is not classified right would contribute, all are, and W times any number larger than 1 is better.
+        Without a penalty there is none if the classes are separable. If the total loss is less than what one
+        misclassified sample would contribute, all samples are classified correctly, and scaling W up decreases F.
         """
         if not isinstance(self.penalty, NoPenalty) or self.loss.decided_below is None:
             return False
         return value * self.total_weight < self.loss.decided_below * self.smallest_weight
 
     def value(self, W: np.ndarray) -> float:
-        """Return F(W); half the work of :meth:`at`."""
+        """Return F(W), at half the cost of :meth:`at`."""
         values = self._pass(passes.value, self.data, W=W)
         return float(values[0]) / self.total_weight + self.penalty.value(self.penalised(W))
 
     def at(self, W: np.ndarray, *, hessian: bool = False) -> Point:
-        """Linearise at W: value, gradient, what later products remember, and on request the Hessian."""
+        """Linearise at W: value, gradient, what later products need, and on request the Hessian."""
         *kept, sums = self._pass(passes.at, self.data, keep=2, W=W, hessian=hessian)
         return self._point(W, sums, kept, 0)
 
     def along(
         self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True, hessian: bool = False
     ) -> Ray:
-        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        """Evaluate F at ``W + a D``; with ``linearize``, also linearise at the first step size."""
         columns, W, age = self._margins(point)
         direction_margins, *kept, sums = self._pass(
             passes.along,
@@ -203,7 +202,7 @@ class LinearObjective(Penalised):
         return self._ray(point, ray.D, steps, values, margins, None)
 
     def step(self, point: Point, ray: Ray, size: float, *, hessian: bool = False) -> Point:
-        """Linearise at ``W + size D`` from remembered margins: one product with X instead of two."""
+        """Linearise at ``W + size D`` from known margins: one product with X instead of two."""
         W = point.W + size * ray.D
         if point.age >= self.MAX_AGE:
             return self.at(W, hessian=hessian)
@@ -221,20 +220,20 @@ class LinearObjective(Penalised):
     def average(
         self, point: Point, method: Callable[..., Any], *columns: PerBlock[Any], keep: int = 0, **vectors: np.ndarray
     ) -> Any:
-        """Average what blocks find by products with their own Hessians, those of their mean objectives.
+        """Average the results of a method that each block applies to the Hessian of its mean objective.
 
         Parameters
         ----------
         point : Point
         method : callable
-            ``method(H, *values, **vectors)`` with ``H(v)`` the product, a value of each column, and the vectors, which
-            are broadcast, on the device of the block. It returns ``(means, counts)``, two tuples, after ``keep`` values
-            to leave beside the block.
+            ``method(H, *values, **vectors)``, where ``H(v)`` is the product. It gets a value of each column, and the
+            vectors, which are broadcast, on the device of the block. It returns ``keep`` values that stay with the
+            block, followed by two tuples, ``means`` and ``counts``.
 
         Returns
         -------
         (column, ..., means, counts)
-            The means over blocks, in proportion to their weights, and the sums of the counts.
+            The kept values, the means over blocks, weighted by their sample weights, and the sums of the counts.
         """
         result = self._pass(
             passes.Average(method),
@@ -256,7 +255,7 @@ class LinearObjective(Penalised):
     def gram(self, point: Point) -> np.ndarray:
         """Return ``[X 1]' diag(s d) [X 1] / S`` with d the mean diagonal of each row's Hessian, plus the l2 term.
 
-        With it, one q x q matrix stands for the Hessian blocks of all outputs.
+        One q x q matrix then stands for the Hessian blocks of all outputs.
         """
         gram = self._pass(passes.gram, self.data, point.curvature) / self.total_weight
         return gram + np.diag(self.ridge().mean(axis=1))
@@ -273,9 +272,9 @@ class LinearObjective(Penalised):
         return replace(self, data=data, weights=weight, n_rows=rows, share=share)
 
     def sample_here(self, fraction: float, seed: int, only: Sequence[int] | None = None) -> LinearObjective:
-        """Return the objective over such a sample that has been brought to this process: one pass now, none later.
+        """Return the objective over such a sample, copied to this process: one pass now, none on the cluster later.
 
-        ``only`` are the blocks to take it from; by default all.
+        ``only`` are the blocks from which it is drawn; by default all.
         """
         columns = (self.data, self.index)
         blocks, data, index = (self.blocks, *columns) if only is None else self.blocks.select(only, *columns)
@@ -297,17 +296,17 @@ class LinearObjective(Penalised):
         )
 
     def sampled_gram(self, W: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-        """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in its precision."""
+        """Estimate :meth:`gram` at W, without its l2 term, from a row sample of every block, in the precision of X."""
         sums = self._pass(passes.sample_gram, self.data, self.index, share=fraction, W=W, fraction=fraction, seed=seed)
         return sums / sums.dtype.type(self.total_weight)
 
     def sampled_output_hessians(self, point: Point, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate the diagonal blocks of the Hessian, and compute its diagonal; both without the l2 term.
+        """Estimate the diagonal blocks of the Hessian, and compute its exact diagonal; both without the l2 term.
 
         Returns
         -------
         blocks : ndarray, shape (K, q, q)
-            From ``fraction`` of the rows of every block, drawn for each output according to their weight in it.
+            From ``fraction`` of the rows of every block, drawn for each output in proportion to their weight in it.
         diagonal : ndarray, shape (q, K)
         """
         hessians, diagonal = self._pass(
@@ -316,8 +315,8 @@ class LinearObjective(Penalised):
         return hessians / hessians.dtype.type(self.total_weight), diagonal / self.total_weight
 
     def _margins(self, point: Point) -> tuple[tuple[PerBlock[Any], ...], np.ndarray | None, int]:
-        """Return the columns of a pass along a ray, W if its margins are to be computed anew, and their age then."""
-        if point.age >= self.MAX_AGE:  # in the same read of X as the margins of the direction
+        """Return the columns of a pass along a ray, W if its margins must be computed again, and the new age."""
+        if point.age >= self.MAX_AGE:  # with the margins of the direction, in one read of X
             return (self.data,), point.W, 1
         return (self.data, point.margins), None, point.age + 1
 

@@ -1,4 +1,4 @@
-"""What each pass of the linear objective does on one block: module-level functions, so that they travel by name."""
+"""The passes of a linear objective, on one block: module-level functions, because they travel by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dask_newton.penalties.strengths import Strength
 
 
 def _sums(block: LinearBlock, ray: BlockRay, hessian: bool) -> tuple[Any, ...]:
-    """Return what a block adds to the values, the gradient and, on request, the packed Hessian."""
+    """Return the values, the gradient and, on request, the packed Hessian of a block."""
     return (*to_host((ray.values, ray.gradient)), packed_hessian(block, ray.curvature) if hessian else None)
 
 
@@ -42,13 +42,13 @@ def at(rows: RowBlock, *, fit_intercept: bool, W: np.ndarray, hessian: bool) -> 
 
 @dataclass(frozen=True)
 class Average:
-    """Keeps and sends what a method finds by products with the Hessian of the block's mean objective."""
+    """Applies a method to the Hessian of the block's mean objective; keeps and sends its results."""
 
     method: Callable[..., Any]
 
     @property
     def task_name(self) -> str:
-        """That of the method."""
+        """The name of the method's task."""
         return task_name(self.method)
 
     def __call__(
@@ -83,7 +83,7 @@ def along(
 ) -> Any:
     """Keep the margins of D and the linearisation at the first step; send the values at all steps.
 
-    The margins of W are given, or computed anew from W.
+    The margins of W are given, or computed from W.
     """
     block = LinearBlock(rows, fit_intercept)
     ray = block.ray(W, D, steps, margins=margins, gradient=linearize)
@@ -125,7 +125,7 @@ def more(rows: RowBlock, margins: Any, direction_margins: Any, *, fit_intercept:
 def step(
     rows: RowBlock, margins: Any, direction_margins: Any, *, fit_intercept: bool, size: float, hessian: bool
 ) -> Any:
-    """As :func:`at`, from remembered margins."""
+    """As :func:`at`, from known margins."""
     block = LinearBlock(rows, fit_intercept)
     ray = block.ray(steps=(size,), margins=margins, direction_margins=direction_margins)
     return ray.margins, ray.curvature, _sums(block, ray, hessian)

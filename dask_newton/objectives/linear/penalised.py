@@ -1,4 +1,4 @@
-"""What the objective of a linear model knows of its penalty without looking at the data.
+"""The part of a linear objective that depends on the penalty alone, not on the data.
 
 R acts on w, the rows of ``W = [w; b']`` without the intercept b.
 """
@@ -17,7 +17,7 @@ __all__ = ["Penalised"]
 
 
 class Penalised(Objective):
-    """The part of a linear objective that is about R; see :class:`~.objective.LinearObjective`."""
+    """A linear objective's methods for R; see :class:`~.objective.LinearObjective`."""
 
     loss: Loss
     fit_intercept: bool
@@ -26,21 +26,21 @@ class Penalised(Objective):
         self.penalty.check((self.shape[0] - self.fit_intercept, self.shape[1]))
 
     def penalised(self, W: np.ndarray) -> np.ndarray:
-        """Return w, the rows of W that the penalty sees (a view)."""
+        """Return w, the rows of W that are penalised (a view)."""
         return W[:-1] if self.fit_intercept else W
 
     def centre(self, V: np.ndarray) -> np.ndarray:
-        """Remove the mean over outputs, if the loss is blind to it: F does not see it, or is smaller without.
+        """Subtract the mean over outputs if the loss is invariant to it: F stays the same or decreases.
 
-        Rows whose outputs have l2 terms of different strengths are left alone: for them it is not so.
+        Rows with different l2 strengths for their outputs stay as they are, because F may increase there.
         """
         if not self.loss.shift_invariant:
             return V
-        return V - np.where(self._alike, V.mean(axis=1, keepdims=True), 0.0)
+        return V - np.where(self._equal_ridge, V.mean(axis=1, keepdims=True), 0.0)
 
     @cached_property
-    def _alike(self) -> np.ndarray:
-        """Which rows of W have l2 terms of the same strength for all outputs, shape (q, 1)."""
+    def _equal_ridge(self) -> np.ndarray:
+        """Which rows of W have one l2 strength for all outputs, shape (q, 1)."""
         return np.ptp(self.ridge(), axis=1, keepdims=True) == 0
 
     def shrink(self, W: np.ndarray) -> np.ndarray:
@@ -51,10 +51,10 @@ class Penalised(Objective):
         return W - best_shift(W, norms.strength.reshape(self.shape), self.ridge())
 
     def fill_null_space(self, hessian: np.ndarray) -> np.ndarray:
-        """Give a Hessian curvature along directions that F does not see and the gradient has no part in.
+        """Add curvature to a Hessian along directions in which F is constant and the gradient is zero.
 
         For a shift-invariant loss these are equal coefficients for all outputs, in rows of W without an l2 penalty.
-        Solutions of ``H x = g`` stay the same, and H can be factorised.
+        Solutions of ``H x = g`` stay solutions, and H can be factorised.
         """
         if not self.loss.shift_invariant:
             return hessian
@@ -62,6 +62,6 @@ class Penalised(Objective):
         filled = hessian.reshape(q, K, q, K).copy()
         for row in np.flatnonzero(~self.ridge().any(axis=1)):
             block = filled[row, :, row, :]  # a view
-            # A column of zeros has no curvature and no gradient: any curvature keeps its coefficients where they are.
+            # A column of zeros has no curvature and no gradient: with any curvature its coefficients do not move.
             block += np.trace(block) / K**2 if np.trace(block) > 0 else np.eye(K)
         return filled.reshape(hessian.shape)

@@ -1,4 +1,4 @@
-"""Hessians of row samples of a block: what stands in for the Hessian of all rows when a direction is preconditioned."""
+"""Hessians of row samples of a block, for preconditioners."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def sampled_gram(
 def sampled_output_hessians(block: LinearBlock, curvature: Tiled, n_rows: int, seed: Sequence[int]) -> list[Array]:
     """Estimate the diagonal blocks of a block's Hessian, one (q, q) matrix per output, float64.
 
-    Each output draws about ``n_rows`` rows of its own, with probabilities min(1, c w), where w is the weight of the row
-    in its matrix and c is solved for; a row drawn counts ``max(w, 1 / c)``, so that the estimate has no bias.
+    Each output draws its own sample of about ``n_rows`` rows, with probabilities min(1, c w), where w is the weight of
+    the row in its matrix and c follows from ``n_rows``. A row in the sample counts ``max(w, 1 / c)``, so that the
+    estimate is unbiased.
     """
     cuts = tiles(block.rows.X)
 
@@ -81,7 +82,7 @@ def sampled_output_hessians(block: LinearBlock, curvature: Tiled, n_rows: int, s
 
 
 def _inclusion_factor(w: np.ndarray, size: int) -> float:
-    """Return c with ``sum(min(1, c w)) = size``, up to what a few fixed-point steps leave."""
+    """Return c with ``sum(min(1, c w)) = size``, approximately, by a few fixed-point steps."""
     c = size / max(float(w.sum(dtype=np.float64)), 1e-300)
     for _ in range(8):
         c *= size / max(float(np.minimum(1, c * w).sum(dtype=np.float64)), 1e-300)
@@ -89,6 +90,6 @@ def _inclusion_factor(w: np.ndarray, size: int) -> float:
 
 
 def _chunks(block: LinearBlock, rows: np.ndarray) -> list[np.ndarray]:
-    """Cut row numbers into runs whose copies take about 16 MB."""
+    """Cut row numbers into runs, copies of which take about 16 MB."""
     size = max(64, 16_000_000 // row_bytes(block.rows.X))
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,4 +1,4 @@
-"""Activations of hidden layers, a = f(z), by value; their derivatives are functions of a alone.
+"""Activations of hidden layers, a = f(z), whose derivatives are functions of a.
 
     name         f(z)                          f'                      f'' / f'
     relu         max(z, 0)                     1 where a > 0, else 0   0
@@ -7,7 +7,7 @@
     logistic     (1 + tanh(z / 2)) / 2         a (1 - a)               1 - 2 a
     identity     z                             1                       0
 
-So a layer remembers a and nothing else. At z = 0 the derivative of relu is 0, and that of leaky_relu is c.
+So a layer stores only a. At z = 0 the derivative of relu is 0, and that of leaky_relu is c.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Array = Any
 
 
 class Activation(ABC):
-    """A function of one number, applied to every entry; strictly increasing where it is not constant.
+    """A function of one number, applied entrywise; strictly increasing where it is not constant.
 
     Attributes
     ----------
     name : str
-        The name under which networks find it, scikit-learn's where it has one.
+        Its name in options: scikit-learn's, if there is one.
     leak : float or None
         The derivative for z < 0 of functions that are linear there and have derivative 1 for z > 0; None for others.
     """

@@ -1,4 +1,4 @@
-"""The arithmetic of one block of a multi-layer perceptron: pure functions of arrays, of any namespace, without Dask.
+"""The arithmetic of one block of a multi-layer perceptron: pure functions of arrays of any namespace, without Dask.
 
 With the layers of :mod:`~dask_newton.objectives.network.layers`, margins Z_L, weights s of the rows, * entry by entry:
 
@@ -8,10 +8,10 @@ With the layers of :mod:`~dask_newton.objectives.network.layers`, margins Z_L, w
     backward R RD_L = s * l''[RZ_L],   products A_{l-1}' RD_l (+ RA_{l-1}' D_l) and 1' RD_l,
                RD_{l-1} = (RD_l W_l' (+ D_l V_l')) * f'_{l-1} (+ D_{l-1} * (f''/f')_{l-1} * RZ_{l-1})
 
-With the terms in brackets the products are those of the Hessian (Pearlmutter 1994), without them those of the
-generalised Gauss-Newton matrix (Schraudolph 2002), which is positive semidefinite where l is convex.
+The terms in brackets give products with the Hessian (Pearlmutter 1994). Without them they are products with the
+generalised Gauss-Newton matrix (Schraudolph 2002), which is positive semidefinite if l is convex.
 
-Everything is a product of matrices over a tile of rows. Only ``X @ V`` and ``X.T @ R`` touch X, which may be CSR.
+All work is matrix products over tiles of rows. Only ``X @ V`` and ``X.T @ R`` touch X, which may be CSR.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ __all__ = ["NetworkBlock", "Remembered", "TileState", "adjoint"]
 Array = Any
 Model = list[tuple[Array, Array]]
 
-_HOST_ROWS = 1024  # of a tile: as many as make the products with layers of some hundred units fast
-_DEVICE_BYTES = 2**30  # of a tile's activations: a device wants few large kernels
+_HOST_ROWS = 1024  # of a tile: enough for fast products with layers of a few hundred units
+_DEVICE_BYTES = 2**30  # of a tile's activations: devices are fast with few large kernels
 
 
 @dataclass(frozen=True, eq=False)
 class TileState:
-    """What products need of a tile of rows.
+    """What curvature products need for a tile of rows.
 
     Attributes
     ----------
     activations, deltas : tuple of Array
         A_1 to A_{L-1}, and D_1 to D_L.
     curvature : Array
-        What the loss remembers.
+        From ``Loss.linearize``.
     """
 
     activations: tuple[Array, ...]
@@ -56,14 +56,14 @@ class TileState:
 
 @dataclass(frozen=True, eq=False)
 class Remembered:
-    """What a block remembers of a point.
+    """What a block keeps from the linearisation at a point.
 
     Attributes
     ----------
     theta : Array, shape (P, 1)
         The point, in the arithmetic of the block.
     states : tuple of TileState
-        By tile; empty where that was too much to keep, and is computed anew for every product.
+        By tile; empty if they would take too much memory. Then every product computes them again.
     """
 
     theta: Array
@@ -84,7 +84,7 @@ class NetworkBlock:
     layers: Layers
 
     def values(self, thetas: Sequence[Array]) -> Array:
-        """Return the sum of losses at several points, shape (n_points,), float64; inf or nan where it overflows."""
+        """Return the sum of losses at several points, shape (n_points,), float64; inf or nan on overflow."""
         models = [self.layers.of(self.rows.cast(theta)) for theta in thetas]
         return self._values(models, lambda tile: (self._first_margins(model, tile) for model in models))
 
@@ -120,7 +120,7 @@ class NetworkBlock:
         return namespace(parts[0]).concat(parts, axis=0)
 
     def linearize(self, theta: Array, *, keep: bool) -> tuple[Array, Array, Remembered]:
-        """Return the sum of losses, its gradient (P, 1), both float64, and what to remember."""
+        """Return the sum of losses, its gradient (P, 1), both float64, and what later products need."""
         theta = self.rows.cast(theta)
         model = self.layers.of(theta)
 
@@ -145,14 +145,14 @@ class NetworkBlock:
         )
 
     def remember(self, theta: Array, *, keep: bool) -> Remembered:
-        """Return what :meth:`linearize` remembers, without the gradient."""
+        """Return what :meth:`linearize` keeps for products, without the gradient."""
         theta = self.rows.cast(theta)
         model = self.layers.of(theta)
         states = parallel(lambda tile: self._state(model, tile)[1], self.tiles()) if keep else []
         return Remembered(theta, tuple(states))
 
     def state(self, remembered: Remembered, k: int) -> TileState:
-        """Return the state of a tile, computed anew if it is not remembered."""
+        """Return the state of a tile, computed again if it was not kept."""
         if remembered.states:
             return remembered.states[k]
         return self._state(self.layers.of(remembered.theta), self.tiles()[k])[1]
@@ -165,7 +165,7 @@ class NetworkBlock:
         remembered : Remembered
         v : Array, shape (P, 1)
         exact : bool
-            Whether it is the Hessian.
+            Whether to multiply with the Hessian, rather than the Gauss-Newton matrix.
         """
         model, direction = self.layers.of(remembered.theta), self.layers.of(self.rows.cast(v))
         tiles = self.tiles()

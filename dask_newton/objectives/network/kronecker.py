@@ -3,9 +3,8 @@
     A_l = sum_j s_j [a_{l-1,j}, 1]' [a_{l-1,j}, 1],    D_l = sum_j s_j d_{l,j}' d_{l,j}
 
 with the inputs a_{l-1,j} of a layer in row j, and the gradient d_{l,j} of the loss of the row with respect to the
-margins of the layer. With S the sum of the weights, the part of the Fisher matrix that belongs to the weights and
-biases of a layer is about the Kronecker product of A_l / S and D_l / S (Martens and Grosse 2015), here with the labels
-that there are.
+margins of the layer. With S the sum of the weights, the block of the empirical Fisher matrix for the weights and
+biases of a layer is approximately the Kronecker product of A_l / S and D_l / S (Martens and Grosse 2015).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def block_factors(block: NetworkBlock, remembered: Remembered) -> list[Array]:
         state = block.state(remembered, k)
         ones = from_host(np.ones((tile.stop - tile.start, 1)), rows.X, rows.X.dtype)
         s = rows.weigh(ones, tile)
-        # The deltas are weighted once already; where the weight is zero they are zero.
+        # The deltas already include the weights, and are zero where the weight is zero.
         rest = namespace(s).where(s > 0, 1 / namespace(s).where(s > 0, s, ones), 0 * s)
         grams = []
         for A, D in zip((row_slice(rows.X, tile), *state.activations), state.deltas, strict=True):
@@ -55,7 +54,7 @@ def pack(factors: Sequence[Array]) -> tuple[np.ndarray, ...]:
 
 
 def unpack(packed: Sequence[np.ndarray], total_weight: float) -> Factors:
-    """Return the pairs (A_l / S, D_l / S) whose upper triangles were sent."""
+    """Return the pairs (A_l / S, D_l / S) from the packed triangles."""
     full = []
     for triangle in packed:
         q = int((2 * len(triangle)) ** 0.5)

@@ -1,9 +1,9 @@
-"""The layers of a multi-layer perceptron, and where they start.
+"""The layers of a multi-layer perceptron, and their initial parameters.
 
     Z_l = A_{l-1} W_l + 1 b_l',    A_l = f(Z_l)  for l < L,    A_0 = X,    margins Z_L
 
-The parameters are one vector, [W_1, ..., W_L, b_1, ..., b_L], each by rows: all weights come before all biases, so that
-those with a penalty are a slice. Layers are views of it.
+The parameters are one vector, [W_1, ..., W_L, b_1, ..., b_L], with matrices by rows. All weights come before all
+biases, so that the penalised parameters are a slice. Layers are views of the vector.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Layers:
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise ValueError(f"sizes={self.sizes}: a network needs at least one feature, one output and units between.")
+            raise ValueError(f"sizes={self.sizes}: a network needs features, outputs and units in every hidden layer.")
 
     @property
     def n_layers(self) -> int:
@@ -51,7 +51,7 @@ class Layers:
 
     @cached_property
     def slices(self) -> list[tuple[slice, slice]]:
-        """Where weights and biases of each layer lie in the vector of parameters."""
+        """The slices of the weights and of the biases of each layer in the vector of parameters."""
         shapes = list(pairwise(self.sizes))
         ends = list(accumulate([n * m for n, m in shapes] + [m for _, m in shapes], initial=0))
         cuts = [slice(*pair) for pair in pairwise(ends)]
@@ -78,7 +78,7 @@ class Layers:
     def start(self, seed: int, initialisation: str = "glorot") -> np.ndarray:
         """Return random parameters, shape (P, 1).
 
-        Every layer has a random stream of its own, so that it does not depend on the sizes of the others.
+        Each layer has its own random stream, so that its start does not depend on the sizes of the other layers.
 
         Parameters
         ----------

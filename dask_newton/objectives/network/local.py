@@ -1,4 +1,4 @@
-"""A block's share of the objective of a network, as the local solvers see it: on the block's device, without Dask.
+"""The objective of one block of a network, for inner solvers: on the block's device, without Dask.
 
 With the losses l_j of the rows of the block and their weights s_j,
 
@@ -26,7 +26,7 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class LocalNetworkPoint:
-    """A block's share linearised at x."""
+    """The objective of a block, linearised at x."""
 
     x: Array
     value: float
@@ -36,7 +36,7 @@ class LocalNetworkPoint:
 
 @dataclass(frozen=True, eq=False)
 class LocalNetwork(LocalObjective):
-    """One block's share; see the formula above.
+    """The objective of one block, by the formula above.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class LocalNetwork(LocalObjective):
     center : Array of shape (P, 1) or None
         On the block's device; None is zero.
     keep : bool
-        Whether products with the Hessian remember activations.
+        Whether activations are kept for products with the Hessian.
     """
 
     block: NetworkBlock
@@ -56,11 +56,11 @@ class LocalNetwork(LocalObjective):
 
     @classmethod
     def of_rows(cls, rows: RowBlock, *, layers: Layers, scale: float, keep: bool) -> LocalNetwork:
-        """Return the share of the rows of a block, without proximal term."""
+        """Return the objective of some rows, without a proximal term."""
         return cls(NetworkBlock(rows, layers), scale, keep=keep)
 
     def loss(self, theta: Array, *, gradient: bool) -> tuple[float, Array | None]:
-        """Return the sum of losses and, on request, its gradient, without scale and proximal term."""
+        """Return the sum of losses and, on request, its gradient, without the scale and the proximal term."""
         if not gradient:
             return float(self.block.values([theta])[0]), None
         value, derivative, _ = self.block.linearize(theta, keep=False)
@@ -81,6 +81,6 @@ class LocalNetwork(LocalObjective):
     def along(
         self, point: LocalNetworkPoint, d: Array, steps: Sequence[float], direction_margins: Any = ()
     ) -> tuple[np.ndarray, Any]:
-        """Return the values at ``theta + a d``, and nothing that would spare work next time."""
+        """Return the values at ``theta + a d``, and (), since nothing saves work in the next call."""
         points = [point.x + a * d for a in steps]
         return to_host(self.block.values(points)) / self.scale + [self._proximal_value(x) for x in points], ()

@@ -1,4 +1,4 @@
-"""The objective of a multi-layer perceptron over blocks of rows; every public method is exactly one pass.
+"""The objective of a multi-layer perceptron over blocks of rows; every public method that reads data is one pass.
 
     F(theta) = (1/S) sum_j s_j l(y_j, z_j(theta)) + R(w),      S = sum_j s_j
 
@@ -43,16 +43,16 @@ class NetworkObjective(Objective):
     layers : Layers
         The network.
     penalize_bias : bool
-        Whether R sees the biases.
+        Whether R includes the biases.
     n_rows : tuple of int
         Number of rows of each block.
     scale : ndarray, shape (P, 1)
-        By what entries of the gradient are divided before they are compared with a tolerance: 1 for labels, for targets
-        that are numbers what a gradient is in proportion to.
+        Divides the entries of the gradient before they are compared with a tolerance: 1 for labels; for numeric targets
+        the typical size of a gradient.
     null : ndarray, shape (P, 1)
-        Random parameters, where solvers start. For targets that are numbers the margins vary about the best constant.
+        Random parameters, where solvers start. For numeric targets the last biases are those of the best constant.
     keep : bool
-        Whether the blocks remember activations from one pass to the next.
+        Whether the blocks keep activations between passes.
     """
 
     blocks: Blocks
@@ -83,7 +83,7 @@ class NetworkObjective(Objective):
         initialisation: str = "glorot",
         cache_limit: float = 2**31,
     ) -> NetworkObjective:
-        """Look at the blocks (one pass) and drop those without weight.
+        """Check the blocks (one pass) and drop those without weight.
 
         Parameters
         ----------
@@ -92,20 +92,20 @@ class NetworkObjective(Objective):
         layers : Layers
             The network.
         penalty : Penalty or callable
-            R, or a function that makes it from S, the sum of the weights.
+            R, or a function that returns it, given S, the sum of the weights.
         penalize_bias : bool
-            Whether R sees the biases too.
+            Whether R includes the biases.
         seed, initialisation
             Of the start, see :meth:`Layers.start`.
         cache_limit : float
-            Bytes of activations that all blocks together may remember, so that products with the curvature need no
-            forward pass of their own. Beyond it nothing is remembered.
+            Bytes of activations that all blocks together may keep, so that curvature products need no forward pass. If
+            they would take more, none are kept.
 
         Raises
         ------
         ValueError
             If a block holds NaN, infinity or negative weights, if its arrays differ in length, if no block has any
-            weight, or if features and outputs are not those of the network.
+            weight, or if the numbers of features and outputs differ from those of the network.
         """
         rows = examine(blocks, data)
         first = rows.found[0]
@@ -122,9 +122,9 @@ class NetworkObjective(Objective):
         if loss.numeric:
             mean, offset, square = rows.targets()
             layers.of(null)[-1][1][...] += loss.null_margin(mean) - offset
-            # What varies is to be learnt, which may be little beside the mean.
+            # The scale is that of the variation, which may be small beside the mean.
             scale = loss.gradient_scale(square - float(np.mean(mean**2)) if loss.quadratic else square)
-        # Activations and deltas, and what the loss remembers, which is no wider than the outputs.
+        # Activations and deltas, and the curvature of the loss, which is no wider than the outputs.
         size = sum(n_rows) * (2 * sum(layers.sizes[1:]) * (4 if first.precision > 1e-10 else 8))
         shape = (layers.n_parameters, 1)
         return cls(
@@ -156,11 +156,11 @@ class NetworkObjective(Objective):
         return {"layers": self.layers}
 
     def penalised(self, W: np.ndarray) -> np.ndarray:
-        """Return the parameters that the penalty sees (a view)."""
+        """Return the parameters that are penalised (a view)."""
         return W if self.penalize_bias else W[: self.layers.n_weights]
 
     def value(self, W: np.ndarray) -> float:
-        """Return F(W); a third of the work of :meth:`at`."""
+        """Return F(W), at a third of the cost of :meth:`at`."""
         return float(self.values((W,))[0])
 
     def values(self, points: Sequence[np.ndarray]) -> np.ndarray:
@@ -169,7 +169,7 @@ class NetworkObjective(Objective):
         return self._values(points, sums)
 
     def at(self, W: np.ndarray) -> Point:
-        """Linearise at W: value, gradient, and what products with the curvature remember."""
+        """Linearise at W: value, gradient, and what curvature products need."""
         kept, sums = self._pass(passes.at, self.data, keep=1, W=W, remember=self.keep)
         return self._point(W, kept, *sums)
 
@@ -179,7 +179,7 @@ class NetworkObjective(Objective):
         return self._point(W, kept, *sums), kronecker.unpack(packed, self.total_weight)
 
     def along(self, point: Point, D: np.ndarray, steps: Sequence[float], *, linearize: bool = True) -> Ray:
-        """Evaluate F at ``W + a D``, and with ``linearize`` the whole point at the first step size."""
+        """Evaluate F at ``W + a D``; with ``linearize``, also linearise at the first step size."""
         if not linearize:
             return self._values_along(point, D, steps)
         kept, (values, gradient) = self._pass(
@@ -205,13 +205,13 @@ class NetworkObjective(Objective):
         return self.curvature(point).gauss_newton_mul(V)
 
     def curvature(self, point: Point) -> Curvature:
-        """Return the curvature at a point over all rows; no pass, as the point remembers it."""
+        """Return the curvature at a point over all rows; no pass, because it belongs to the point."""
         return Curvature(self, self.data, point.curvature, self.total_weight)
 
     def sampled_curvature(self, point: Point, fraction: float, seed: int, at_least: int = 1) -> Curvature:
         """Return the curvature at a point over a random sample of the rows of every block.
 
-        Where that is all rows there is no pass.
+        There is no pass if the sample has all rows.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class NetworkObjective(Objective):
             Of the rows of a block.
         seed : int
         at_least : int
-            So many rows of a block, if it has them.
+            The least number of rows of a block, if it has as many.
         """
         if fraction >= 1 or at_least >= max(self.n_rows):
             return self.curvature(point)
@@ -252,7 +252,7 @@ class NetworkObjective(Objective):
         return replace(self, data=data, weights=weight, n_rows=n_rows, share=share)
 
     def batch_gradient(self, W: np.ndarray, batch: int, n_batches: int, seed: Sequence[int]) -> np.ndarray:
-        """Estimate the gradient of F from one of the batches into which the rows of every block are divided.
+        """Estimate the gradient of F from one batch of a random division of the rows of every block.
 
         The mean of the estimates from all batches is the gradient.
 
@@ -260,9 +260,9 @@ class NetworkObjective(Objective):
         ----------
         W : ndarray, shape (P, 1)
         batch, n_batches : int
-            Which of how many.
+            The batch, and the number of batches.
         seed : sequence of int
-            Of the division, the same for all batches.
+            Seed of the division, the same for all batches.
         """
         total = self._pass(
             passes.batch_gradient,
@@ -300,7 +300,7 @@ class Curvature:
     weight : float
         Sum of the sample weights of these rows.
     share : float
-        Which part of the rows of the objective they are.
+        The fraction of the rows of the objective that they are.
     """
 
     problem: NetworkObjective

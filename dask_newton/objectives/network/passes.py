@@ -1,4 +1,4 @@
-"""What each pass of a network's objective does on one block: module-level functions, so that they travel by name."""
+"""The passes of a network's objective, on one block: module-level functions, because they travel by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values_along(rows: RowBlock, *, layers: Layers, W: np.ndarray, D: np.ndarray
 
 @named("gradient")
 def at(rows: RowBlock, *, layers: Layers, W: np.ndarray, remember: bool) -> Any:
-    """Keep what products need; send value and gradient."""
+    """Keep what curvature products need; send value and gradient."""
     value, gradient, kept = NetworkBlock(rows, layers).linearize(W, keep=remember)
     return kept, (to_host(value)[None], to_host(gradient))
 
@@ -56,7 +56,7 @@ def along(
 
 @named("hessian-product")
 def product(rows: RowBlock, remembered: Remembered, *, layers: Layers, V: np.ndarray, exact: bool) -> Any:
-    """Send the product with the curvature, of every column of V."""
+    """Send the products of the curvature with every column of V."""
     block = NetworkBlock(rows, layers)
     columns = [block.hess_mul(remembered, V[:, [j]], exact=exact) for j in range(V.shape[1])]
     return np.concatenate([to_host(column) for column in columns], axis=1)

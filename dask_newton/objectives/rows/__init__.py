@@ -1,1 +1,1 @@
-"""The kernel that linear models and networks share: blocks of rows, tiles of them, sums and samples."""
+"""The kernel of linear models and networks: blocks of rows, their tiles, sums over rows, and samples."""

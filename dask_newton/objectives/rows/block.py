@@ -1,4 +1,4 @@
-"""Rows of data with targets and weights: what blocks of all models have in common."""
+"""Rows of data with targets and weights: the data of a block, for any model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class RowBlock:
-    """Rows of any model.
+    """Rows of data, for any model.
 
     Attributes
     ----------
     X : Array or CSR matrix, shape (n_rows, n_features)
     y : Array, shape (n_rows,) or (n_rows, n_outputs)
-        Targets, as the loss wants them.
+        Targets, in the form that the loss needs.
     weight : Array of shape (n_rows,) or None
-        Sample weights; None is 1 everywhere.
+        Sample weights; None means 1.
     offset : Array of shape (n_rows, n_outputs) or None
         Added to the margins.
     loss : Loss
@@ -46,7 +46,7 @@ class RowBlock:
         self.__dict__.update({name: align(value) for name, value in state.items()})
 
     def __sizeof__(self) -> int:
-        return nbytes(self)  # for Dask, which does not look inside
+        return nbytes(self)  # for Dask, which does not count the arrays inside
 
     @property
     def n_rows(self) -> int:
@@ -91,7 +91,7 @@ class RowBlock:
         return TransposedSum.total(parts, self.X, (q, 1))[:, 0]
 
     def cast(self, V: Array | None) -> Array | None:
-        """Return coefficients in the compute dtype and on the device of X, transposed rows contiguous."""
+        """Return coefficients in the dtype and on the device of X."""
         if V is None:
             return None
         if isinstance(V, np.ndarray):
@@ -99,7 +99,7 @@ class RowBlock:
         return namespace(self.X).astype(V, self.X.dtype)
 
     def weigh(self, R: Array, rows: slice) -> Array:
-        """Multiply rows of R with the sample weights of the rows ``rows`` of the block."""
+        """Multiply R by the sample weights of the rows ``rows`` of the block."""
         return R if self.weight is None else R * self.weight[rows, None]
 
     def sum(self, values: Array, rows: slice) -> Array:

@@ -56,7 +56,7 @@ def weighted_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], 
 
 
 def _sparse_grams(X: Array, intercept: bool, weights: Sequence[Callable[[int], Array]]) -> list[Array]:
-    """Return the same for a CSR matrix: one product of sparse matrices for each stripe."""
+    """Return the Gram matrices of a CSR matrix: one sparse product for each stripe."""
     xp, p, cuts = namespace(X), X.shape[1], tiles(X)
     q = p + intercept
     groups = [group for group in stripes(range(len(cuts)), 8 * q * q * len(weights)) if group]

@@ -1,4 +1,4 @@
-"""Sums over rows of products with X': tile by tile within a stripe of rows, then over the stripes."""
+"""Products with X', summed over rows: tile by tile within a stripe, then over the stripes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TransposedSum"]
 
 Array = Any
 
-_COLUMNS = 8192  # of two sums that a thread adds at a time
+_COLUMNS = 8192  # columns of two sums that a thread adds at a time
 
 
 class TransposedSum:
@@ -45,7 +45,7 @@ class TransposedSum:
 
     @staticmethod
     def total(parts: Sequence[TransposedSum], like: Array, shape: tuple[int, int]) -> Array:
-        """Return the sum of all stripes, of shape (q, K); the first is changed."""
+        """Return the sum of all stripes, shape (q, K); it overwrites the first."""
         if not parts:
             return from_host(np.zeros(shape), like)
         first, *rest = parts

@@ -1,10 +1,10 @@
-"""Cache-sized row tiles, and stripes of them for the threads.
+"""Row tiles of the size of the cache, and stripes of tiles for the threads.
 
-A tile is read from memory once and used for both products with X while it is in cache. Tiles and stripes are cut by the
-shape of the data alone, never by the number of threads, so that sums have the same bits on any machine.
+A tile is read from memory once, and used for both products with X while it is in the cache. Tiles and stripes depend on
+the shape of the data, never on the number of threads, so that sums have the same bits for any number of threads.
 
-With sparse X, the product of a tile with X' has more entries than the tile unless that has many rows for the number of
-features. So sparse tiles are larger than the cache where there are many features.
+With sparse X, the product with X' of a tile with few rows has more entries than the tile. So sparse tiles are larger
+than the cache if there are many features.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dask_newton.arrays import from_host, is_host, is_sparse, namespace, nbytes,
 
 __all__ = ["panels", "row_bytes", "stripes", "take_tiled", "tiles"]
 
-_TILE_BYTES = {True: 1_600_000, False: 2**31}  # measured best with caches of 1 MiB; a device wants few large kernels
+_TILE_BYTES = {True: 1_600_000, False: 2**31}  # measured with caches of 1 MiB; devices are fast with few large kernels
 _MAX_ROWS = 16384
 _SPARSE_FILL = 32  # stored entries of a sparse tile per feature
 _MAX_STRIPES = 32
@@ -42,14 +42,14 @@ def tiles(X: Any) -> list[slice]:
 
 
 def stripes(items: Sequence[Any], sum_bytes: int) -> list[Sequence[Any]]:
-    """Cut ``items`` into runs, each with a partial sum of ``sum_bytes`` of its own."""
+    """Cut ``items`` into runs; each run has a partial sum of ``sum_bytes``."""
     n = max(1, min(len(items), _MAX_STRIPES, _SUM_BYTES // max(1, sum_bytes)))
     ends = [len(items) * i // n for i in range(n + 1)]
     return [items[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
 
 
 def take_tiled(tiled: Sequence[Any], cuts: Sequence[slice], rows: np.ndarray) -> Any:
-    """Return some rows, in ascending order, of a quantity that is kept by row tile (a copy)."""
+    """Return some rows, in ascending order, of a quantity that is stored by row tile (a copy)."""
     edges = np.searchsorted(rows, [cut.start for cut in cuts] + [cuts[-1].stop])
     parts = []
     for part, cut, first, last in zip(tiled, cuts, edges, edges[1:], strict=False):
