@@ -1,4 +1,4 @@
-"""What happened at every iteration, as a table, an xarray data set or a picture."""
+"""The history of a run: one record per iteration, as a table, an xarray data set or a plot."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class History:
     """One record per iteration; the record of iteration 0 is the start.
 
     Records have ``iteration``, ``objective``, ``gradient_norm`` (the certificate, nan where it was not evaluated),
-    ``step_size``, ``inner_iterations``, ``passes``, ``rounds``, ``bytes_up``, ``bytes_down``, ``epochs`` (passes, each
-    counted by the share of the rows that it looks at), ``seconds`` (all six cumulative), ``note``, and what the solver
-    adds.
+    ``step_size``, ``inner_iterations``, ``passes``, ``rounds``, ``bytes_up``, ``bytes_down``, ``epochs`` (passes,
+    each weighted by the fraction of the rows that it reads), ``seconds`` (all six cumulative), ``note``, and
+    quantities of the solver.
     """
 
     solver: str = ""
@@ -53,16 +53,16 @@ class History:
         return dataset
 
     def plot(self, x: str = "rounds", *, optimum: float | None = None, ax: Any = None, **style: Any) -> Any:
-        """Draw the objective against what it cost.
+        """Plot the objective against its cost.
 
         Parameters
         ----------
         x : {'rounds', 'passes', 'epochs', 'seconds', 'bytes', 'iteration'}
             Horizontal axis.
         optimum : float, optional
-            The optimal value; then the relative gap to it is drawn, on a logarithmic axis.
+            The optimal value; if given, the relative gap to it is plotted on a logarithmic axis.
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to plot on.
         **style
             Passed to ``ax.plot``.
 
@@ -78,18 +78,18 @@ class History:
             If matplotlib is not installed (``pip install 'dask-newton[viz]'``).
         """
         if x not in _AXES:
-            raise ValueError(f"x={x!r} is no axis of a history; choose one of {', '.join(_AXES)}.")
+            raise ValueError(f"x={x!r} is not an axis of a history; choose one of {', '.join(_AXES)}.")
         if ax is None:
             try:
                 from matplotlib import pyplot
             except ImportError as error:
-                raise ImportError("Pictures need matplotlib; pip install 'dask-newton[viz]'.") from error
+                raise ImportError("Plots need matplotlib: pip install 'dask-newton[viz]'.") from error
             ax = pyplot.subplots()[1]
         known = [record for record in self.records if record["objective"] == record["objective"]]
         across = [r["bytes_up"] + r["bytes_down"] if x == "bytes" else r[x] for r in known]
         up = [record["objective"] for record in known]
         if optimum is not None:
-            # Below the rounding of the objective a gap has no meaning.
+            # A gap below the rounding error of the objective has no meaning.
             up = [max((value - optimum) / abs(optimum), 1e-16) for value in up]
             ax.set_yscale("log")
         ax.plot(across, up, **{"label": self.solver, "marker": ".", **style})

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton.blocks import Meter
-from dask_newton.checkpoint import Checkpoint, Keeper
+from dask_newton.checkpoint import Checkpoint, Keeper, OpenCheckpoint, open_checkpoint
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.network.objective import NetworkObjective
@@ -91,7 +91,7 @@ def minimize(
     max_seconds: float | None = None,
     state: State | None = None,
     callbacks: Sequence[Callable[[dict[str, Any], State], bool | None]] = (),
-    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    checkpoint: OpenCheckpoint | Checkpoint | str | os.PathLike[str] | None = None,
 ) -> Result:
     """Minimise an objective.
 
@@ -146,7 +146,7 @@ def minimize(
     solver.check(problem)
     history = History(solver.name)
     ledger = _Ledger(history, problem.blocks.meter, (max_iter, max_rounds, max_bytes, max_seconds))
-    keeper = None if checkpoint is None else Keeper(Checkpoint.of(checkpoint), problem, solver, history)
+    keeper = None if checkpoint is None else Keeper(open_checkpoint(checkpoint), problem, solver, history)
     looking: list[Callable[..., bool | None]] = [*callbacks, *([] if keeper is None else [keeper])]
 
     def record(iteration: int, state: State, info: Info) -> Status | None:

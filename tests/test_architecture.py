@@ -26,8 +26,9 @@ PARTS = {name.split("/")[0].removesuffix(".py") for name in FILES} - {"__init__"
 MAX_LINES = 370
 
 # What each part may import, besides itself. Parts are packages, or modules beside them.
-BASE = {"arrays"}
-OBJECTIVES = BASE | {"blocks", "inner", "losses", "penalties"}
+BASE = {"arrays", "trees"}
+NAMED = BASE | {"storage"}  # for the names under which their dataclasses are stored
+OBJECTIVES = NAMED | {"blocks", "inner", "losses", "penalties"}
 SOLVERS = OBJECTIVES | {"objectives"}
 MINIMIZE = SOLVERS | {"solvers"}
 RUNS = MINIMIZE | {"checkpoint", "history", "minimize", "storage"}
@@ -35,13 +36,14 @@ CONTAINERS = OBJECTIVES | {"data", "objectives", "solvers", "storage"}
 ESTIMATORS = RUNS | {"auto", "containers", "data"}
 MAY_IMPORT = {
     "arrays": set(),
+    "trees": {"arrays"},
     "blocks": BASE,
     "history": set(),
-    "storage": {"history"},
+    "storage": {"history", "trees"},
     "data": BASE | {"storage"},
-    "inner": BASE,
-    "losses": BASE,
-    "penalties": BASE,
+    "inner": NAMED,
+    "losses": NAMED,
+    "penalties": NAMED,
     "objectives": OBJECTIVES,
     "solvers": SOLVERS,
     "checkpoint": MINIMIZE | {"history", "storage"},

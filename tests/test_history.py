@@ -126,7 +126,7 @@ def test_unknown_objectives_are_left_out(axes):
 
 
 def test_unknown_axis_is_refused(run):
-    with pytest.raises(ValueError, match="x='time' is no axis of a history; choose one of iteration, rounds"):
+    with pytest.raises(ValueError, match="x='time' is not an axis of a history; choose one of iteration, rounds"):
         run[1].plot("time")
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,20 @@ from dask_newton import (
     Lasso,
     LinearRegression,
     LogisticRegression,
+    LossRegressor,
     MLPClassifier,
     MLPRegressor,
     Ridge,
     TweedieRegressor,
 )
+from dask_newton.data import save_dataset
+from dask_newton.losses import CustomLoss
 from dask_newton.models import ModelError, is_model, load_model, save_model
 from dask_newton.penalties import L1
 from dask_newton.solvers import GIANT, GNCG, NewtonADMM
 from dask_newton.solvers.parts.line_search import LineSearch
+from dask_newton.storage import registry
+from dask_newton.storage.registry import stored
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -188,6 +194,36 @@ def test_is_model(tmp_path):
     assert not is_model(tmp_path / "nowhere")
 
 
+@stored("loss/tests.log-cosh")
+@dataclass(frozen=True)
+class LogCosh(CustomLoss):
+    """A loss that another package registers."""
+
+    scale: float = 1.0
+    convex = True
+
+    def fun(self, y, z):
+        r = (z - y) / self.scale
+        return np.logaddexp(r, -r) - np.log(2)
+
+    def grad(self, y, z):
+        return np.tanh((z - y) / self.scale) / self.scale
+
+    def hessp(self, y, z, v):
+        return v / np.cosh((z - y) / self.scale) ** 2 / self.scale**2
+
+
+def test_registered_losses_of_other_packages(tmp_path, monkeypatch):
+    model = LossRegressor(LogCosh(2.0)).fit(X, Y)
+    path = save_model(model, tmp_path / "model.zarr")
+    loaded = load_model(path)
+    assert loaded.loss == LogCosh(2.0)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    monkeypatch.delitem(registry._CLASSES, "loss/tests.log-cosh")  # as where the package was not imported
+    with pytest.raises(ModelError, match=r"has no loss 'tests.log-cosh'. Update dask_newton, or import the package"):
+        load_model(path)
+
+
 # What cannot be saved
 
 
@@ -199,11 +235,13 @@ def test_estimators_that_cannot_be_saved(tmp_path):
     path = tmp_path / "model.zarr"
     with pytest.raises(NotFittedError):
         save_model(LogisticRegression(), path)
-    with pytest.raises(ModelError, match="LinearRegression cannot be saved; estimators that can are .*Logistic"):
+    with pytest.raises(
+        ModelError, match="LinearRegression cannot be saved; estimators that can be saved are .*Logistic"
+    ):
         save_model(sklearn.linear_model.LinearRegression().fit(X, Y), path)
-    with pytest.raises(ModelError, match="The parameter random_state is a RandomState"):
+    with pytest.raises(ModelError, match="The parameter random_state cannot be saved: RandomState is neither a number"):
         save_model(LogisticRegression(random_state=np.random.RandomState(0)).fit(X, Y), path)
-    with pytest.raises(ModelError, match="MyGiant is not a solver of this library"):
+    with pytest.raises(ModelError, match="The parameter solver cannot be saved: MyGiant is neither"):
         save_model(LogisticRegression(solver=MyGiant()).fit(X, Y), path)
     assert list(tmp_path.iterdir()) == []
 
@@ -275,12 +313,13 @@ DAMAGE = {
     "missing column": (lambda path: shutil.rmtree(path / "history" / "rounds"), "no 'rounds'"),
     "no classes": (lambda path: shutil.rmtree(path / "class"), "classes are missing"),
     "no checksums": (replace_coef(np.ones((3, 4))), "no checksums"),
-    "newer format": (attribute("dask_newton_model_format", value=2), "format 2, but this version reads format 1"),
+    "newer format": (attribute("dask_newton_model_format", value=3), "reads format 2; update dask_newton, or fit the"),
+    "older format": (attribute("dask_newton_model_format", value=1), "reads format 2; fit the model again and save it"),
     "foreign class": (attribute("estimator", value="os.system"), "'os.system', which this version does not know"),
     "unknown parameter": (attribute("parameters", "gamma", value=1), "has the parameter 'gamma'"),
     "parameter out of range": (attribute("parameters", "C", value=-1), "'C' parameter of LogisticRegression"),
-    "unknown solver": (attribute("solver", "name", value="simplex"), "knows no solver 'simplex'"),
-    "unknown option": (attribute("solver", "options", value={"step": 1}), "no option 'step'"),
+    "unknown solver": (attribute("solver", "record", value="solver/simplex"), "no solver 'simplex'. Update"),
+    "unknown option": (attribute("solver", "fields", value={"step": 1}), "has no field 'step'"),
     "missing attribute": (attribute("fitted", value={}), "'n_iter' is missing"),
     "attribute of another kind": (attribute("parameters", value=3), "damaged or was edited"),
     "odd value": (attribute("parameters", "C", value={"pickle": "gASV"}), "unknown kind 'pickle'"),
@@ -296,7 +335,7 @@ NETWORK_DAMAGE = {
         "coef_2 is float64 of shape (4, 2), intercept_2 of shape (3,)",
     ),
     "number of layers": (attribute("n_layers", value="two"), "a network has 'two' layers"),
-    "fewer layers": (attribute("n_layers", value=1), "3 classes do not go with 2 outputs"),
+    "fewer layers": (attribute("n_layers", value=1), "3 classes do not fit 2 outputs"),
     "activation": (attribute("parameters", "activation", value="sine"), "'activation' parameter of MLPClassifier"),
 }
 
@@ -330,8 +369,11 @@ def test_what_is_no_model(tmp_path):
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04N.")
     with pytest.raises(FileNotFoundError, match="There is no model at"):
         load_model(tmp_path / "nowhere.zarr")
-    with pytest.raises(ModelError, match="not a model that save_model wrote"):
+    with pytest.raises(ModelError, match="other.zarr is a Zarr group, but not a model"):
         load_model(tmp_path / "other.zarr")
+    save_dataset(tmp_path / "data.zarr", X, Y)
+    with pytest.raises(ModelError, match=r"data.zarr is a data set, not a model. Write one with save_model"):
+        load_model(tmp_path / "data.zarr")
     for path in (tmp_path, tmp_path / "model.pkl"):
-        with warnings.catch_warnings(), pytest.raises(ModelError, match="cannot be opened as a model"):
+        with warnings.catch_warnings(), pytest.raises(ModelError, match="is not a model, as it is not a Zarr group"):
             load_model(path)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from dask_newton.arrays import align, from_host, is_sparse, namespace, to_host
-from dask_newton.blocks.trees import children, leaves, rebuilt
+from dask_newton.trees import leaves, put_together, take_apart
 
-__all__ = ["Folder", "Packed", "Record", "Stored", "pack", "unpack"]
+__all__ = ["Folder", "Packed", "Stored", "pack", "unpack"]
 
 
 class Folder:
@@ -58,13 +58,6 @@ class Stored:
         self.array, self.kind = array, kind
 
 
-class Record:
-    """Stands for a dataclass, which might not accept anything but arrays in its fields."""
-
-    def __init__(self, cls: type, entries: dict[str, Any]) -> None:
-        self.cls, self.entries = cls, entries
-
-
 def pack(value: Any, path: str | None = None) -> Packed:
     """Return ``value`` without anything that only its worker knows; its arrays go to the file ``path``, if given."""
     arrays: list[np.ndarray] = []
@@ -79,7 +72,7 @@ def pack(value: Any, path: str | None = None) -> Packed:
         arrays.append(to_host(leaf))
         return Stored(arrays[-1] if path is None else len(arrays) - 1, None if kind == "numpy.ndarray" else kind)
 
-    structure = _take_apart(value, store)
+    structure = take_apart(value, store)
     if path is None or not arrays:
         return Packed(structure, None, bool(foreign))
     partial = f"{path}.{uuid.uuid4().hex}"
@@ -98,29 +91,21 @@ def pack(value: Any, path: str | None = None) -> Packed:
 def unpack(packed: Packed, block: Any) -> Any:
     """Undo :func:`pack`, beside the data ``block``."""
     if packed.path is None:
-        return _put_together(packed.structure, align, block)
+        return _filled(packed.structure, align, block)
     with open(packed.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return _put_together(packed.structure, lambda number: arrays[f"arr_{number}"], block)
+        return _filled(packed.structure, lambda number: arrays[f"arr_{number}"], block)
 
 
-def _take_apart(value: Any, store: Callable[[Any], Any]) -> Any:
-    entries = children(value)
-    if entries is None:
-        return store(value)
-    apart = {key: _take_apart(entry, store) for key, entry in entries.items()}
-    return rebuilt(value, apart) if isinstance(value, tuple | list | dict) else Record(type(value), apart)
+def _filled(structure: Any, load: Callable[[Any], np.ndarray], block: Any) -> Any:
+    """Return the value that a structure with stand-ins for its arrays is made from."""
 
+    def fill(leaf: Any) -> Any:
+        if not isinstance(leaf, Stored):
+            return leaf
+        array = load(leaf.array)
+        return array if leaf.kind is None else from_host(array, _array_in(block, leaf.kind))
 
-def _put_together(value: Any, load: Callable[[Any], np.ndarray], block: Any) -> Any:
-    if isinstance(value, Stored):
-        array = load(value.array)
-        return array if value.kind is None else from_host(array, _array_in(block, value.kind))
-    if isinstance(value, Record):
-        return value.cls(**{name: _put_together(entry, load, block) for name, entry in value.entries.items()})
-    entries = children(value)
-    if entries is None:
-        return value
-    return rebuilt(value, {key: _put_together(entry, load, block) for key, entry in entries.items()})
+    return put_together(structure, fill)
 
 
 def _kind(leaf: Any) -> str | None:

@@ -22,10 +22,10 @@ from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, payload, tot
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.graphs.on_cluster import run_on_cluster
 from dask_newton.blocks.group import contiguous_groups
+from dask_newton.blocks.memory import nbytes
 from dask_newton.blocks.names import delayed, task_key, task_name
 from dask_newton.blocks.streaming import made, recipes
 from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
-from dask_newton.blocks.trees import nbytes
 
 __all__ = ["ClusterBlocks"]
 

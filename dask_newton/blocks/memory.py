@@ -1,14 +1,20 @@
-"""How much memory there is where blocks are placed, and what a worker does with memory that it has used."""
+"""How much memory values take, and what a worker does with memory that it has used."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
+from typing import Any
 
+from dask.sizeof import sizeof
+
+from dask_newton.arrays import is_sparse
+from dask_newton.arrays import nbytes as nbytes_of
 from dask_newton.blocks.config import n_bytes
+from dask_newton.trees import leaves
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "nbytes"]
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in malloc.h
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20  # that glibc accepts on 64 bits
@@ -28,3 +34,17 @@ def keep_freed_memory() -> None:
             libc.mallopt(_M_MMAP_THRESHOLD, min(kept, _LARGEST_MMAP_THRESHOLD))
             libc.mallopt(_M_TRIM_THRESHOLD, kept)
             libc.mallopt(_M_TOP_PAD, kept)  # the heaps of threads heed this one
+
+
+def nbytes(value: Any) -> int:
+    """Return about how many bytes a value holds, in the arrays of its dataclasses too, which Dask does not count."""
+    sizes: list[int] = []
+    leaves(value, lambda leaf: sizes.append(_leaf_bytes(leaf)))
+    return sum(sizes)
+
+
+def _leaf_bytes(leaf: Any) -> int:
+    if is_sparse(leaf):  # Dask does not count all kinds
+        return nbytes_of(leaf)
+    size = getattr(leaf, "nbytes", None)
+    return sizeof(leaf) if size is None else size

@@ -13,7 +13,7 @@ import dask
 from dask.highlevelgraph import HighLevelGraph
 from dask.optimization import cull
 
-from dask_newton.blocks.trees import aligned
+from dask_newton.trees import aligned
 
 __all__ = ["Recipe", "made", "recipes"]
 

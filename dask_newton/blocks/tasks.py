@@ -12,9 +12,9 @@ from distributed import get_worker
 from dask_newton.blocks.anchors import Packed, pack, unpack
 from dask_newton.blocks.base import Nodes, payload
 from dask_newton.blocks.group import run_group
-from dask_newton.blocks.memory import keep_freed_memory
+from dask_newton.blocks.memory import keep_freed_memory, nbytes
 from dask_newton.blocks.streaming import made
-from dask_newton.blocks.trees import aligned, nbytes
+from dask_newton.trees import aligned
 
 __all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "shard", "without_kept"]
 

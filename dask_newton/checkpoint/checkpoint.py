@@ -1,104 +1,84 @@
-"""Where a run is saved, how often, and what it is checked for before another run goes on from it."""
+"""Where a run is saved and how often, and what must be the same when it is continued."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import zarr
 
-from dask_newton.checkpoint.codec import Decoder, Encoder, NotStoredError, modules_of
+from dask_newton.checkpoint.codec import StateDecoder, StateEncoder
 from dask_newton.history import History
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers import Solver, State
 from dask_newton.solvers.base import PointState
 from dask_newton.storage.atomic import check_target, recover, replacing
-from dask_newton.storage.checksums import DatasetError
-from dask_newton.storage.groups import consolidate, created_by, open_group
-from dask_newton.storage.history import is_marked, read_array, read_history, write_array, write_history
+from dask_newton.storage.codec import Decoder, Encoder, NotStoredError
+from dask_newton.storage.groups import consolidate, created_by, is_kind, open_group
+from dask_newton.storage.history import read_array, read_history, write_array, write_history
 from dask_newton.storage.integrity import verify_group
+from dask_newton.storage.kinds import CHECKPOINT, CheckpointError
+from dask_newton.storage.registry import UnknownNameError
 
-__all__ = ["Checkpoint", "CheckpointError", "Saved", "is_checkpoint", "saved_run"]
+__all__ = ["Checkpoint", "OpenCheckpoint", "SavedRun", "is_checkpoint", "open_checkpoint"]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT_KEY, _FORMAT = "dask_newton_checkpoint_format", 1
 _CHUNK = 2**21  # numbers
-_DAMAGES = (DatasetError, KeyError, TypeError, ValueError, IndexError, AttributeError, FileNotFoundError)
-
-
-class CheckpointError(ValueError):
-    """A run cannot go on from a checkpoint; the message says why and what to do."""
+_DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, FileNotFoundError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a run is saved, so that another process can go on with it.
+    """Where and how often a run is saved, so that another process can continue it.
 
-    The Zarr group at ``path`` holds W, all that the solver carries from one iteration to the next, and the history.
-    It is replaced as a whole; a process that is killed leaves the one before. Columns of the state, such as ADMM's
-    x_i and y_i, come to the process that runs the solver to be written, so that no file system need be shared. What
-    every row has, such as its margins, is computed again.
+    The Zarr group at ``path`` holds W, everything else that the solver carries from one iteration to the next, and the
+    history. It is replaced as a whole: if the process is killed while it writes, the previous checkpoint remains.
+    Values beside blocks, such as ADMM's x_i and y_i, are written by the process that runs the solver, so that no shared
+    file system is needed. Values of each row, such as margins, are not saved but computed again.
 
     Parameters
     ----------
     path : path
-        The group, such as ``"fit.zarr"``. If a run was saved there, the next one goes on from it.
+        The group, such as ``"fit.zarr"``. If it holds a run already, that run is continued.
     every : int, default=1
-        Iterations between two writes at least.
+        Least number of iterations between two writes.
     seconds : float, default=30
-        Seconds between two writes at least. The end of a run is always written.
+        Least number of seconds between two writes. The end of a run is always written.
     """
 
     path: str | os.PathLike[str]
     every: int = 1
     seconds: float = 30.0
 
-    @classmethod
-    def of(cls, given: Checkpoint | str | os.PathLike[str]) -> Checkpoint:
-        """Return a checkpoint; a path is one with the defaults."""
-        found = given if isinstance(given, Checkpoint) else cls(given)
-        if not (found.every >= 1 and found.seconds >= 0):
-            raise ValueError(f"{found} needs every >= 1 and seconds >= 0.")
-        return found
+    def __post_init__(self) -> None:
+        if not (self.every >= 1 and self.seconds >= 0):
+            raise ValueError(f"{self} needs every >= 1 and seconds >= 0.")
 
-    def load(self) -> Saved | None:
-        """Read what was saved; None if nothing was.
+    def load(self) -> SavedRun | None:
+        """Read what was saved, except the state; None if there is nothing at the path.
 
         Raises
         ------
         CheckpointError
-            If there is something else at the path, or what was saved is damaged or of a newer version.
+            If there is something else at the path, or a checkpoint that is damaged or of another version.
         FileNotFoundError
             If the folder of the path does not exist.
         """
-        where = Path(os.path.abspath(self.path))
-        if recover(where):
-            logger.info("%s was being replaced when its process ended; the one before is used.", where)
-        if not where.exists():
-            check_target(where, False)
+        target = Path(os.path.abspath(self.path))
+        if recover(target):
+            logger.info("%s was being replaced when its process ended; the previous checkpoint is used.", target)
+        if not target.exists():
+            check_target(target, False)
             return None
-        try:
-            group, _ = open_group(where)
-            attributes: dict[str, Any] = group.attrs.asdict()
-            if _FORMAT_KEY not in attributes:
-                raise CheckpointError(f"{where} is no checkpoint; choose another path.")
-            if attributes[_FORMAT_KEY] != _FORMAT:
-                raise CheckpointError(
-                    f"{where} is a checkpoint of format {attributes[_FORMAT_KEY]!r}, but this version reads format "
-                    f"{_FORMAT}; update dask_newton."
-                )
-            return Saved(str(where), attributes, read_history(str(where)))
-        except CheckpointError:
-            raise
-        except _DAMAGES as error:
-            raise _damaged(str(where), error) from error
+        group, where = open_group(target, CHECKPOINT)
+        return _read(where, lambda: SavedRun(where, group, group.attrs.asdict(), read_history(group, where)))
 
     def save(self, problem: Objective, solver: Solver[Any], state: State, history: History) -> None:
         """Save a run.
@@ -108,17 +88,17 @@ class Checkpoint:
         OSError
             If it cannot be written; what was there before is there still.
         """
-        encoder = Encoder(problem.blocks, modules_of(solver))
+        encoder = StateEncoder(problem.blocks)
         try:
             content = encoder.encode(state)
         except NotStoredError as reason:
-            logger.info("Of %s only W is saved, and it begins anew there: %s", solver.name, reason)
-            encoder, content = Encoder(problem.blocks, modules_of(solver)), None
+            logger.info("The state of %s cannot be saved, only W, where it will start anew: %s.", solver.name, reason)
+            encoder, content = StateEncoder(problem.blocks), None
         attributes: dict[str, Any] = {
-            _FORMAT_KEY: _FORMAT,
+            CHECKPOINT.key: CHECKPOINT.version,
             "created_by": created_by(),
             "problem": problem.describe(),
-            "solver": {"name": solver.name, "repr": repr(solver), "record": _encoded(encoder, solver)},
+            "solver": {"name": solver.name, "repr": repr(solver), "record": _encoded(solver)},
             "state": content,
             "W": encoder.encode(np.asarray(state.W)),
             "value": encoder.encode(float(state.value)),
@@ -136,36 +116,39 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What :meth:`Checkpoint.load` read.
+class SavedRun:
+    """A run that was saved, as :meth:`Checkpoint.load` returns it.
 
     Attributes
     ----------
     where : str
+    group : zarr.Group
     attributes : dict
         Those of the group.
     history : History
     """
 
     where: str
+    group: zarr.Group
     attributes: Mapping[str, Any]
     history: History
 
     def solver(self) -> Solver[Any]:
-        """Make the solver that was running, one of this library.
+        """Make the solver that was running.
 
         Raises
         ------
         CheckpointError
-            If it is another.
+            If its class or one of its options was not stored, or is unknown.
         """
         record = self.attributes["solver"]["record"]
         if record is None:
-            raise CheckpointError(f"{self.where} was saved with a solver of your own; give it instead of 'auto'.")
-        try:
-            return Decoder(None, modules_of(None), {}).decode(record)
-        except _DAMAGES as error:
-            raise _damaged(self.where, error) from error
+            raise CheckpointError(
+                f"{self.where} was saved with {self.attributes['solver']['repr']}, which has no stored name; give that "
+                "solver instead of 'auto'."
+            )
+        solver: Solver[Any] = _read(self.where, lambda: Decoder().decode(record))
+        return solver
 
     def restore(self, problem: Objective, solver: Solver[Any]) -> State:
         """Make the state, beside the blocks of a problem.
@@ -175,20 +158,7 @@ class Saved:
         CheckpointError
             If problem or solver are not those of the run that was saved.
         """
-        try:
-            here = problem.describe()
-            for what, was in self.attributes["problem"].items():
-                self._require(what, was, here.get(what))
-            for what, now in (("name", solver.name), ("repr", repr(solver))):
-                self._require("solver", self.attributes["solver"][what], now)
-            decoder = Decoder(problem, modules_of(solver), self._arrays())
-            W, value = decoder.decode(self.attributes["W"]), decoder.decode(self.attributes["value"])
-            content = self.attributes["state"]
-            state = solver.init(problem, W) if content is None else decoder.decode(content)
-        except CheckpointError:
-            raise
-        except _DAMAGES as error:
-            raise _damaged(self.where, error) from error
+        state, value = _read(self.where, lambda: self._state(problem, solver))
         found = state.point.value if isinstance(state, PointState) else problem.value(state.W)
         if math.isfinite(value) and not math.isclose(value, found, rel_tol=math.sqrt(problem.precision), abs_tol=1e-9):
             raise CheckpointError(
@@ -197,14 +167,27 @@ class Saved:
             )
         return state
 
+    def _state(self, problem: Objective, solver: Solver[Any]) -> tuple[State, float]:
+        here = problem.describe()
+        for what, was in self.attributes["problem"].items():
+            self._require(what, was, here.get(what))
+        for what, now in (("name", solver.name), ("repr", repr(solver))):
+            self._require("solver", self.attributes["solver"][what], now)
+        decoder = StateDecoder(problem, self._arrays())
+        W, value = decoder.decode(self.attributes["W"]), decoder.decode(self.attributes["value"])
+        content = self.attributes["state"]
+        return (solver.init(problem, W) if content is None else decoder.decode(content)), value
+
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Read and verify the arrays of the state, by the name of their type."""
-        group, where = open_group(self.where)
-        verify_group(group, where)
-        found = {name: read_array(group, name, where) for name in self.attributes["arrays"]}
-        if missing := [name for name, array in found.items() if array is None]:
-            raise DatasetError(f"there is no array {missing[0]!r}")
-        return cast("dict[str, np.ndarray]", found)
+        """Read and verify the arrays of the state, by the name of their dtype."""
+        verify_group(self.group, self.where)
+        arrays: dict[str, np.ndarray] = {}
+        for name in self.attributes["arrays"]:
+            array = read_array(self.group, name, self.where)
+            if array is None:
+                raise ValueError(f"there is no array {name!r}")
+            arrays[name] = array
+        return arrays
 
     def _require(self, what: str, was: Any, now: Any) -> None:
         same = np.shape(was) == np.shape(now) and np.allclose(was, now) if what == "weights" else was == now
@@ -216,24 +199,61 @@ class Saved:
             )
 
 
+@dataclass(frozen=True)
+class OpenCheckpoint:
+    """A checkpoint whose content was read, to be handed on to whatever needs it.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    saved : SavedRun or None
+        The run that was there when it was opened.
+    """
+
+    checkpoint: Checkpoint
+    saved: SavedRun | None
+
+
+def open_checkpoint(given: OpenCheckpoint | Checkpoint | str | os.PathLike[str]) -> OpenCheckpoint:
+    """Read what is at a checkpoint; a path is a :class:`Checkpoint` with defaults.
+
+    Raises
+    ------
+    CheckpointError, FileNotFoundError
+        As :meth:`Checkpoint.load`.
+    """
+    if isinstance(given, OpenCheckpoint):
+        return given
+    checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
+    return OpenCheckpoint(checkpoint, checkpoint.load())
+
+
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     """Whether there is a Zarr group at ``path`` that says it is a checkpoint."""
-    return is_marked(path, _FORMAT_KEY)
+    return is_kind(path, CHECKPOINT)
 
 
-def saved_run(checkpoint: Checkpoint | str | os.PathLike[str] | None) -> Saved | None:
-    """Read what was saved at a checkpoint that may have been given; None if none was, or nothing is there."""
-    return None if checkpoint is None else Checkpoint.of(checkpoint).load()
-
-
-def _encoded(encoder: Encoder, solver: Solver[Any]) -> Any:
-    """Return a solver as JSON; None for one whose options are more than numbers."""
+def _encoded(solver: Solver[Any]) -> Any:
+    """Return a solver as JSON; None if it or one of its options has no registered name."""
     try:
-        return encoder.encode(solver)
+        return Encoder().encode(solver)
     except NotStoredError:
         return None
 
 
-def _damaged(where: str, error: Exception) -> CheckpointError:
-    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return CheckpointError(f"The checkpoint {where} is damaged or was edited: {what}. Remove it to begin anew.")
+def _read(where: str, read: Callable[[], Any]) -> Any:
+    """Return ``read()``, with a sentence about the checkpoint for whatever it raises."""
+    try:
+        return read()
+    except CheckpointError:
+        raise
+    except UnknownNameError as error:
+        raise CheckpointError(
+            f"The checkpoint {where} cannot be continued: {error}. Update dask_newton, import the package that "
+            "registers it, or remove the checkpoint to start anew."
+        ) from error
+    except _DAMAGES as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(
+            f"The checkpoint {where} is damaged or was edited: {what}. Remove it to start anew."
+        ) from error

@@ -78,6 +78,8 @@ def _sentence(error: BaseException) -> str:
 _OPTIONS = {
     "overwrite=True": "--overwrite",
     'target="numbers"': "--target numbers",
+    'target="classes"': "--target classes",
+    "zero_based=True": "--zero-based",
     "rename_labels={OLD: NEW}": "--rename-label OLD=NEW",
     "fetch_named": "--fetch",
 }

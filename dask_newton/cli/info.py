@@ -73,9 +73,9 @@ def _model_info(path: str) -> dict[str, Any]:
 
 
 def _checkpoint_info(path: str) -> dict[str, Any]:
-    from dask_newton.checkpoint import saved_run
+    from dask_newton.checkpoint import open_checkpoint
 
-    saved = saved_run(path)
+    saved = open_checkpoint(path).saved
     assert saved is not None
     last, problem = saved.history[-1], saved.attributes["problem"]
     return {

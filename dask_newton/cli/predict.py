@@ -125,7 +125,7 @@ def _write(
                     values = _plain(batch[name])
                     dims = ("sample", "class" if name == "probability" else "target")[: values.ndim]
                     if name not in columns:
-                        columns[name] = Column.create(group, name, values, len(values), True, dims)
+                        columns[name] = Column.create(group, name, values, len(values), dims)
                     columns[name].append(values)
             if "y" in batch and classes is not None:
                 right = batch["prediction"] == batch["y"]

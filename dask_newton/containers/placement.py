@@ -16,8 +16,8 @@ from dask_newton.arrays import align, from_host, host_dtype, row_slice, to_host
 from dask_newton.blocks import Blocks, PerBlock, SerialBlocks, place_delayed
 from dask_newton.blocks.client import available_memory
 from dask_newton.blocks.config import setting
+from dask_newton.blocks.memory import nbytes
 from dask_newton.blocks.names import delayed
-from dask_newton.blocks.trees import nbytes
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
 from dask_newton.losses import Loss

@@ -1,8 +1,8 @@
-"""DATA IN: Zarr data sets, converters of raw formats, synthetic problems.
+"""Zarr data sets, converters of raw formats, and synthetic problems.
 
 A data set is a Zarr group with ``X``, ``y`` and optional columns (see ``layout``). ``save_dataset`` and
-``save_splits`` write one, ``open_dataset`` gives Dask arrays whose blocks are read where they are needed. Raw
-formats have one file each.
+``save_splits`` write data sets; ``open_dataset`` returns Dask arrays whose blocks are read where they are needed.
+Each raw format is a file in ``formats``.
 """
 
 from dask_newton.data.batches import RowBatches
@@ -15,7 +15,7 @@ from dask_newton.data.info import dataset_info
 from dask_newton.data.reader import Dataset, open_dataset, verify_dataset
 from dask_newton.data.synthetic import make_regression, make_softmax
 from dask_newton.data.writer import save_dataset, save_splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = [
     "Dataset",

@@ -1,8 +1,7 @@
 """Any container of rows -> a stream of row batches on the host -> a stream of equally long chunks.
 
-The chunks of a Dask array need not align with the chunks on disk. Writing each where it happens to lie makes
-two writers share a chunk and silently loses cells, so rows are re-cut here first: one batch and one chunk in
-memory at a time, whatever the length of the data.
+The chunks of a Dask array need not align with the chunks on disk. If two tasks write to the same chunk on disk, cells
+are lost silently, so rows are cut into whole chunks here first, with one batch and one chunk in memory at a time.
 """
 
 from __future__ import annotations
@@ -17,22 +16,24 @@ import numpy as np
 import scipy.sparse
 
 from dask_newton.arrays import is_sparse, to_host
-from dask_newton.data.layout import COLUMNS, Columns, chunk_rows_for
-from dask_newton.storage.checksums import DatasetError, is_string
+from dask_newton.data.aliases import Columns
+from dask_newton.data.layout import COLUMNS, chunk_rows_for
+from dask_newton.storage.checksums import is_string
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["RowBatches", "rechunk_rows", "row_batches"]
 
 
 @dataclass(frozen=True)
 class RowBatches:
-    """A stream of row batches whose total is known, so that progress has an end and a short stream is seen.
+    """A stream of row batches with a known total, for progress and to detect a stream that ends early.
 
     Attributes
     ----------
     n_rows : int
-        Number of rows of all batches together.
+        Total number of rows.
     batches : iterable
-        What :func:`dask_newton.data.save_dataset` takes as an iterable of batches.
+        As for :func:`dask_newton.data.save_dataset`.
     """
 
     n_rows: int
@@ -52,18 +53,18 @@ def row_batches(
     ----------
     X : array, Dask array or iterable of batches
         A batch is ``X``, a tuple ``(X, y)``, or a mapping of columns such as ``{"X": ..., "sample_weight":
-        ...}``. ``X`` may be sparse, of SciPy.
+        ...}``. ``X`` may be a SciPy sparse array.
     y, sample_weight, offset : array or Dask array, optional
-        Columns that go with an array ``X``; an iterable carries them in its batches.
+        Further columns if ``X`` is an array; an iterable has them in its batches.
     chunk_rows : int, optional
-        Rows of a chunk on disk, which sets how many rows of an array are taken at a time.
+        Rows of a chunk on disk, and of the batches that are cut from an array.
 
     Returns
     -------
     n_rows : int or None
         Number of rows, None if it is known only at the end.
     batches : iterator of dict of str to numpy.ndarray
-        Columns of equal length; a sparse ``X`` is a csr_array. Batches without rows are left out.
+        Columns of equal length; a sparse ``X`` is a csr_array. Empty batches are left out.
     """
     if isinstance(X, str | bytes | Mapping):
         raise TypeError(f"X is a {type(X).__name__}; give a two-dimensional array or an iterable of row batches.")
@@ -98,10 +99,10 @@ def rechunk_rows(batches: Iterable[Columns], rows: int) -> Iterator[Columns]:
             yield chunk
             del chunk
         if start < length:
-            # A view would keep the whole batch alive, and its producer may reuse the buffer.
+            # A copy: a view would keep the whole batch in memory, and the producer may reuse its buffer.
             pending.append({name: column[start:].copy() for name, column in batch.items()})
             held += length - start
-        del batch  # else it lives on while the next one is loaded
+        del batch  # or it stays in memory while the next one is loaded
     if pending:
         yield _join(pending)
 
@@ -173,8 +174,7 @@ def _from_dask(columns: dict[str, Any], rows: int) -> tuple[int | None, Iterator
         for name, column in lazy.items():
             if column.numblocks[0] != X.numblocks[0]:
                 raise DatasetError(
-                    f"X has {X.numblocks[0]} row chunks and {name} has {column.numblocks[0]}, of unknown "
-                    "lengths, so "
+                    f"X has {X.numblocks[0]} row chunks and {name} has {column.numblocks[0]}, of unknown lengths, so "
                     "they cannot be matched; call compute_chunk_sizes() on both."
                 )
     else:
@@ -190,7 +190,7 @@ def _compute_blocks(
     while block < n_blocks:
         last = block + 1
         if row_chunks is not None:
-            # One trip to the scheduler for as many small blocks as fit into a chunk.
+            # One call of the scheduler for as many small blocks as fit into a chunk.
             held = row_chunks[block]
             while last < n_blocks and held + row_chunks[last] <= rows:
                 held += row_chunks[last]
@@ -241,7 +241,7 @@ def _to_host(values: Any) -> Any:
 
 
 def _clean(batches: Iterable[dict[str, Any]]) -> Iterator[Columns]:
-    """Check each batch against the first one, and bring it to plain arrays of native byte order."""
+    """Check each batch against the first one, and convert it to plain arrays of native byte order."""
     first: Columns | None = None
     for number, raw in enumerate(batches):
         batch = {name: _column(name, _to_host(column)) for name, column in raw.items()}
@@ -263,7 +263,7 @@ def _check_like(first: Columns, batch: Columns, number: int) -> None:
         raise DatasetError(f"Batch {number} has the columns {sorted(batch)}, but batch 0 has {sorted(first)}.")
     for name, column in batch.items():
         if scipy.sparse.issparse(column) != scipy.sparse.issparse(first[name]):
-            raise DatasetError(f"Batch {number} of {name} and batch 0 are not both sparse; make them alike.")
+            raise DatasetError(f"Batch {number} of {name} and batch 0 are not both sparse; convert one of them.")
         if column.shape[1:] != first[name].shape[1:]:
             raise DatasetError(
                 f"Batch {number} of {name} has rows of shape {column.shape[1:]}, batch 0 of {first[name].shape[1:]}."
@@ -273,7 +273,7 @@ def _check_like(first: Columns, batch: Columns, number: int) -> None:
         if column.dtype != first[name].dtype:
             raise DatasetError(
                 f"Batch {number} of {name} has dtype {column.dtype}, batch 0 has {first[name].dtype}; "
-                "convert them to one dtype first, so that no value is changed unnoticed."
+                "convert all batches to one dtype."
             )
 
 

@@ -3,8 +3,8 @@
 Row i holds the values ``data[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``
 (compressed sparse rows). The attributes are ``encoding-type`` "csr_matrix", ``encoding-version`` "0.1.0" and
 ``shape``; the writer adds ``block_rows``, the rows per chunk of the other columns. A block of rows is a range of
-non-zeros, of another length for every block, while the chunks of an array are equally long: a block reads the
-chunks that it touches, which are small, so that little is read twice.
+non-zeros whose length differs from block to block, while all chunks of an array have the same length. A block reads
+all chunks that it overlaps; they are small, so that little is read twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import zarr
 
 from dask_newton.arrays import to_host
 from dask_newton.data.layout import sparse_row_bytes
-from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.column import Column
 from dask_newton.storage.integrity import check_codecs
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["CSRColumn", "StoredCSR", "read_rows"]
 
 PARTS = ("data", "indices", "indptr")
 _ENCODING = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0"}
-# A block takes some MiB: with 2 MiB per chunk of float64 it reads a tenth in vain.
+# Blocks take some MiB: with chunks of 2 MiB of float64 a block reads about a tenth too much.
 _CHUNK_NONZEROS = 2**18
 _CHUNK_ROWS = 2**16
 _VERIFIED_BYTES = 32 * 2**20
@@ -34,12 +34,12 @@ _VERIFIED_BYTES = 32 * 2**20
 
 @dataclass(frozen=True)
 class StoredCSR:
-    """A group in the layout of this file, of which shape and dtype are asked as of an array.
+    """A CSR group, with the shape and dtype of the array that it stands for.
 
     Attributes
     ----------
     group : zarr.Group
-        It holds the arrays ``data``, ``indices`` and ``indptr``.
+        With the arrays ``data``, ``indices`` and ``indptr``.
     shape : tuple of int
         Rows and columns.
     """
@@ -50,7 +50,7 @@ class StoredCSR:
 
     @classmethod
     def open(cls, group: zarr.Group, where: str) -> StoredCSR:
-        """Check what can be told from the metadata and the two ends of ``indptr``.
+        """Check the metadata and the first and last entry of ``indptr``.
 
         Raises
         ------
@@ -60,8 +60,8 @@ class StoredCSR:
         encoding, shape = group.attrs.get("encoding-type"), group.attrs.get("shape")
         if encoding == "csc_matrix":
             raise DatasetError(
-                f"{where} is stored by columns (csc_matrix), so that rows cannot be read; store it by rows, as "
-                "anndata does after adata.X = adata.X.tocsr()."
+                f"{where} is stored by columns (csc_matrix), so rows cannot be read; store it by rows, for example "
+                "with anndata after adata.X = adata.X.tocsr()."
             )
         if encoding != "csr_matrix":
             raise DatasetError(
@@ -101,7 +101,7 @@ class StoredCSR:
         return sparse_row_bytes(self.nnz, self.shape[0], self.dtype)
 
     def verify(self, where: str) -> None:
-        """Read all rows, in portions, and check every pointer and index."""
+        """Read all rows, block by block, and check every pointer and index."""
         rows = max(1, _VERIFIED_BYTES // self.row_bytes)
         for start in range(0, self.shape[0], rows):
             try:
@@ -150,12 +150,12 @@ def read_rows(group: zarr.Group, key: Any) -> Any:
     Returns
     -------
     scipy.sparse.csr_array
-        With indices of 32 bits where they fit, else of 64.
+        With indices of 32 bits if they fit, else of 64.
 
     Raises
     ------
     DatasetError
-        If the pointers of these rows fall or point outside, or an index is not that of a column.
+        If the pointers of these rows decrease or are out of range, or an index is not a column.
     """
     n_rows, n_columns = cast(list[int], group.attrs["shape"])
     rows, columns = key if isinstance(key, tuple) else (key, slice(None))
@@ -173,10 +173,12 @@ def _read_range(group: zarr.Group, start: int, stop: int, n_columns: int) -> sci
     parts = {name: cast(zarr.Array, group[name]) for name in PARTS}
     indptr, nnz = _read(parts["indptr"], start, stop + 1), parts["data"].shape[0]
     if np.any(indptr[1:] < indptr[:-1]) or indptr[0] < 0 or indptr[-1] > nnz:
-        raise DatasetError(f"the pointers of rows {start} to {stop - 1} fall, or point outside of the {nnz} values")
+        raise DatasetError(
+            f"the pointers of rows {start} to {stop - 1} decrease, or are out of range of the {nnz} values"
+        )
     first, last = int(indptr[0]), int(indptr[-1])
     data, indices = _read(parts["data"], first, last), _read(parts["indices"], first, last)
-    # An index outside would make every product read or write outside of its vectors.
+    # With an index out of range, products would read or write outside of their vectors.
     if len(indices) and (indices.min() < 0 or indices.max() >= n_columns):
         raise DatasetError(f"an index in rows {start} to {stop - 1} is not one of the {n_columns} columns")
     index = np.int32 if max(last - first, n_columns) <= np.iinfo(np.int32).max else np.int64
@@ -192,7 +194,7 @@ def _read_range(group: zarr.Group, start: int, stop: int, n_columns: int) -> sci
 
 @dataclass
 class CSRColumn:
-    """X that grows by blocks of sparse rows. The counterpart of ``Column``."""
+    """A sparse X to which blocks of rows are appended; the counterpart of ``Column``."""
 
     group: zarr.Group
     n_columns: int
@@ -203,14 +205,14 @@ class CSRColumn:
 
     @classmethod
     def create(cls, parent: zarr.Group, name: str, like: Any, rows: int, compress: bool) -> CSRColumn:
-        """Make an empty group for rows like those of ``like``."""
+        """Create an empty group for rows like those of ``like``."""
         n_columns = like.shape[1]
         group = parent.create_group(name, attributes=_ENCODING | {"shape": [0, n_columns], "block_rows": rows})
         index = np.dtype(np.int32 if n_columns <= np.iinfo(np.int32).max else np.int64)
         lengths = {"data": _CHUNK_NONZEROS, "indices": _CHUNK_NONZEROS, "indptr": _CHUNK_ROWS}
         dtypes = {"data": like.dtype, "indices": index, "indptr": np.dtype(np.int64)}
         streams = {
-            part: _Stream(Column.create(group, part, np.empty(0, dtypes[part]), lengths[part], compress, ("value",)))
+            part: _Stream(Column.create(group, part, np.empty(0, dtypes[part]), lengths[part], ("value",), compress))
             for part in PARTS
         }
         streams["indptr"].push(np.zeros(1, np.int64))
@@ -218,7 +220,7 @@ class CSRColumn:
 
     def append(self, values: Any) -> None:
         """Write rows at the end."""
-        # Slices of a matrix share its arrays and begin somewhere inside.
+        # A slice shares the arrays of its matrix, so it need not begin at 0.
         first, last = int(values.indptr[0]), int(values.indptr[-1])
         self.streams["data"].push(values.data[first:last])
         self.streams["indices"].push(values.indices[first:last])
@@ -227,14 +229,14 @@ class CSRColumn:
         self.n_rows += values.shape[0]
 
     def finish(self) -> None:
-        """Write what is left, and note the shape and what the chunks must look like when they are read."""
+        """Write the remaining values, the shape, and the checksums."""
         for stream in self.streams.values():
             stream.finish()
         self.group.attrs["shape"] = [self.n_rows, self.n_columns]
 
 
 class _Stream:
-    """Values in portions of any length, written in chunks of one length."""
+    """Values in pieces of any length, written in chunks of one length."""
 
     def __init__(self, column: Column) -> None:
         self.column, self.parts, self.held = column, [np.empty(0, column.array.dtype)], 0
@@ -245,7 +247,7 @@ class _Stream:
             stop = start + self.column.rows - self.held
             self._write([*self.parts, values[start:stop]])
             start = stop
-        # The caller may use its array again.
+        # A copy, as the caller may reuse its array.
         self.parts.append(np.array(values[start:]))
         self.held += len(values) - start
 

@@ -1,4 +1,4 @@
-"""What a data set holds, told without reading X."""
+"""A description of a data set, without reading X."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import zarr
 from dask_newton.data.csr import StoredCSR
 from dask_newton.data.layout import COLUMNS, INTERNAL
 from dask_newton.data.reader import column_of, open_data, splits_of
-from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.groups import array_of
 from dask_newton.storage.integrity import check_codecs, members_of, read_chunk, stored_bytes, written_here
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["dataset_info"]
 
-# Labels of groups that other programs wrote are counted only where that takes well under a second.
+# In groups that other programs wrote, labels are counted only if that takes well under a second.
 _COUNTED_ROWS = 2_000_000
 _COUNTED_CLASSES = 1000
 
 
 def dataset_info(path: str | os.PathLike[str] | zarr.Group) -> dict[str, Any]:
-    """Describe a data set, or a group of splits, in plain values that JSON can hold.
+    """Describe a data set, or a group of splits, as JSON values.
 
     Parameters
     ----------

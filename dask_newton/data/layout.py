@@ -1,4 +1,4 @@
-"""How a data set lies on disk: names, dimensions, chunk size, checksums. Shared by writer and reader.
+"""The layout of a data set on disk: names, dimensions and sizes of chunks.
 
 A data set is a Zarr v3 group with the arrays ``X`` (sample, feature), ``y`` (sample) and optionally
 ``sample_weight`` and ``offset`` (sample), the coordinates ``feature`` and ``class``, and attributes. All
@@ -13,43 +13,44 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from dask_newton.storage.checksums import FORMAT_KEY
+from dask_newton.storage.kinds import DATASET
 
 __all__ = [
     "COLUMNS",
     "CREATED",
     "INTERNAL",
-    "Columns",
     "chunk_rows_for",
     "default_chunk_rows",
+    "dimensions",
     "sparse_row_bytes",
 ]
 
 COLUMNS = ("X", "y", "sample_weight", "offset")
-# Attributes that the writer owns: those of a data set that was opened are not handed on to the next one.
-INTERNAL = frozenset({FORMAT_KEY, "complete", "class_counts"})
+# Attributes that the writer sets itself; they are not copied from a data set that was opened.
+INTERNAL = frozenset({DATASET.key, "complete", "class_counts"})
 CREATED = frozenset({"n_classes", "created_by"})
 
-# One chunk is the unit of work of one task: large enough to hide the cost of a task, small enough for many
-# blocks.
+# A chunk is the work of one task: large enough to hide the overhead of a task, small enough to have many blocks.
 _CHUNK_BYTES = 32 * 2**20
 
-# NumPy arrays; X may be a scipy.sparse.csr_array.
-Columns = dict[str, Any]
+
+def dimensions(name: str, ndim: int) -> tuple[str, ...]:
+    """Return the names of the dimensions of a column."""
+    return ("sample", "feature" if name == "X" else "target")[:ndim]
 
 
 def default_chunk_rows(row_bytes: int) -> int:
-    """Rows that make a chunk of about 32 MiB of X."""
+    """Return the rows of a chunk of about 32 MiB of X."""
     return max(1, _CHUNK_BYTES // max(1, row_bytes))
 
 
 def sparse_row_bytes(nnz: int, n_rows: int, dtype: np.dtype[Any]) -> int:
-    """Bytes of an average sparse row in memory, with indices of 32 bits."""
+    """Return the bytes of an average sparse row in memory, with indices of 32 bits."""
     return int(nnz / max(1, n_rows) * (dtype.itemsize + 4)) + 4
 
 
 def chunk_rows_for(X: Any) -> int:
-    """Rows that make a chunk of about 32 MiB, by the density of ``X`` if it is sparse."""
+    """Return the rows of a chunk of about 32 MiB, by the density of ``X`` if it is sparse."""
     if scipy.sparse.issparse(X):
         return default_chunk_rows(sparse_row_bytes(X.nnz, X.shape[0], X.dtype))
     if scipy.sparse.issparse(getattr(X, "_meta", None)):

@@ -1,7 +1,7 @@
-"""Open data sets as Dask arrays whose recipe ends at the file.
+"""Open data sets as Dask arrays that are read from the file block by block.
 
-Each block is one task that holds the path and the rows, never the data: a block that is lost with its worker
-is read again by another one.
+Each block is one task with the path and the rows, never the data. A block that is lost with its worker is read
+again by another worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dask_newton.arrays import check_array_type
 from dask_newton.data.csr import StoredCSR
 from dask_newton.data.layout import COLUMNS, INTERNAL
 from dask_newton.data.rows import as_dask, row_chunk_sizes
-from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.groups import array_of, member_of, open_group, plain_dtype
 from dask_newton.storage.integrity import (
     check_chunks_present,
@@ -28,13 +27,14 @@ from dask_newton.storage.integrity import (
     verify_group,
     written_here,
 )
+from dask_newton.storage.kinds import DATASET, DatasetError
 
 __all__ = ["Dataset", "column_of", "open_data", "open_dataset", "splits_of", "verify_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set that was opened.
+    """An open data set.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def open_dataset(
     FileNotFoundError
         If there is nothing at ``path``.
     DatasetError
-        If it is no data set, or half-written, or could only be read by executing what it holds.
+        If it is not a data set, half-written, of another version of the format, or stored with pickle.
     """
     if chunk_rows is not None and chunk_rows < 1:
         raise ValueError(f"chunk_rows is {chunk_rows}; give at least 1 row, or None.")
@@ -138,13 +138,12 @@ def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
     Returns
     -------
     int
-        Number of chunks compared; all are as they were written.
+        Number of chunks compared.
 
     Raises
     ------
     DatasetError
-        Naming the array and the chunk that is missing or differs, or the rows whose pointers or indices point
-        outside, or if there are no checksums.
+        If a chunk is missing or differs, pointers or indices are out of range, or there are no checksums.
     """
     group, where = open_data(path)
     X = column_of(group, "X", where)
@@ -159,10 +158,10 @@ def verify_dataset(path: str | os.PathLike[str] | zarr.Group) -> int:
 
 
 def open_data(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, str]:
-    """Open a group as :func:`~dask_newton.storage.groups.open_group` does; name the splits where one was meant."""
+    """Open the group of a data set, or of splits; if there is none, the message lists the splits beside it."""
     if not isinstance(path, zarr.Group) and "://" not in os.fspath(path):
         _check_exists(Path(path))
-    return open_group(path)
+    return open_group(path, DATASET)
 
 
 def column_of(group: zarr.Group, name: str, where: str) -> zarr.Array | StoredCSR | None:
@@ -181,7 +180,7 @@ def splits_of(group: zarr.Group, where: str) -> dict[str, zarr.Group]:
 def _has_X(group: zarr.Group) -> bool:
     try:
         return "X" in group
-    except Exception:  # it is there, but damaged; opening it says how
+    except Exception:  # it exists, but is damaged; opening it says how
         return True
 
 
@@ -213,7 +212,7 @@ def _check_shapes(columns: dict[str, Any], where: str) -> None:
         if array.ndim == 0 or array.shape[0] != X.shape[0]:
             raise DatasetError(
                 f"'X' in {where} has {X.shape[0]} rows, but {name!r} has shape {array.shape}: they must "
-                "have equally many."
+                "have the same number."
             )
         if name in ("sample_weight", "offset") and (array.ndim != 1 or array.dtype.kind not in "biuf"):
             raise DatasetError(f"{name!r} in {where} must be one number per row, but is {array.dtype} {array.shape}.")

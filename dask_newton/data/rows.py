@@ -1,4 +1,4 @@
-"""Rows of an array on disk as the blocks of a Dask array."""
+"""Rows of an array on disk as blocks of a Dask array."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dask.base import tokenize
 
 from dask_newton.arrays import convert_to
 from dask_newton.data.csr import StoredCSR, read_rows
-from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.groups import plain_dtype
 from dask_newton.storage.integrity import local_path
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["ZarrRows", "as_dask", "row_chunk_sizes"]
 
-# Groups of other programs often have chunks far too small for one task; ours were cut to be blocks.
+# Groups of other programs often have chunks far too small for one task.
 _MIN_BLOCK_BYTES = 16 * 2**20
 
 
 class ZarrRows:
-    """An array on disk, dense or sparse, by name: what a task holds instead of data.
+    """A reference to an array on disk, dense or sparse, which a task holds instead of data.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ZarrRows:
     shape : tuple of int
         Its shape.
     dtype : numpy.dtype
-        What blocks are converted to: native byte order, strings of fixed width.
+        The dtype of blocks: native byte order, strings of fixed width.
     array_type : str
         The type of array that the task makes, a name of :func:`dask_newton.arrays.convert_to`.
     """
@@ -51,7 +51,7 @@ class ZarrRows:
         self.array_type, self.ndim = array_type, len(shape)
 
     def __getitem__(self, key: Any) -> Any:
-        """Read a part, on whichever worker this runs."""
+        """Read some rows, on the worker that runs this."""
         group = self.source
         try:
             if isinstance(group, str):
@@ -62,8 +62,7 @@ class ZarrRows:
             rows = rows.astype(self.dtype, copy=False)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"The worker finds no data set at {self.source}; put it on a file system that all workers "
-                "see, under "
+                f"The worker finds no data set at {self.source}; put it on a file system that all workers see, under "
                 "the same path."
             ) from error
         except Exception as error:  # codecs of every origin raise errors of every kind
@@ -72,9 +71,9 @@ class ZarrRows:
 
 
 def row_chunk_sizes(X: zarr.Array | StoredCSR, chunk_rows: int | None, *, chunks_are_blocks: bool) -> tuple[int, ...]:
-    """Rows per block: whole chunks (or shards) on disk, which are what is decoded at once.
+    """Return the rows of each block: whole chunks (or shards) on disk, as these are decoded at once.
 
-    Sparse rows can be cut anywhere; the writer notes how many make a chunk of the other columns.
+    Sparse rows can be cut anywhere; the writer stores how many make a chunk of the other columns.
     """
     if isinstance(X, StoredCSR):
         noted = X.group.attrs.get("block_rows")
@@ -110,11 +109,11 @@ def as_dask(
             "indptr" if stored is not array else "",
             "zarr.json" if stored.metadata.zarr_format == 3 else ".zarray",
         )
-    # A data set that was written again under the same path must not share keys with the old one.
+    # A data set that was written again at the same path must not share keys with the old one.
     stamp = metadata.stat().st_mtime_ns if metadata else id(group)
     token = tokenize(rows.source if folder else where, array.basename, stamp, blocks, array_type)
     name = f"read-{array.basename}-{token}"
     chunks = (blocks, *((size,) for size in array.shape[1:]))
-    # Of the host even if the blocks will not be: the client needs no GPU to build graphs.
+    # On the host even if the blocks are not, so that the client needs no GPU.
     meta = scipy.sparse.csr_array((0, 0), dtype=dtype) if stored is not array else np.empty((0,) * array.ndim, dtype)
     return da.from_array(rows, chunks=chunks, name=name, meta=meta, asarray=False, fancy=False, inline_array=True)

@@ -1,4 +1,4 @@
-r"""Seeded problems with known coefficients, made chunk by chunk where they are needed.
+r"""Random problems with known coefficients, generated chunk by chunk where they are needed.
 
 Softmax: row :math:`x_{ij} = s_j g_{ij}` with independent standard normal :math:`g`, column scales :math:`s_j`
 falling geometrically from 1 to ``1 / condition``, and labels drawn from
@@ -6,7 +6,7 @@ falling geometrically from 1 to ``1 / condition``, and labels drawn from
 .. math:: P(y_i = k) = \exp(x_i^T w_k + b_k) / \sum_l \exp(x_i^T w_l + b_l).
 
 With ``density`` X is sparse: a row has about ``density * n_features`` entries :math:`s_j g_{ij}`, in columns drawn with
-probabilities that fall as :math:`1 / \sqrt{j + 1}`, as a few words of a language are in most texts.
+probabilities that fall as :math:`1 / \sqrt{j + 1}`, as a few words occur in most texts.
 
 Every chunk has its own random stream, seeded by (seed, chunk number), so the data do not depend on the
 scheduler, the number of workers or the order of the tasks; they do depend on ``chunk_rows``.
@@ -24,7 +24,7 @@ from dask_newton.data.layout import default_chunk_rows, sparse_row_bytes
 
 __all__ = ["make_regression", "make_softmax"]
 
-# Which of the independent streams of a chunk (or, for the coefficients, of the problem) is meant.
+# Independent random streams of a chunk (for the coefficients, of the problem).
 _COEFFICIENTS, _FEATURES, _TARGETS = 0, 1, 2
 
 
@@ -205,7 +205,7 @@ def _draw_sparse(
     per_row = rng.binomial(n_features, density, length)
     row = np.repeat(np.arange(length), per_row)
     column = (n_features * rng.random(len(row)) ** 2).astype(np.int64)  # the density of u^2 falls as a root
-    row, column = np.divmod(np.unique(row * n_features + column), n_features)  # none twice; sorted
+    row, column = np.divmod(np.unique(row * n_features + column), n_features)  # unique and sorted
     indptr = np.searchsorted(row, np.arange(length + 1)).astype(np.int32)
     data = (rng.standard_normal(len(row)) * scales[column]).astype(dtype)
     return scipy.sparse.csr_array((data, column.astype(np.int32), indptr), shape=(length, n_features))

@@ -1,7 +1,7 @@
-"""Write data sets: whole aligned chunks, one writer, checksums, and nothing at the path until all is well.
+"""Write data sets: whole aligned chunks, one writer, checksums, and nothing at the path until all is verified.
 
-The array is created first and grows chunk by chunk; every write is one whole chunk, so no two writes share
-one. What was written is read back and compared before the directory takes its name.
+Each array is created first and grows chunk by chunk; every write is one whole chunk, so no two writes share a
+chunk. The data are read back and compared before the directory is renamed to its path.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ import numpy as np
 import scipy.sparse
 import zarr
 
+from dask_newton.data.aliases import Columns, Progress
 from dask_newton.data.batches import rechunk_rows, row_batches
-from dask_newton.data.columns import ClassCounter, Classes
+from dask_newton.data.classes import ClassCounter, Classes
 from dask_newton.data.csr import CSRColumn
-from dask_newton.data.layout import CREATED, INTERNAL, Columns, chunk_rows_for
+from dask_newton.data.layout import CREATED, INTERNAL, chunk_rows_for, dimensions
 from dask_newton.storage.atomic import replacing
-from dask_newton.storage.checksums import FORMAT, FORMAT_KEY, DatasetError, jsonable
 from dask_newton.storage.column import Column
 from dask_newton.storage.groups import consolidate, created_by
 from dask_newton.storage.integrity import verify_group
+from dask_newton.storage.kinds import DATASET, DatasetError
 
 __all__ = ["save_dataset", "save_splits"]
-
-Progress = Callable[[int, int | None], object]
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ def save_dataset(
 ) -> Path:
     """Save a data set as a Zarr v3 group, in bounded memory.
 
-    The group appears at ``path`` whole or not at all. ``xarray.open_zarr(path)`` opens it too.
+    The group appears at ``path`` only when it is complete. ``xarray.open_zarr(path)`` opens it too.
 
     Parameters
     ----------
     path : path
-        The group to make, such as ``"higgs.zarr"`` or ``"higgs.zarr/train"``.
+        The group to create, such as ``"higgs.zarr"`` or ``"higgs.zarr/train"``.
     X : array-like of shape (n_samples, n_features), Dask array, or iterable of row batches
         The chunks of a Dask array may have any shape and unknown lengths; its blocks are computed once each,
         a few at a time. A batch is ``X``, ``(X, y)`` or a mapping of columns; its number of rows may vary.
@@ -82,22 +81,21 @@ def save_dataset(
     feature_names : sequence, optional
         Strings or numbers, the coordinate ``feature``.
     classes : sequence or "auto", optional
-        The coordinate ``class``; a label that is not among them is an error. "auto" collects the distinct
-        labels. By default that is done for strings and booleans, while numbers are taken for a target of
-        regression.
+        The coordinate ``class``; other labels are an error. "auto" collects the distinct labels, which is the
+        default for strings and booleans; numbers are by default regression targets.
     attrs : mapping, optional
         Attributes such as ``name``, ``source`` and ``licence``; values that JSON can hold.
     chunk_rows : int, optional
         Rows of a chunk, which becomes a block when the data are opened; by default as many as take 32 MiB
-        (of a sparse ``X``, by the density of the first batch).
+        (for a sparse ``X``, from the density of the first batch).
     overwrite : bool, default False
-        Replace a data set that is at ``path`` already.
+        Replace the data set at ``path``.
     compress : bool, default True
-        Compress with Zstandard. Turn it off for reading straight into the memory of a GPU.
+        Compress with Zstandard. Turn it off to read directly into GPU memory.
     verify : bool, default True
-        Read everything back and compare checksums before the data set takes its name.
+        Read everything back and compare checksums before the data set appears.
     progress : callable, optional
-        ``progress(rows_done, rows_total)`` after each chunk; ``rows_total`` is None while unknown.
+        ``progress(rows_done, rows_total)`` after each chunk; ``rows_total`` is None if unknown.
 
     Returns
     -------
@@ -134,12 +132,12 @@ def save_splits(
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Path:
-    """Save several data sets, such as train and test, as sub-groups of one group that appears as a whole.
+    """Save several data sets, such as train and test, as subgroups of one group that appears only when it is complete.
 
     Parameters
     ----------
     path : path
-        The group to make.
+        The group to create.
     splits : mapping of str to tuple, mapping or iterable
         For each name ``(X, y)``, or a mapping of columns with the keys of :func:`save_dataset` (``X``, ``y``,
         ``sample_weight``, ``offset``), or an iterable of row batches.
@@ -164,7 +162,9 @@ def save_splits(
         totals = [total for total, _ in streams.values()]
         known = [total for total in totals if total is not None]
         all_rows = sum(known) if len(known) == len(totals) else None
-        root = zarr.open_group(partial, mode="w-", zarr_format=3, attributes={FORMAT_KEY: FORMAT, "complete": False})
+        root = zarr.open_group(
+            partial, mode="w-", zarr_format=3, attributes={DATASET.key: DATASET.version, "complete": False}
+        )
         done = 0
         for name, (total, batches) in streams.items():
             before = done
@@ -197,7 +197,7 @@ def _write(
     where: str,
     report: Callable[[int], object],
 ) -> int:
-    group.attrs.update({FORMAT_KEY: FORMAT, "complete": False})
+    group.attrs.update({DATASET.key: DATASET.version, "complete": False})
     first = next(batches, None)
     if first is None:
         raise DatasetError(f"There are no rows to write to {where}.")
@@ -208,14 +208,14 @@ def _write(
     if total is not None:
         rows = min(rows, max(1, total))
     columns: dict[str, Column | CSRColumn] = {
-        name: (CSRColumn if scipy.sparse.issparse(values) else Column).create(
-            group, name, values, rows, options.compress
-        )
+        name: CSRColumn.create(group, name, values, rows, options.compress)
+        if scipy.sparse.issparse(values)
+        else Column.create(group, name, values, rows, dimensions(name, values.ndim), options.compress)
         for name, values in first.items()
     }
     counter = ClassCounter(options.classes, first.get("y"))
     done = 0
-    # `first` is handed on inside the chain only, so that it is freed with its chunk.
+    # Only the chain holds `first`, so that it is freed with its chunk.
     stream = chain(iter([first]), batches)
     del first
     for chunk in rechunk_rows(stream, rows):
@@ -224,7 +224,7 @@ def _write(
         counter.add(chunk.get("y"))
         done += chunk["X"].shape[0]
         report(done)
-        del chunk, values  # else it lives on while the next one is assembled
+        del chunk, values  # or they stay in memory while the next chunk is assembled
     if total is not None and done != total:
         raise DatasetError(f"The batches for {where} hold {done} rows, but {total} were announced.")
     attributes = _public(options.attrs) | {"created_by": created_by()}
@@ -248,11 +248,24 @@ def _write(
 
 
 def _public(attrs: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {k: jsonable(v) for k, v in (attrs or {}).items() if k not in INTERNAL and k not in CREATED}
+    return {k: _jsonable(v) for k, v in (attrs or {}).items() if k not in INTERNAL and k not in CREATED}
+
+
+def _jsonable(value: Any) -> Any:
+    """Turn NumPy scalars and arrays, paths and mappings into what JSON holds; leave the rest to JSON."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    return value
 
 
 def _refresh_parent(path: Path) -> None:
-    """List a new split in the consolidated metadata of the group that holds it, if it has such."""
+    """Add a new split to the consolidated metadata of its parent group, if there is any."""
     if not (path.parent / "zarr.json").exists():
         return
     parent = zarr.open_group(path.parent, mode="r")

@@ -15,7 +15,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dask_newton.checkpoint import saved_run
+from dask_newton.checkpoint import OpenCheckpoint, open_checkpoint
 from dask_newton.containers.inputs import Rows, open_rows
 from dask_newton.containers.outputs import map_rows
 from dask_newton.containers.placement import BlockMaker
@@ -114,15 +114,15 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _chosen_solver(self) -> Solver[Any] | None:
         """Return the solver with its options, after a look at them; None for 'auto'."""
 
-    def _check_run(self, checkpoint: Any) -> None:
-        """Look at what a fit is to do: a wrong name, or a damaged checkpoint, must not cost a look at the data."""
+    def _check_run(self, checkpoint: Any) -> OpenCheckpoint | None:
+        """Check solver and checkpoint before any pass over the data; return the checkpoint, opened."""
         self._chosen_solver()
         if checkpoint is not None and self.early_stopping:
             raise ValueError(
-                "early_stopping=True and checkpoint do not go together: what rows that were held out have said is not "
-                "saved. Use one of the two."
+                "Held-out scores are not saved, so early_stopping=True cannot be combined with checkpoint; use one of "
+                "the two."
             )
-        saved_run(checkpoint)
+        return None if checkpoint is None else open_checkpoint(checkpoint)
 
     def _minimize(
         self,
@@ -132,7 +132,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
         held_out: Validation | None,
         monitors: Sequence[Any],
         given: tuple[Any, Any, Any],
-        checkpoint: Any,
+        checkpoint: OpenCheckpoint | None,
     ) -> ScikitLearnCallbacks:
         """Minimise, and set the attributes; what is returned is closed once no more are to come."""
         looking = [*([] if held_out is None else [held_out]), *monitors, *([log_iteration] if self.verbose else [])]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.auto.explanation import Explanation
 from dask_newton.auto.linear import choose_solver, explain
-from dask_newton.checkpoint import saved_run
+from dask_newton.checkpoint import OpenCheckpoint
 from dask_newton.containers.inputs import Rows
 from dask_newton.containers.placement import BlockMaker, place_rows
 from dask_newton.estimators.base import Estimator
@@ -157,7 +157,7 @@ class LinearEstimator(ExchangeMixin, Estimator):
         previous: np.ndarray | None = None,
         validation: Rows | None = None,
         given: tuple[Any, Any, Any] = (None, None, None),
-        checkpoint: Any = None,
+        checkpoint: OpenCheckpoint | None = None,
     ) -> Self:
         """Minimise over rows and set the attributes."""
         if self.early_stopping and validation is None:
@@ -165,7 +165,7 @@ class LinearEstimator(ExchangeMixin, Estimator):
         if coef_init is not None:
             previous = _joined(coef_init, intercept_init)
         solver = self._chosen_solver()
-        saved = saved_run(checkpoint) if solver is None else None
+        saved = checkpoint.saved if checkpoint is not None and solver is None else None
         problem, first_pass = self._objective(rows, make)
         start = self._start(problem, previous)
         self.__dict__.pop("explanation_", None)

@@ -203,7 +203,7 @@ class LogisticRegression(Classifier, LinearEstimator):
         ConvergenceWarning
             If the certificate did not reach ``tol``.
         """
-        self._check_run(checkpoint)
+        opened = self._check_run(checkpoint)
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         self._fit_rows(
@@ -213,7 +213,7 @@ class LogisticRegression(Classifier, LinearEstimator):
             intercept_init=intercept_init,
             previous=self._previous() if np.array_equal(self.classes_, before) else None,
             validation=self._open_validation(X_val, y_val),
-            checkpoint=checkpoint,
+            checkpoint=opened,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)

@@ -157,7 +157,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        self._check_run(checkpoint)
+        opened = self._check_run(checkpoint)
         before: Any = getattr(self, "classes_", None)
         rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
         return self._fit_rows(
@@ -167,7 +167,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
             same_outputs=np.array_equal(self.classes_, before),
             score=_hits,
             merit=_share,
-            checkpoint=checkpoint,
+            checkpoint=opened,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 
@@ -321,7 +321,7 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        self._check_run(checkpoint)
+        opened = self._check_run(checkpoint)
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
@@ -331,7 +331,7 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
             same_outputs=True,
             score=_squares,
             merit=r2,
-            checkpoint=checkpoint,
+            checkpoint=opened,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from dask_newton.arrays import to_host
 from dask_newton.auto.network import usual_network_solver
 from dask_newton.blocks import Blocks, PerBlock, named
-from dask_newton.checkpoint import saved_run
+from dask_newton.checkpoint import OpenCheckpoint
 from dask_newton.containers.hold_out import HoldOut
 from dask_newton.containers.inputs import Rows
 from dask_newton.containers.placement import BlockMaker, place_rows
@@ -220,7 +220,7 @@ class NetworkEstimator(Estimator):
         given: tuple[Any, Any, Any],
         score: Callable[[RowBlock, Any], Any],
         merit: Callable[[np.ndarray], float],
-        checkpoint: Any,
+        checkpoint: OpenCheckpoint | None,
     ) -> Self:
         """Minimise over rows and set the attributes.
 
@@ -254,8 +254,8 @@ class NetworkEstimator(Estimator):
             solver = seeded(solver, seed)
         unit = float(problem.scale[0, 0]) ** (2 if make.loss.quadratic else 1)  # of the loss
         held_out, plateau = None, Plateau(self.tol * unit, self.n_iter_no_change)
-        if (saved := saved_run(checkpoint)) is not None:
-            plateau.catch_up(saved.history)
+        if checkpoint is not None and checkpoint.saved is not None:
+            plateau.catch_up(checkpoint.saved.history)
         if inside is not None or validation is not None:
             outside = inside and dataclasses.replace(inside, validation=True)
             placed = place_rows(

@@ -140,7 +140,7 @@ class Regressor(NumericEstimator, LinearEstimator):
         y_val: Any,
         checkpoint: Any,
     ) -> Self:
-        self._check_run(checkpoint)
+        opened = self._check_run(checkpoint)
         rows, make = self._prepare(X, y, sample_weight, offset=offset)
         validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
         return self._fit_rows(
@@ -150,7 +150,7 @@ class Regressor(NumericEstimator, LinearEstimator):
             intercept_init=intercept_init,
             previous=self._previous(),
             validation=validation,
-            checkpoint=checkpoint,
+            checkpoint=opened,
             given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
         )
 

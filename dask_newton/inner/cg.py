@@ -18,10 +18,12 @@ import numpy as np
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
 from dask_newton.inner.device_loop import Lane
+from dask_newton.storage.registry import stored
 
 __all__ = ["CG"]
 
 
+@stored("inner-solver/cg")
 @dataclass(frozen=True)
 class CG(LocalSolver):
     """Preconditioned conjugate gradients.

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
 from dask_newton.inner.cg import CG
+from dask_newton.storage.registry import stored
 
 __all__ = ["SquaredCG"]
 
 
+@stored("inner-solver/cg-squared")
 @dataclass(frozen=True)
 class SquaredCG(LocalSolver):
     """CG on ``A^2 + damping^2 I``.

@@ -34,10 +34,12 @@ import numpy as np
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
 from dask_newton.inner.device_loop import Lane
+from dask_newton.storage.registry import stored
 
 __all__ = ["MINRES"]
 
 
+@stored("inner-solver/minres")
 @dataclass(frozen=True)
 class MINRES(LocalSolver):
     """Minimal residuals.

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from dask_newton.inner.base import Array, LocalSolver, Operator, dot
 from dask_newton.inner.cg import CG
 from dask_newton.inner.tracking import track
+from dask_newton.storage.registry import stored
 
 __all__ = ["LocalNewton", "NewtonResult"]
 
@@ -53,6 +54,7 @@ class NewtonResult:
     curvature: float
 
 
+@stored("inner-solver/newton")
 @dataclass(frozen=True)
 class LocalNewton:
     """Inexact Newton with a backtracking line search.

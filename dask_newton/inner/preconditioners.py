@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from dask_newton.storage.registry import stored
+
 __all__ = ["Factor", "Map", "jacobi", "joint", "outputs", "shared"]
 
 Map = Callable[[np.ndarray], np.ndarray]
 
 
+@stored("solver-part/factor")
 @dataclass(frozen=True, eq=False)
 class Factor:
     """A Cholesky factor of a matrix scaled to a unit diagonal, so that the units of the features do not matter.

@@ -18,6 +18,7 @@ import numpy as np
 
 from dask_newton.arrays import namespace
 from dask_newton.inner.base import Array
+from dask_newton.storage.registry import stored
 
 __all__ = ["SVRG", "SVRGResult"]
 
@@ -51,6 +52,7 @@ class SVRGResult:
     status: str
 
 
+@stored("inner-solver/svrg")
 @dataclass(frozen=True)
 class SVRG:
     """Variance-reduced stochastic gradient steps from one anchor.

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from dask_newton.arrays import namespace
 from dask_newton.losses.base import Array, Loss
+from dask_newton.storage.registry import stored
 
 __all__ = ["Logistic"]
 
 
+@stored("loss/logistic")
 @dataclass(frozen=True)
 class Logistic(Loss):
     """Binary logistic loss of ``y`` in {0, 1}; one margin per sample."""

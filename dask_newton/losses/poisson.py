@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from dask_newton.losses.base import Array
 from dask_newton.losses.log_link import LogLink, exponential, logarithm
+from dask_newton.storage.registry import stored
 
 __all__ = ["Poisson"]
 
 
+@stored("loss/poisson")
 @dataclass(frozen=True)
 class Poisson(LogLink):
     """Poisson loss of counts ``y >= 0``."""

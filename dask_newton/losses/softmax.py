@@ -21,10 +21,12 @@ import numpy as np
 
 from dask_newton.arrays import from_host, namespace
 from dask_newton.losses.base import Array, Loss
+from dask_newton.storage.registry import stored
 
 __all__ = ["Softmax"]
 
 
+@stored("loss/softmax")
 @dataclass(frozen=True)
 class Softmax(Loss):
     """Softmax cross-entropy.

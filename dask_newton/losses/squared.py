@@ -13,10 +13,12 @@ import numpy as np
 
 from dask_newton.arrays import namespace
 from dask_newton.losses.base import Array, Loss
+from dask_newton.storage.registry import stored
 
 __all__ = ["Squared"]
 
 
+@stored("loss/squared")
 @dataclass(frozen=True)
 class Squared(Loss):
     """Half the squared error of ``y``, of shape (n_rows,) or, for several targets, (n_rows, n_outputs).

@@ -17,10 +17,12 @@ import numpy as np
 
 from dask_newton.arrays import namespace
 from dask_newton.losses.base import Array, Loss
+from dask_newton.storage.registry import stored
 
 __all__ = ["SquaredSoftplus"]
 
 
+@stored("loss/squared-softplus")
 @dataclass(frozen=True)
 class SquaredSoftplus(Loss):
     """Squared error of ``y`` from the softplus mean ``log(1 + exp(z))``: non-linear least squares, not convex.

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from dask_newton.losses.base import Array
 from dask_newton.losses.log_link import LogLink, exponential
+from dask_newton.storage.registry import stored
 
 __all__ = ["Tweedie"]
 
 
+@stored("loss/tweedie")
 @dataclass(frozen=True)
 class Tweedie(LogLink):
     """Tweedie loss of ``y >= 0``, with variance ``mu**power``: a compound Poisson-Gamma model.

@@ -1,7 +1,7 @@
-"""The coefficients of a model: arrays with names and dimensions, checked when they are read.
+"""The coefficients of a model: named arrays with dimensions, checked when they are read.
 
 A linear model has ``coef`` and ``intercept``. A network has ``coef_1`` and ``intercept_1`` for its first layer, and so
-on; its dimensions are ``feature``, ``unit_1`` and so on, and at last ``class`` or ``output``.
+on; its dimensions are ``feature``, ``unit_1`` and so on, and finally ``class`` or ``output``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import zarr
 
 from dask_newton.estimators.network import NetworkEstimator
-from dask_newton.models.parameters import ModelError
 from dask_newton.storage.history import read_array, write_array
+from dask_newton.storage.kinds import ModelError
 
 __all__ = ["is_convex", "parameters_of", "set_coefficients", "write_coefficients"]
 
@@ -22,7 +22,7 @@ Require = Callable[[bool, str], None]
 
 
 def write_coefficients(group: zarr.Group, estimator: Any) -> None:
-    """Write coefficients, classes and the names of features."""
+    """Write coefficients, classes and feature names."""
     classes = getattr(estimator, "classes_", None)
     network = isinstance(estimator, NetworkEstimator)
     columns = _columns_of_network(estimator) if network else _columns(estimator)
@@ -39,7 +39,7 @@ def write_coefficients(group: zarr.Group, estimator: Any) -> None:
 
 
 def set_coefficients(estimator: Any, group: zarr.Group, where: str) -> None:
-    """Read what :func:`write_coefficients` wrote, and set the attributes.
+    """Set the attributes that :func:`write_coefficients` wrote.
 
     Raises
     ------
@@ -56,16 +56,19 @@ def set_coefficients(estimator: Any, group: zarr.Group, where: str) -> None:
         n_features, n_outputs = _set_network(estimator, group, where, require)
     else:
         n_features, n_outputs = _set_linear(estimator, group, where, require)
-    require((classes is not None) == hasattr(estimator, "predict_proba"), "classes are missing or not wanted")
+    require(
+        (classes is not None) == hasattr(estimator, "predict_proba"),
+        "classes are missing, or there are classes in a model without them",
+    )
     if classes is not None:
         expected = 1 if len(classes) == 2 else len(classes)
-        require(n_outputs == expected, f"{len(classes)} classes do not go with {n_outputs} outputs")
+        require(n_outputs == expected, f"{len(classes)} classes do not fit {n_outputs} outputs")
         dtype: np.dtype[Any] = np.dtype(str(group.attrs["class_dtype"]))
         require(dtype.kind in "biufUO", f"classes cannot have dtype {dtype}")
         estimator.classes_ = classes.astype(dtype)
     if features is not None:
         names = len(features)
-        require(names == n_features, f"{names} feature names do not go with {n_features} coefficients")
+        require(names == n_features, f"{names} feature names do not fit {n_features} coefficients")
         estimator.feature_names_in_ = features.astype(object)
     estimator.n_features_in_ = n_features
     if isinstance(estimator, NetworkEstimator):
@@ -83,7 +86,7 @@ def parameters_of(estimator: Any) -> np.ndarray:
 
 
 def is_convex(estimator: Any) -> bool:
-    """Whether the objective is."""
+    """Whether the objective is convex."""
     if isinstance(estimator, NetworkEstimator):
         return False
     return getattr(estimator.get_params().get("loss"), "convex", True)
@@ -91,7 +94,7 @@ def is_convex(estimator: Any) -> bool:
 
 def _columns(estimator: Any) -> dict[str, Any]:
     coef, classes = np.asarray(estimator.coef_), getattr(estimator, "classes_", None)
-    # xarray wants one length per dimension; two classes have one row of coefficients.
+    # xarray needs one length per dimension, but for two classes there is one row of coefficients.
     output = "class" if classes is not None and len(classes) == len(coef) else "output"
     outputs = (output,) if coef.ndim == 2 else ()
     return {

@@ -21,10 +21,12 @@ from dask_newton.penalties.base import NormPenalty, Penalty, SmoothPenalty
 from dask_newton.penalties.l2 import L2, NoPenalty
 from dask_newton.penalties.norms import Norms
 from dask_newton.penalties.strengths import ByValue, Strength, require_shape, strength
+from dask_newton.storage.registry import stored
 
 __all__ = ["GroupLasso"]
 
 
+@stored("penalty/group-lasso")
 @dataclass(frozen=True, eq=False, repr=False)
 class GroupLasso(ByValue, NormPenalty):
     """Sum of the norms of groups of features, optionally with an l2 part.

@@ -17,10 +17,12 @@ from dask_newton.penalties.base import NormPenalty, Penalty, SmoothPenalty
 from dask_newton.penalties.l2 import L2, NoPenalty
 from dask_newton.penalties.norms import Norms
 from dask_newton.penalties.strengths import ByValue, Strength, broadcast, require_shape, strength
+from dask_newton.storage.registry import stored
 
 __all__ = ["L1", "ElasticNet"]
 
 
+@stored("penalty/l1")
 @dataclass(frozen=True, eq=False, repr=False)
 class L1(ByValue, NormPenalty):
     """``R(w) = sum(lam * abs(w))``.
@@ -49,6 +51,7 @@ class L1(ByValue, NormPenalty):
         return NoPenalty(), self
 
 
+@stored("penalty/elastic-net")
 @dataclass(frozen=True, eq=False, repr=False)
 class ElasticNet(ByValue, Penalty):
     """``R(w) = sum(lam1 * abs(w)) + sum(lam2 * w**2) / 2``.

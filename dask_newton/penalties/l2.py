@@ -8,10 +8,12 @@ import numpy as np
 
 from dask_newton.penalties.base import SmoothPenalty
 from dask_newton.penalties.strengths import ByValue, Strength, broadcast, require_shape, strength
+from dask_newton.storage.registry import stored
 
 __all__ = ["L2", "NoPenalty"]
 
 
+@stored("penalty/l2")
 @dataclass(frozen=True, eq=False, repr=False)
 class L2(ByValue, SmoothPenalty):
     """``R(w) = sum(lam * w**2) / 2``, with ``prox(w, t) = w / (1 + t lam)``.
@@ -49,6 +51,7 @@ class L2(ByValue, SmoothPenalty):
         return broadcast(self.lam)
 
 
+@stored("penalty/no-penalty")
 @dataclass(frozen=True)
 class NoPenalty(SmoothPenalty):
     """``R(w) = 0``."""

@@ -21,6 +21,7 @@ from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.objectives.points import Point
 from dask_newton.penalties import SmoothPenalty
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = [
     "Info",
@@ -82,6 +83,7 @@ class State:
     status: Status
 
 
+@stored("solver-state/point")
 @dataclass(frozen=True, eq=False)
 class PointState(State):
     """The state of a solver that needs the objective linearised at W and nothing else."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
+from dask_newton.storage.registry import stored
 
 __all__ = ["Stage", "Switching", "SwitchingState"]
 
@@ -34,6 +35,7 @@ _REASONS = {
 }
 
 
+@stored("solver-part/relay-stage")
 @dataclass(frozen=True)
 class Stage:
     """A solver of a plan.
@@ -52,6 +54,7 @@ class Stage:
     per_iteration: float = 1.0
 
 
+@stored("solver-state/relay")
 @dataclass(frozen=True, eq=False)
 class SwitchingState(State):
     """The state of the solver that runs, and what is known of its progress.
@@ -73,6 +76,7 @@ class SwitchingState(State):
     residuals: tuple[float, ...] = ()
 
 
+@stored("solver/relay")
 @dataclass(frozen=True)
 class Switching(Solver[SwitchingState]):
     """Solvers one after the other, each from where the one before came to a halt.

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all."""
+"""A directory that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path to write to, which takes the place of ``path`` when the block ends well.
+    """Yield a temporary path to write to, which is renamed to ``path`` when the block ends without an exception.
 
-    After an exception the temporary directory is removed and ``path`` is as it was. A process that is killed
-    leaves ``path`` as it was, and the temporary directory, whose name begins with a dot and holds
-    ``.partial-``. Replacing takes two renames; a process killed between them leaves the former content in a
-    directory whose name holds ``.old-``.
+    After an exception the temporary directory is removed and ``path`` is unchanged. If the process is killed, ``path``
+    is unchanged and the temporary directory remains; its name begins with a dot and contains ``.partial-``. Replacing
+    takes two renames; if the process is killed between them, the former content is in a directory whose name contains
+    ``.old-``.
 
     Parameters
     ----------
     path : path
-        The directory to make.
+        The directory to create.
     overwrite : bool, default False
-        Replace what is at ``path``, which must be a Zarr hierarchy or an empty directory.
+        Replace ``path``, which must be a Zarr hierarchy or an empty directory.
 
     Yields
     ------
@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool = False) -> Itera
     Raises
     ------
     FileExistsError
-        If there is something at ``path`` that may not be replaced.
+        If ``path`` exists and may not be replaced.
     FileNotFoundError
         If the parent directory does not exist.
     """
@@ -68,7 +68,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def recover(target: Path) -> bool:
-    """Put back what a process that was killed between the two renames of :func:`replacing` left aside, if one was."""
+    """Restore the former content if a process was killed between the two renames of :func:`replacing`."""
     if target.exists():
         return False
     left = sorted(_home(target).glob(f".{target.name}.old-*"), key=lambda path: path.stat().st_mtime)
@@ -78,8 +78,7 @@ def recover(target: Path) -> bool:
 
 
 def _home(target: Path) -> Path:
-    # Inside a Zarr group a temporary directory would be listed as a member of it, so it lies beside the
-    # outermost one.
+    # Inside a Zarr group a temporary directory would be listed as a member, so it is beside the outermost group.
     home = target.parent
     while any((home / name).exists() for name in _ZARR_FILES):
         home = home.parent
@@ -87,7 +86,7 @@ def _home(target: Path) -> Path:
 
 
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:
-    check_target(target, overwrite)  # it may have appeared since the writing began
+    check_target(target, overwrite)  # it may have appeared since writing began
     old = partial.with_name(partial.name.replace(".partial-", ".old-"))
     moved = target.exists()
     if moved:

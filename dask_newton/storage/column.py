@@ -1,4 +1,4 @@
-"""One array on disk that grows by whole chunks, with a checksum for each."""
+"""An array on disk to which whole chunks are appended, each with a checksum."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from dask_newton.storage.checksums import DatasetError, checksum, dimensions, is_string
+from dask_newton.storage.checksums import checksum, is_string
 from dask_newton.storage.integrity import stored_bytes
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["Column"]
 
 
 @dataclass
 class Column:
-    """One array that grows by whole chunks."""
+    """An array to which whole chunks are appended.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    rows : int
+        Rows of a chunk.
+    checksums : list of int
+        Of the chunks so far.
+    max_chars : int
+        Length of the longest string so far.
+    """
 
     array: zarr.Array
     rows: int
@@ -31,18 +43,18 @@ class Column:
         name: str,
         like: np.ndarray,
         rows: int,
-        compress: bool,
-        dims: tuple[str, ...] = (),
+        dims: tuple[str, ...],
+        compress: bool = True,
     ) -> Column:
-        """Make an empty array for rows like those of ``like``, in chunks of ``rows`` rows."""
+        """Create an empty array for rows like those of ``like``, in chunks of ``rows`` rows."""
         text = is_string(like.dtype)
         array = group.create_array(
             name,
             shape=(0, *like.shape[1:]),
             chunks=(rows, *like.shape[1:]),
             dtype=str if text else like.dtype,
-            dimension_names=dims or dimensions(name, like.ndim),
-            # The checksum inside each chunk makes every later read notice a damaged file.
+            dimension_names=dims,
+            # With a checksum inside each chunk, every later read detects a damaged file.
             compressors=[*([ZstdCodec(level=3)] if compress else []), Crc32cCodec()],
             config={"write_empty_chunks": True},
         )
@@ -53,7 +65,7 @@ class Column:
         """Write the labels of a dimension, in one chunk."""
         if values.dtype.kind not in "biufUT":
             raise DatasetError(f"The coordinate {name!r} holds {values.dtype}; give strings or numbers.")
-        column = cls.create(group, name, values, max(1, len(values)), True, dims=(name,))
+        column = cls.create(group, name, values, max(1, len(values)), (name,))
         column.append(values)
         return column
 
@@ -67,7 +79,7 @@ class Column:
             self.max_chars = max(self.max_chars, *(len(value) for value in values.ravel().tolist()))
 
     def finish(self) -> None:
-        """Note what the chunks must look like when they are read."""
+        """Store the checksums as attributes of the array."""
         noted: dict[str, Any] = {
             "checksum_algorithm": "crc32 of the little-endian bytes, or of the NUL-joined UTF-8 strings",
             "checksum_rows": self.rows,

@@ -1,4 +1,4 @@
-"""Groups of this library on disk: opened for reading, with every problem in a sentence; and their finishing touches."""
+"""Groups on disk: opened for reading, with a sentence for every problem, and closed after writing."""
 
 from __future__ import annotations
 
@@ -13,43 +13,77 @@ import numpy as np
 import zarr
 from zarr.errors import ContainsArrayError
 
-from dask_newton.storage.checksums import DatasetError
-from dask_newton.storage.integrity import check_codecs, check_marker, local_path, read_chunk
+from dask_newton.storage.integrity import check_codecs, local_path, read_chunk
+from dask_newton.storage.kinds import CHECKPOINT, DATASET, MODEL, DatasetError, GroupKind
 
-__all__ = ["array_of", "consolidate", "created_by", "member_of", "open_group", "plain_dtype"]
+__all__ = ["array_of", "consolidate", "created_by", "is_kind", "member_of", "open_group", "plain_dtype"]
 
 
-def open_group(path: str | os.PathLike[str] | zarr.Group) -> tuple[zarr.Group, str]:
-    """Open a group for reading and check its marker; return it with its name for messages."""
+def open_group(path: str | os.PathLike[str] | zarr.Group, kind: GroupKind) -> tuple[zarr.Group, str]:
+    """Open a group of a kind for reading; return it with its name for messages.
+
+    Data sets may also be groups that another program wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at ``path``.
+    DatasetError, ModelError, CheckpointError
+        If it is no group, of another kind or another version, half-written or damaged.
+    """
     if isinstance(path, zarr.Group):
         folder = local_path(path)
         where = str(folder or path.path or path.store)
         if folder is None:
-            check_marker(path, where)
+            _check_kind(path, where, kind)
             return path, where
         path = folder  # opened again by path, for reading, past any cached metadata
     where = os.fspath(path)
     if "://" not in where and not Path(where).exists():
-        raise FileNotFoundError(f"There is nothing at {where}.")
+        raise FileNotFoundError(f"There is no {kind.noun} at {where}.")
     try:
         group = zarr.open_group(where, mode="r", use_consolidated=False)
     except ContainsArrayError as error:
-        raise DatasetError(f"{where} is a Zarr array; give the group that holds 'X' and 'y'.") from error
+        raise kind.error(
+            f"{where} is a Zarr array, but a {kind.noun} is a Zarr group; give the group. {kind.origin}"
+        ) from error
     except FileNotFoundError as error:
-        raise DatasetError(
-            f"{where} is not a Zarr group: it has no zarr.json or .zgroup. Write one with save_dataset or convert it."
+        raise kind.error(
+            f"{where} is not a {kind.noun}, as it is not a Zarr group: it has no zarr.json or .zgroup. {kind.origin}"
         ) from error
     except (JSONDecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, OSError) as error:
-        raise DatasetError(f"The metadata of {where} cannot be read, the file is damaged: {error}") from error
-    check_marker(group, where)
+        raise kind.error(f"The {kind.noun} {where} is damaged, its metadata cannot be read: {error}") from error
+    _check_kind(group, where, kind)
     return group, where
+
+
+def is_kind(path: str | os.PathLike[str], kind: GroupKind) -> bool:
+    """Whether there is a Zarr group at ``path`` that says it is of a kind."""
+    try:
+        return kind.key in zarr.open_group(os.fspath(path), mode="r", use_consolidated=False).attrs
+    except (OSError, JSONDecodeError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _check_kind(group: zarr.Group, where: str, kind: GroupKind) -> None:
+    attributes: dict[str, Any] = group.attrs.asdict()
+    if kind.key in attributes:
+        kind.check_version(attributes, where)
+        if attributes.get("complete", True) is not True:
+            raise kind.error(f"{where} is half-written: its writer did not finish. Delete it and write it again.")
+        return
+    other = next((other for other in (DATASET, MODEL, CHECKPOINT) if other.key in attributes), None)
+    if other is not None:
+        raise kind.error(f"{where} is a {other.noun}, not a {kind.noun}. {kind.origin}")
+    if kind is not DATASET:
+        raise kind.error(f"{where} is a Zarr group, but not a {kind.noun}. {kind.origin}")
 
 
 def member_of(group: zarr.Group, name: str, where: str) -> zarr.Group | zarr.Array | None:
     """Return the array or group ``name`` of a group, None if there is none."""
     try:
         return group.get(name)
-    except Exception as error:  # zarr raises many kinds for metadata that it does not understand
+    except Exception as error:  # zarr raises many types of errors for invalid metadata
         raise DatasetError(f"The metadata of {name!r} in {where} cannot be read: {error}") from error
 
 
@@ -67,7 +101,7 @@ def array_of(group: zarr.Group, name: str, where: str) -> zarr.Array | None:
 
 
 def plain_dtype(array: zarr.Array, where: str) -> np.dtype[Any]:
-    """Convert a dtype to native byte order; give text of variable width the width of its longest value."""
+    """Return the dtype in native byte order; for text of variable width, with the width of its longest value."""
     if array.dtype.kind in "biuf":
         return np.dtype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "U":
@@ -96,6 +130,6 @@ def created_by() -> str:
 def consolidate(path: Path) -> None:
     """Write consolidated metadata."""
     with warnings.catch_warnings():
-        # Readers such as xarray want it; that it is not in the specification yet is known.
+        # Readers such as xarray use it, although it is not in the specification yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(path, zarr_format=3)

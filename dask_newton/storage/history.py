@@ -1,38 +1,27 @@
-"""Arrays and histories in Zarr groups, written with checksums: what models and checkpoints have in common."""
+"""Arrays and histories in the Zarr groups of models and checkpoints, written with checksums."""
 
 from __future__ import annotations
 
-import os
-from json import JSONDecodeError
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
 from dask_newton.history import History
-from dask_newton.storage.checksums import DatasetError
 from dask_newton.storage.column import Column
-from dask_newton.storage.groups import array_of, open_group, plain_dtype
+from dask_newton.storage.groups import array_of, plain_dtype
 from dask_newton.storage.integrity import verify_group
+from dask_newton.storage.kinds import DatasetError
 
-__all__ = ["is_marked", "read_array", "read_history", "write_array", "write_history"]
-
-
-def is_marked(path: str | os.PathLike[str], key: str) -> bool:
-    """Whether there is a Zarr group at ``path`` with an attribute of that name."""
-    try:
-        return key in zarr.open_group(os.fspath(path), mode="r", use_consolidated=False).attrs
-    except (OSError, JSONDecodeError, ValueError, KeyError, TypeError):
-        return False
+__all__ = ["read_array", "read_history", "write_array", "write_history"]
 
 
 def write_array(
     group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], chunk: int | None = None
 ) -> None:
-    """Write an array in chunks of so many rows, by default in one."""
+    """Write an array in chunks of ``chunk`` rows, by default in one chunk."""
     rows = max(1, len(values)) if chunk is None else chunk
-    column = Column.create(group, name, values, rows, True, dims)
+    column = Column.create(group, name, values, rows, dims)
     for start in range(0, max(1, len(values)), rows):
         column.append(values[start : start + rows])
     column.finish()
@@ -60,22 +49,31 @@ def write_history(group: zarr.Group, history: History) -> None:
     verify_group(group, "history")
 
 
-def read_history(where: str) -> History:
-    """Read and verify the history in the group at ``where``."""
-    group, place = open_group(Path(where, "history"))
-    verify_group(group, place)
+def read_history(parent: zarr.Group, where: str) -> History:
+    """Read and verify the history in a group.
+
+    Raises
+    ------
+    DatasetError
+        If it is missing or damaged.
+    """
+    try:  # past its consolidated metadata, which may list arrays that are missing
+        group = zarr.open_group(parent.store, path=f"{parent.path}/history", mode="r", use_consolidated=False)
+    except FileNotFoundError as error:
+        raise DatasetError("it has no history") from error
+    verify_group(group, f"{where}/history")
     attributes: dict[str, Any] = group.attrs.asdict()
     values: dict[str, list[Any]] = {}
     present: dict[str, set[int]] = {}
     for name in attributes["columns"]:
         array = read_array(group, name, where)
         if array is None:
-            raise DatasetError(f"the history has no {name!r}.")
+            raise DatasetError(f"the history has no {name!r}")
         values[name] = array.tolist()
         noted: dict[str, Any] = group[name].attrs.asdict()
         present[name] = set(noted.get("present", range(len(array))))
     lengths = {len(column) for column in values.values()}
     if len(lengths) > 1:
-        raise DatasetError("the columns of the history differ in length.")
+        raise DatasetError("the columns of the history differ in length")
     records = [{name: values[name][i] for name in values if i in present[name]} for i in range(max(lengths, default=0))]
     return History(attributes["solver"], records)

@@ -1,8 +1,7 @@
-"""Is what lies on disk what was written? Missing chunks, truncated files, wrong values.
+"""Checks of arrays on disk: missing chunks, truncated files, wrong values.
 
-Zarr fills a chunk that is missing with the fill value, and says nothing: a data set copied by half would
-train a model on zeros. The writer therefore stores every chunk, even one of zeros only, and notes its
-checksum.
+Zarr reads a missing chunk as the fill value without any error, so a model could be trained on zeros after an
+incomplete copy. The writer therefore stores every chunk, even one of zeros only, and its checksum.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from dask_newton.storage.checksums import FORMAT, FORMAT_KEY, DatasetError, checksum
+from dask_newton.storage.checksums import checksum
+from dask_newton.storage.kinds import DATASET, DatasetError
 
 __all__ = [
     "check_chunks_present",
     "check_codecs",
-    "check_marker",
     "local_path",
     "members_of",
     "read_chunk",
@@ -35,14 +34,14 @@ _METADATA_FILES = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup"})
 
 
 def local_path(node: zarr.Group | zarr.Array) -> Path | None:
-    """Directory of a group or array, None if its store is not a local directory."""
+    """Return the directory of a group or array; None if its store is not a local directory."""
     if isinstance(node.store, LocalStore):
         return Path(os.path.abspath(node.store.root)) / node.path
     return None
 
 
 def stored_bytes(array: zarr.Array) -> int | None:
-    """Bytes of the chunk files of an array, None if they are not files."""
+    """Return the bytes of the chunk files of an array; None if they are not files."""
     folder = local_path(array)
     if folder is None:
         return None
@@ -51,41 +50,27 @@ def stored_bytes(array: zarr.Array) -> int | None:
 
 
 def written_here(group: zarr.Group) -> bool:
-    """Whether the group carries the mark of this library's writer."""
-    return FORMAT_KEY in group.attrs
+    """Whether this library wrote the group, a data set."""
+    return DATASET.key in group.attrs
 
 
 def members_of(group: zarr.Group, where: str) -> dict[str, zarr.Array | zarr.Group]:
     """Return the arrays and groups of a group by name, sorted; hidden ones are left out."""
     try:
         members = sorted(group.members())
-    except Exception as error:  # zarr raises many kinds for metadata that it does not understand
+    except Exception as error:  # zarr raises many types of errors for invalid metadata
         raise DatasetError(f"The metadata inside {where} cannot be read: {error}") from error
     return {name: member for name, member in members if not name.startswith(".")}
 
 
-def check_marker(group: zarr.Group, where: str) -> None:
-    """Refuse a group of this library whose writing did not end, or that a newer version wrote."""
-    if not written_here(group):
-        return
-    version = group.attrs[FORMAT_KEY]
-    if not isinstance(version, int) or version > FORMAT:
-        raise DatasetError(
-            f"{where} has {FORMAT_KEY} {version!r}, but this version reads up to {FORMAT}; update dask_newton."
-        )
-    if group.attrs.get("complete") is not True:
-        raise DatasetError(f"{where} is half-written: its writer did not finish. Delete it and write it again.")
-
-
 def check_codecs(array: zarr.Array, where: str) -> None:
-    """Refuse an array whose decoding would execute what it loads."""
-    # Zarr refuses pickle for most layouts by itself; this does not depend on it.
+    """Refuse an array whose decoding could execute code."""
+    # Zarr itself refuses pickle for most layouts; this check covers all.
     own_words = ("attributes", "dimension_names")
     encoding = {key: entry for key, entry in array.metadata.to_dict().items() if key not in own_words}
     if "pickle" in json.dumps(encoding, default=str).lower():
         raise DatasetError(
-            f"The array {array.basename!r} of {where} is stored with pickle, which can run any code when "
-            "it is read, "
+            f"The array {array.basename!r} of {where} is stored with pickle, which can run any code when it is read, "
             "so it is not read. Write it again as numbers or strings."
         )
 
@@ -93,17 +78,16 @@ def check_codecs(array: zarr.Array, where: str) -> None:
 def check_chunks_present(group: zarr.Group, array: zarr.Array, where: str) -> None:
     """Refuse an array with missing or truncated chunk files.
 
-    Other writers leave out chunks that hold the fill value only, so in their groups a missing chunk is a
-    warning, unless all are missing.
+    Other writers leave out chunks that hold the fill value only, so in their groups missing chunks are a warning,
+    unless all are missing.
     """
     present, expected = array.nchunks_initialized, array.nchunks
     if present < expected:
         finding = f"{expected - present} of the {expected} chunks of {array.basename!r} in {where} are missing"
         if written_here(group) or present == 0:
-            raise DatasetError(f"{finding}: it was copied or written by half. Copy or write it again.")
+            raise DatasetError(f"{finding}: the copy or the writing was not completed. Copy or write it again.")
         warnings.warn(
-            f"{finding} and are read as {array.fill_value!r}. That is right if its writer leaves out empty "
-            "chunks; "
+            f"{finding} and are read as {array.fill_value!r}. That is right if its writer leaves out empty chunks; "
             "otherwise it is half-written: write it again.",
             UserWarning,
             stacklevel=4,
@@ -111,17 +95,16 @@ def check_chunks_present(group: zarr.Group, array: zarr.Array, where: str) -> No
     noted, found = array.attrs.get("stored_bytes"), stored_bytes(array)
     if written_here(group) and noted is not None and found is not None and noted != found:
         raise DatasetError(
-            f"The chunks of {array.basename!r} in {where} take {found} bytes, but {noted} were written: a "
-            "file is "
-            "truncated or was changed. Copy or write the data set again."
+            f"The chunks of {array.basename!r} in {where} take {found} bytes, but {noted} were written: a file is "
+            "truncated or was changed. Copy or write it again."
         )
 
 
 def read_chunk(array: zarr.Array, start: int, stop: int, where: str) -> np.ndarray:
-    """Read rows and turn whatever Zarr raises into a sentence."""
+    """Read rows; any error of Zarr becomes a DatasetError."""
     try:
         return np.asarray(array[start:stop])
-    except Exception as error:  # codecs of every origin raise errors of every kind
+    except Exception as error:  # codecs may raise errors of any type
         raise DatasetError(
             f"Rows {start} to {stop - 1} of {array.basename!r} in {where} cannot be read, the file is damaged: {error}"
         ) from error
@@ -133,7 +116,7 @@ def verify_group(group: zarr.Group, where: str) -> int:
     Parameters
     ----------
     group : zarr.Group
-        A data set with checksums.
+        A group with checksums.
     where : str
         Its name in messages.
 
@@ -149,9 +132,8 @@ def verify_group(group: zarr.Group, where: str) -> int:
             continue
         if "checksums" not in array.attrs:
             raise DatasetError(
-                f"The array {name!r} of {where} has no checksums, because another program wrote it, so it "
-                "cannot be "
-                "verified. Save it again with dask_newton.data.save_dataset."
+                f"The array {name!r} of {where} has no checksums, because another program wrote it, so it cannot be "
+                "verified. Save it again with this library."
             )
         check_codecs(array, where)
         check_chunks_present(group, array, where)
@@ -163,9 +145,8 @@ def verify_group(group: zarr.Group, where: str) -> int:
             start, stop = chunk * rows, min((chunk + 1) * rows, array.shape[0])
             if checksum(read_chunk(array, start, stop, where)) != expected:
                 raise DatasetError(
-                    f"Chunk {chunk} of {name!r} in {where} (rows {start} to {stop - 1}) differs from what "
-                    "was written. "
-                    "Copy or write the data set again."
+                    f"Chunk {chunk} of {name!r} in {where} (rows {start} to {stop - 1}) differs from what was written. "
+                    "Copy or write it again."
                 )
             n_chunks += 1
     return n_chunks

@@ -17,7 +17,8 @@ import pytest
 import scipy.sparse
 
 from dask_newton.blocks.anchors import Folder, pack, unpack
-from dask_newton.blocks.trees import aligned, nbytes
+from dask_newton.blocks.memory import nbytes
+from dask_newton.trees import aligned
 
 duck.register()
 Pair = namedtuple("Pair", "a b")

@@ -21,9 +21,11 @@ from problems import known
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import Checkpoint, CheckpointError, minimize
+from dask_newton.checkpoint import open_checkpoint
 from dask_newton.data import save_dataset
 from dask_newton.penalties import L2
 from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, Status
+from dask_newton.solvers.base import PointState
 from dask_newton.solvers.relay import Stage, Switching
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -227,6 +229,35 @@ def test_a_process_killed_between_the_renames_loses_nothing(tmp_path):
     assert path.exists()
 
 
+def test_a_checkpoint_is_read_once(tmp_path, monkeypatch):
+    path, problem = tmp_path / "fit.zarr", digits()
+    minimize(problem, LBFGS(), max_iter=2, tol=0, checkpoint=path)
+    opened = open_checkpoint(path)
+    monkeypatch.setattr(Checkpoint, "load", lambda self: pytest.fail("it was open already"))
+    assert minimize(problem, LBFGS(), max_iter=4, tol=0, checkpoint=opened).n_iter == 4
+    assert open_checkpoint(opened) is opened
+
+
+def test_a_state_that_cannot_be_saved_starts_anew_at_W(tmp_path, caplog):
+    path, problem = tmp_path / "fit.zarr", digits()
+
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class UnnamedState(PointState):
+        """A state without a registered name."""
+
+    class Unnamed(GIANT):
+        def init(self, problem, start):
+            return UnnamedState.at(problem, problem.at(start))
+
+    with caplog.at_level("INFO", "dask_newton"):
+        minimize(problem, Unnamed(), max_iter=0, checkpoint=path)
+    assert "UnnamedState is neither" in caplog.text and "dask_newton.storage.registry.stored" in caplog.text
+    assert content(path) is None
+    with pytest.raises(CheckpointError, match="Unnamed.*has no stored name; give that solver instead of 'auto'"):
+        open_checkpoint(path).saved.solver()
+    assert minimize(problem, Unnamed(), max_iter=1, checkpoint=path).n_iter == 1
+
+
 def test_a_full_disk_does_not_end_a_run(tmp_path, monkeypatch):
     path, problem = tmp_path / "fit.zarr", digits()
     minimize(problem, LBFGS(), max_iter=2, tol=0, checkpoint=path)
@@ -235,7 +266,7 @@ def test_a_full_disk_does_not_end_a_run(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dask_newton.checkpoint.checkpoint.write_history", full)
-    with pytest.warns(UserWarning, match="could not be written, and the run goes on without: .*No space left"):
+    with pytest.warns(UserWarning, match="could not be written; the run continues without it: .*No space left"):
         found = minimize(problem, LBFGS(), max_iter=4, tol=0, checkpoint=path)
     assert found.n_iter == 4
     monkeypatch.undo()
@@ -328,16 +359,30 @@ DAMAGED = {
     "a chunk with other bytes": (flip, "damaged"),
     "a missing array": (lambda path: shutil.rmtree(path / "float64"), "damaged or was edited"),
     "a missing history": (lambda path: shutil.rmtree(path / "history"), "damaged or was edited"),
-    "metadata that is no JSON": (lambda path: (path / "zarr.json").write_text("{"), "damaged or was edited"),
-    "a class of another package": (
-        lambda path: edit(path, state={"record": ["subprocess", "Popen"], "fields": {"args": "true"}}),
-        "names subprocess.Popen, which is no part of a solver",
+    "metadata that is no JSON": (
+        lambda path: (path / "zarr.json").write_text("{"),
+        "checkpoint .* is damaged, its metadata",
+    ),
+    "an unknown state": (
+        lambda path: edit(path, state={"record": "solver-state/heavy-ball", "fields": {}}),
+        "has no solver state 'heavy-ball'. Update dask_newton, import the package .*, or remove the checkpoint",
+    ),
+    "a class by its module": (
+        lambda path: edit(path, state={"record": "subprocess.Popen", "fields": {"args": "true"}}),
+        "cannot be continued: this version of dask_newton has no subprocess.Popen",
     ),
     "other fields": (
-        lambda path: edit(path, state={"record": ["dask_newton.solvers.base", "PointState"], "fields": {"V": 1}}),
-        "damaged or was edited",
+        lambda path: edit(path, state={"record": "solver-state/point", "fields": {"V": 1}}),
+        "damaged or was edited: 'solver-state/point' has no field 'V'",
     ),
-    "a newer format": (lambda path: edit(path, dask_newton_checkpoint_format=2), "format 2, but this version reads"),
+    "a newer format": (
+        lambda path: edit(path, dask_newton_checkpoint_format=3),
+        "of format 3, written by .*, but this version of dask_newton reads format 2; update dask_newton, or remove it",
+    ),
+    "an older format": (
+        lambda path: edit(path, dask_newton_checkpoint_format=1),
+        "of format 1, written by .*, but this version of dask_newton reads format 2; remove it to start anew",
+    ),
 }
 
 
@@ -355,7 +400,7 @@ def test_something_else_is_not_replaced(tmp_path):
     (tmp_path / "folder" / "thesis.tex").write_text("years of work")
     for name in ("data.zarr", "folder"):
         before = untouched(tmp_path / name)
-        with pytest.raises(CheckpointError, match="is no checkpoint|not a Zarr group"):
+        with pytest.raises(CheckpointError, match="is a data set, not a checkpoint|not a Zarr group"):
             minimize(digits(), GIANT(), checkpoint=tmp_path / name)
         assert untouched(tmp_path / name) == before
 

@@ -30,7 +30,7 @@ def test_the_word_files_may_be_left_out(tmp_path, bikes, word):
     assert output.splitlines() == [
         "Read as a table in text (CSV, TSV, spaces) (--format table).",
         "Columns are separated by ','; the first line names them.",
-        "The label is column 'cnt', as was said.",
+        "The label is column 'cnt', as given.",
         f"Wrote {out}: 2 x 1.",
     ]
     dataset = open_dataset(out)
@@ -43,7 +43,7 @@ def test_splits_and_renamed_labels(tmp_path):
     (tmp_path / "a9a.t").write_text("0 3:1\n1 4:1\n")
     sources = tmp_path / "a9a", "--test", tmp_path / "a9a.t"
     output = run(*sources, tmp_path / "out.zarr", status=1)
-    assert "make them alike with --rename-label OLD=NEW" in output
+    assert "map it with --rename-label OLD=NEW" in output
     output = run(*sources, "--rename-label", "-1=0", "--attr", "licence=none", tmp_path / "out.zarr")
     assert output.endswith(f"Wrote {tmp_path / 'out.zarr'}: test 2 x 5, train 2 x 5.\n")
     assert open_dataset(tmp_path / "out.zarr/train").y.compute().tolist() == [0, 1]
@@ -58,10 +58,10 @@ def test_wrong_options_and_files(tmp_path, bikes):
     (tmp_path / "taken.zarr").write_text("mine")
     before = sorted(tmp_path.iterdir())
     cases = [
-        ((bikes, out), 1, "hold no numbers: 'day' ('01-01-2011')."),
+        ((bikes, out), 1, "without numbers: 'day' ('01-01-2011')."),
         ((bikes, out), 1, "Encode them as numbers, or leave them out with --drop day."),
-        ((bikes, "--drop", "day", "--n-features", 3, out), 1, "has no n_features to choose"),
-        ((poem, out), 1, "Say with --format which one it is: idx, npy, "),
+        ((bikes, "--drop", "day", "--n-features", 3, out), 1, "has no option n_features"),
+        ((poem, out), 1, "Name it with --format, one of idx, npy, "),
         ((bikes, "--format", "cvs", out), 1, "format is 'cvs'"),
         ((bikes, "--label", "count", out), 1, "has no column 'count'"),
         ((bikes, tmp_path / "taken.zarr"), 1, "exists already; remove it, choose another path or give --overwrite."),

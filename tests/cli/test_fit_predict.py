@@ -316,7 +316,7 @@ def test_fit_goes_on_from_a_checkpoint(tmp_path, data):
     dataset = open_dataset(data / "train")
     expected = LogisticRegression(tol=1e-9).fit(dataset.X, dataset.y)
     np.testing.assert_allclose(model.coef_, expected.coef_, atol=1e-6)
-    assert "is no checkpoint" in run("fit", data / "train", "--checkpoint", out, status=1)
+    assert "is a model, not a checkpoint" in run("fit", data / "train", "--checkpoint", out, status=1)
     assert "holds the input" in run("fit", data / "train", "--checkpoint", path, "--out", path, status=1)
     assert "saved with solver newton-cg, and now it is lbfgs" in run(
         "fit", data / "train", "--checkpoint", path, "--solver", "lbfgs", status=1

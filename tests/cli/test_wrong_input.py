@@ -61,7 +61,7 @@ CASES = {
     "a group without X": (("fit", "empty.zarr", *OUT), 1, "has no array 'X'"),
     "half-written": (("fit", "half.zarr", *OUT), 1, "half.zarr is half-written"),
     "a missing chunk": (("fit", "torn.zarr", *OUT), 1, "1 of the 4 chunks of 'X' in torn.zarr are missing"),
-    "a model as data": (("fit", "model.zarr", *OUT), 1, "has no array 'X'"),
+    "a model as data": (("fit", "model.zarr", *OUT), 1, "model.zarr is a model, not a data set"),
     "no labels": (("fit", "unlabelled.zarr", *OUT), 1, "unlabelled.zarr has no targets 'y'"),
     "labels with fractions": (("fit", "numbers.zarr", *OUT), 1, "Unknown label type"),
     "one class": (("fit", "one-class.zarr", *OUT), 1, "only one class"),
@@ -119,7 +119,7 @@ CASES = {
         ("fit", "good.zarr", "--scheduler", "http://x", *OUT), 1, "No Dask scheduler answers at 'http://x'",
     ),
     "model is missing": (("predict", "nowhere", "good.zarr", *OUT), 1, "There is no model at nowhere."),
-    "data as model": (("predict", "good.zarr", "good.zarr", *OUT), 1, "not a model that save_model wrote"),
+    "data as model": (("predict", "good.zarr", "good.zarr", *OUT), 1, "good.zarr is a data set, not a model"),
     "other width": (
         ("predict", "model.zarr", "wide.zarr", *OUT), 1,
         "wide.zarr has 5 features, but the model model.zarr was fitted with 3",

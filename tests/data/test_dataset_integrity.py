@@ -116,9 +116,15 @@ def test_unfinished_marker(saved):
         open_dataset(saved)
 
 
-def test_newer_format(saved):
-    zarr.open_group(saved, mode="r+").attrs["dask_newton_format"] = 2
-    with pytest.raises(DatasetError, match="update dask_newton"):
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(2, "update dask_newton, or convert"), (0, "convert or save"), ("1", "")]
+)
+def test_another_version_of_the_format(saved, version, remedy):
+    zarr.open_group(saved, mode="r+").attrs["dask_newton_format"] = version
+    found = (
+        f"is a data set of format {version!r}, written by dask_newton.*, but this version of dask_newton reads format 1"
+    )
+    with pytest.raises(DatasetError, match=f"{found}; {remedy}"):
         open_dataset(saved)
 
 
@@ -127,7 +133,7 @@ def test_damaged_metadata(saved):
     with pytest.raises(DatasetError, match="metadata of 'X' in .* cannot be read"):
         open_dataset(saved)
     (saved / "zarr.json").write_text("{")
-    with pytest.raises(DatasetError, match="metadata of .*d.zarr cannot be read"):
+    with pytest.raises(DatasetError, match="data set .*d.zarr is damaged, its metadata cannot be read"):
         open_dataset(saved)
 
 
@@ -139,7 +145,7 @@ def test_wrong_places(tmp_path, saved):
     (tmp_path / "file.csv").write_text("1,2")
     with pytest.raises(DatasetError, match="not a Zarr group"):
         open_dataset(tmp_path / "file.csv")
-    with pytest.raises(DatasetError, match="is a Zarr array; give the group"):
+    with pytest.raises(DatasetError, match="is a Zarr array, but a data set is a Zarr group; give the group"):
         open_dataset(saved / "X")
     shutil.rmtree(saved / "X")
     with pytest.raises(DatasetError, match="no array 'X', so it is not a data set"):

@@ -84,7 +84,7 @@ def test_libsvm(tmp_path, rng, zero_based, ends):
     assert labels.dtype == np.int64 and dataset.classes.tolist() == [-1, 1]
     assert said == [
         "Read as LIBSVM text (format=libsvm).",
-        f"Indices count from {1 - zero_based} (the smallest is {1 - zero_based}); 12 features.",
+        f"Indices start at {1 - zero_based} (the smallest is {1 - zero_based}); 12 features.",
     ]
 
 
@@ -98,7 +98,7 @@ def test_libsvm_with_groups_splits_and_a_given_base(tmp_path):
     np.testing.assert_array_equal(X, [[0, 0, 1.5, 0, 2, 0, 0], [0] * 7, [0, 0, 3, 0, 0, 0, 0]])
     assert X.dtype == np.float32 and y.tolist() == [1, 0, 1] and dataset.classes.tolist() == [0, 1]
     assert opened(out / "test")[1].shape == (2, 7)
-    assert said[1] == "Indices count from 0 (as was said); 7 features."
+    assert said[1] == "Indices start at 0 (as given); 7 features."
     assert open_dataset(convert(tmp_path, train, n_features=9, overwrite=True)[0]).X.shape == (2, 9)
 
 
@@ -107,7 +107,7 @@ def test_libsvm_with_groups_splits_and_a_given_base(tmp_path):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("1 3:1 2:1", "rising indices"), ("1 2:1 2:1", "rising indices"), ("1 2:x", "could not convert"),
+        ("1 3:1 2:1", "increasing indices"), ("1 2:1 2:1", "increasing indices"), ("1 2:x", "could not convert"),
         ("1 2:", "could not convert"), ("one 2:1", "could not convert"), ("1 2", "index:value"), ("1 -2:1", "-2"),
         (f"1 {10**20}:1", "too large"),
     ],
@@ -119,14 +119,14 @@ def test_a_malformed_line_of_libsvm(tmp_path, number, line, what):
 
 def test_wrong_libsvm(tmp_path):
     raw = text_file(tmp_path / "data.txt", "1 0:1 5:0.25\n0 1:1\n")
-    refused(tmp_path, "hold the index 0, so the indices do not count from 1", raw, zero_based=False)
+    refused(tmp_path, "hold the index 0, so the indices do not start at 1", raw, zero_based=False)
     refused(tmp_path, "6 features, more than the 3", raw, n_features=3)
     sparse = text_file(tmp_path / "empty-rows", "0\n1 # no feature\n0 2:1.5\n")
     out, said = convert(tmp_path, sparse)
     assert said[0] == "Read as LIBSVM text (format=libsvm)." and open_dataset(out).X.shape == (3, 2)
-    refused(tmp_path, "LIBSVM text has no drop, label to choose", raw, label="x", drop=["y"], overwrite=True)
+    refused(tmp_path, "LIBSVM text has no option drop, label", raw, label="x", drop=["y"], overwrite=True)
     other = text_file(tmp_path / "test.txt", "-1 1:1\n")
-    refused(tmp_path, "'test' has the label -1, which 'train' has not .0, 1.", raw, test=[other], overwrite=True)
+    refused(tmp_path, "'test' has the label -1, which 'train' does not have .0, 1.", raw, test=[other], overwrite=True)
 
 
 # Tables.
@@ -149,7 +149,7 @@ def test_table(tmp_path, rng, separator, header):
     np.testing.assert_array_equal(y, values[:, 3])
     assert dataset.classes is None
     assert (dataset.feature_names.tolist() == ["a", "b", "c"]) if header else (dataset.feature_names is None)
-    assert said[2] == f"The label is column {'d' if header else '3'!r}, as was said."
+    assert said[2] == f"The label is column {'d' if header else '3'!r}, as given."
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -169,7 +169,7 @@ def test_header_behind_a_sign_and_quotes(tmp_path):
     assert y.tolist() == [17.284, 6.021] and dataset.classes is None
     assert said[1:] == [
         "Columns are separated by ','; the first line names them.",
-        "The label is column 'RMSD', the first (choose with label=).",
+        "The label is column 'RMSD', the first (change it with label=).",
     ]
 
 
@@ -193,7 +193,7 @@ def test_which_column_is_the_label(tmp_path, text, label, names):
 
 def test_counts_with_dates_that_are_dropped(tmp_path):
     raw = text_file(tmp_path / "hour.csv", "day,temp,casual,cnt\n01-01-2011,0.24,3,16\n02-01-2011,0.22,8,40\n")
-    refused(tmp_path, "columns that hold no numbers: 'day' .'01-01-2011'.*drop=\"day\"", raw, label="cnt")
+    refused(tmp_path, "columns without numbers: 'day' .'01-01-2011'.*drop=\"day\"", raw, label="cnt")
     out, _ = convert(tmp_path, raw, label="cnt", drop=["day", "casual"], target="numbers")
     dataset, X, y = opened(out)
     assert dataset.feature_names.tolist() == ["temp"] and y.tolist() == [16, 40] and dataset.classes is None
@@ -208,9 +208,9 @@ def test_whole_numbers_of_many_values_are_no_classes(tmp_path, monkeypatch):
     assert len(dataset.classes) == 101
     monkeypatch.setattr(files, "_BLOCK_BYTES", 64)
     words = text_file(tmp_path / "words.csv", "1,yes\n")
-    refused(tmp_path, "labels are words, such as yes", words, target="numbers", overwrite=True)
+    refused(tmp_path, "labels are strings, such as yes, not numbers", words, target="numbers", overwrite=True)
     late = text_file(tmp_path / "late.csv", "1,1\n" * 50 + "0.5,1\n")
-    refused(tmp_path, 'whole numbers, but there is 0.5 among them; .*target="numbers"', late, overwrite=True)
+    refused(tmp_path, 'whole numbers, but a later one is 0.5; give target="numbers"', late, overwrite=True)
 
 
 @pytest.mark.usefixtures("tiny_blocks")
@@ -220,9 +220,9 @@ def test_whole_numbers_of_many_values_are_no_classes(tmp_path, monkeypatch):
     [
         (["1", "2"], "it has 2 columns, not 3"),
         (["1", "2", "3", "4"], "it has 4 columns, not 3"),
-        (["1", "x2", "3"], "column 'b' holds 'x2', which is no number"),
+        (["1", "x2", "3"], "column 'b' holds 'x2', which is not a number"),
         (["1", "", "3"], "column 'b' is empty"),
-        (["nil", "2", "3"], "column 'a' holds 'nil', which is no number"),
+        (["nil", "2", "3"], "column 'a' holds 'nil', which is not a number"),
     ],
 )
 def test_a_malformed_line_of_a_table(tmp_path, separator, line, what):
@@ -275,7 +275,7 @@ def test_malformed_documents(tmp_path):
     refused(tmp_path, "d.txt, line 2: it is not 'label TAB words'. The line is 'no tab here'", raw)
     raw = text_file(tmp_path / "latin.txt", "earn\tnet shr\nearn\té\nearn\tnet".encode("latin-1"))
     refused(tmp_path, "latin.txt, line 2: it is not UTF-8", raw)
-    refused(tmp_path, "hold no words", text_file(tmp_path / "none.txt", "earn\t\n"), format="documents")
+    refused(tmp_path, "contain no words", text_file(tmp_path / "none.txt", "earn\t\n"), format="documents")
 
 
 # Compression.
@@ -353,7 +353,7 @@ def test_wrong_arrays_of_numpy(tmp_path, rng):
     refused(tmp_path, "'X' of .*objects.npz holds Python objects", tmp_path / "objects.npz")
     np.savez(tmp_path / "whole.npz", X=X)
     cut = text_file(tmp_path / "cut.npz", (tmp_path / "whole.npz").read_bytes()[:-300])
-    refused(tmp_path, "cut.npz is no .npz archive, or a truncated one", cut)
+    refused(tmp_path, "cut.npz is not an .npz archive, or is truncated", cut)
 
 
 @pytest.mark.parametrize("group", ["matrix", "mm10"])
@@ -445,7 +445,7 @@ def test_cifar(tmp_path, rng, n_labels):
     np.testing.assert_array_equal(X, pixels)
     assert y.tolist() == labels[:, -1].tolist()
     cut = text_file(tmp_path / "cut.bin", records.tobytes()[:-1])
-    refused(tmp_path, "no multiple of 3073 or 3074", cut, format="cifar", overwrite=True)
+    refused(tmp_path, "not a multiple of 3073 or 3074", cut, format="cifar", overwrite=True)
 
 
 # Formats as such.
@@ -453,7 +453,7 @@ def test_cifar(tmp_path, rng, n_labels):
 
 def test_what_is_not_recognised(tmp_path):
     raw = text_file(tmp_path / "poem.txt", "Shall I compare thee\nto a summer's day?\n")
-    refused(tmp_path, "poem.txt is of no known format; it begins with b'Shall I compare", raw)
+    refused(tmp_path, "The format of .*poem.txt is not recognised; it begins with b'Shall I compare", raw)
     tsv = text_file(tmp_path / "d.tsv", "label\tx\n0\t0.5\n")  # a table, though its header looks like a document
     assert guess_format(tsv).name == "table"
     other = text_file(tmp_path / "d.csv", "1,2\n")

@@ -152,7 +152,7 @@ def test_wrong_size_of_a_plain_file(tmp_path, change, found):
         read_idx_header(tmp_path / "f")
 
 
-@pytest.mark.parametrize(("change", "message"), [(-5, "ends after 20 rows.*says 25"), (7, "goes on after the 25")])
+@pytest.mark.parametrize(("change", "message"), [(-5, "ends after 20 rows.*says 25"), (7, "continues after the 25")])
 def test_wrong_size_inside_a_gzip_file(tmp_path, change, message):
     content = idx_bytes(np.arange(25, dtype="u1"))
     content = content[:change] if change < 0 else content + b"x" * change

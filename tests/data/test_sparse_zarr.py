@@ -221,8 +221,8 @@ def test_other_encodings_are_refused(tmp_path, attributes, message):
     [
         ("indices", 30, 7, "an index in rows .* is not one of the 7 columns"),
         ("indices", 30, -1, "an index in rows .* is not one of the 7 columns"),
-        ("indptr", 20, 0, "the pointers of rows .* fall, or point outside"),
-        ("indptr", 20, 10_000, "the pointers of rows .* fall, or point outside"),
+        ("indptr", 20, 0, "the pointers of rows .* decrease, or are out of range"),
+        ("indptr", 20, 10_000, "the pointers of rows .* decrease, or are out of range"),
     ],
 )
 def test_wrong_pointers_and_indices_are_seen_by_every_read_and_by_verify(tmp_path, part, at, value, message):
@@ -266,16 +266,16 @@ def test_info_and_its_verification(saved):
 
 
 def test_the_writer_notices_wrong_values_on_disk(tmp_path, monkeypatch):
-    from dask_newton.data import columns
+    from dask_newton.storage import column
 
-    append = columns.Column.append
+    append = column.Column.append
 
     def append_and_spoil(self, values):
         append(self, values)
         if self.array.basename == "indices":
             self.array[0] = 5
 
-    monkeypatch.setattr(columns.Column, "append", append_and_spoil)
+    monkeypatch.setattr(column.Column, "append", append_and_spoil)
     with pytest.raises(DatasetError, match="Chunk 0 of 'indices'.*differs from what was written"):
         save_dataset(tmp_path / "d.zarr", random_csr(10, 6, density=1))
     assert list(tmp_path.iterdir()) == []

@@ -96,7 +96,7 @@ def test_models_hold_losses_of_the_library_alone(tmp_path):
         assert again.loss == loss and again.result_.convex == model.result_.convex
         np.testing.assert_array_equal(again.predict(X), model.predict(X))
     own = LossRegressor(NormalWithVariance(), alpha=0.1).fit(X, COUNTS)
-    with pytest.raises(ModelError, match="NormalWithVariance is not a loss of this library; a model holds no code"):
+    with pytest.raises(ModelError, match="NormalWithVariance is neither .* A model holds no code"):
         save_model(own, tmp_path / "own.zarr")
 
 

@@ -19,9 +19,9 @@ from distributed import Client, KilledWorker, get_worker, wait
 from distributed.client import FutureCancelledError
 
 from dask_newton.blocks.graphs.calls import Call, Held, Kept, Part, Ref, run_call
-from dask_newton.blocks.memory import keep_freed_memory
+from dask_newton.blocks.memory import keep_freed_memory, nbytes
 from dask_newton.blocks.names import task_key, task_name
-from dask_newton.blocks.trees import aligned, nbytes
+from dask_newton.trees import aligned
 
 __all__ = ["run_on_cluster"]
 

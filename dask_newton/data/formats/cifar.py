@@ -1,7 +1,7 @@
 """The binary version of CIFAR-10 and CIFAR-100: records of labels and 3,072 pixels, without a header.
 
 A record of CIFAR-10 is one byte of label and 1,024 bytes each of red, green and blue, row by row; one of CIFAR-100
-has two labels, the coarse and the fine one, of which the fine one is taken (A. Krizhevsky, "Learning multiple
+has two labels, the coarse and the fine one, of which the fine one is used (A. Krizhevsky, "Learning multiple
 layers of features from tiny images", 2009).
 """
 
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats.files import opened
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT"]
 
@@ -41,8 +42,8 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
             labels = _n_labels(path)
             if labels is None:
                 raise DatasetError(
-                    f"{path} takes {path.stat().st_size} bytes, which is no multiple of 3073 or 3074, a record of "
-                    "CIFAR; it is truncated or not the binary version."
+                    f"{path} takes {path.stat().st_size} bytes, which is not a multiple of 3073 or 3074, the "
+                    "size of a record of CIFAR; it is truncated or not the binary version."
                 )
             n_rows += path.stat().st_size // (labels + _PIXELS)
         batches[name] = RowBatches(n_rows, _rows(paths))

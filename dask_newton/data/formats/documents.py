@@ -1,7 +1,7 @@
 """Labelled documents: ``label TAB words``, one document per line, the words separated by spaces.
 
 Entry (i, j) of X is how often word j occurs in document i. The words are those of the first split, sorted;
-others are left out, so that a model never sees what only the test documents have.
+words that occur only in test documents are ignored.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats.files import LineBlock, first_lines, line_blocks
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT"]
 
@@ -24,7 +25,7 @@ __all__ = ["FORMAT"]
 def _recognise(path: Path, head: bytes) -> bool:
     lines = [line.split("\t") for line in first_lines(head)]
     texts = [fields for fields in lines if len(fields) == 2 and any(word.isalpha() for word in fields[1].split())]
-    # Most: the header of a table has words as well, and a malformed line is found later.
+    # More than half of the lines: the header of a table has words too, and malformed lines are reported later.
     return 2 * len(texts) > len(lines)
 
 
@@ -39,7 +40,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
                 if number == 0:
                     words.update(text.split())
     if not words:
-        raise DatasetError(f"{', '.join(map(str, next(iter(splits.values()))))} hold no words.")
+        raise DatasetError(f"{', '.join(map(str, next(iter(splits.values()))))} contain no words.")
     vocabulary = sorted(words)
     counter = CountVectorizer(analyzer=str.split, vocabulary=vocabulary, dtype=np.float64)
     batches = {name: RowBatches(n_rows[name], _rows(paths, counter)) for name, paths in splits.items()}

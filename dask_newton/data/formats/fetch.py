@@ -1,4 +1,4 @@
-"""Fetch the files of a data set from where they are published, and compare their checksums."""
+"""Download the published files of a data set and check their checksums."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from dask_newton.data.formats.files import Progress
+from dask_newton.data.aliases import Progress
 from dask_newton.data.formats.named import missing_files
 from dask_newton.data.formats.named_sets import NAMED_SETS, NamedSet
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["fetch_named"]
 
@@ -23,22 +23,22 @@ def fetch_named(
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> list[Path]:
-    """Download what a folder lacks of a data set of the papers.
+    """Download the files of a named data set that a folder does not have yet.
 
-    A file appears in the folder after its checksum was found right, or not at all.
+    A file appears in the folder only after its checksum was verified.
 
     Parameters
     ----------
     name : str or NamedSet
         A key of ``NAMED_SETS``.
     folder : path
-        Where to put the files; it is made if need be.
+        Where to put the files; created if it does not exist.
     address : str, optional
-        Where the files are, such as that of a mirror; by default that of the set.
+        URL of the files, for example of a mirror; by default the published one.
     progress : callable, optional
         ``progress(bytes_done, bytes_of_this_file)`` while downloading.
     tell : callable, optional
-        ``tell(sentence)`` hears of each file that is fetched.
+        ``tell(sentence)`` is called for each file that is fetched.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def fetch_named(
 
 
 class _Bar:
-    """What pooch takes for a progress bar."""
+    """The interface that pooch expects of a progress bar."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.total, self.done = progress, 0, 0

@@ -1,11 +1,10 @@
-"""Raw files, plain or compressed, told apart by their first bytes; text files as blocks of whole lines."""
+"""Raw files, plain or compressed (detected by their first bytes), and text files as blocks of whole lines."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import lzma
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.data.aliases import PathLike, Progress
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["LineBlock", "first_lines", "line_blocks", "opened", "peek"]
-
-PathLike = str | os.PathLike[str]
-Progress = Callable[[int, int | None], object]
 
 _OPENERS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
@@ -28,7 +25,7 @@ _OPENERS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
 _BLOCK_BYTES = 4 * 2**20
 _PEEKED_BYTES = 2**16
 _SHOWN_CHARACTERS = 60
-_UTF8_MARK = b"\xef\xbb\xbf"  # Windows writes it
+_UTF8_MARK = b"\xef\xbb\xbf"  # the byte order mark that Windows programs write
 
 
 @contextmanager
@@ -38,8 +35,8 @@ def opened(path: PathLike) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     Yields
     ------
     content, raw : binary files
-        What is inside, and the file itself, whose position tells how far the reading has come. They are one
-        and the same if the file is not compressed.
+        The decompressed content, and the file itself, whose position is the progress of reading. They are the same
+        object if the file is not compressed.
 
     Raises
     ------
@@ -57,20 +54,20 @@ def opened(path: PathLike) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             with opener(raw) as content:
                 yield content, raw
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            # Damaged gzip and bzip2 files are an OSError without a number; those with one come from the disk.
+            # Damaged gzip and bzip2 files raise OSError without errno; errors of the disk have one.
             if getattr(error, "errno", None) is not None:
                 raise
             raise DatasetError(f"{path} is a damaged or truncated {kind} file ({error}); download it again.") from error
 
 
 def peek(path: PathLike) -> bytes:
-    """Read the first 64 KiB of what is in a file."""
+    """Read the first 64 KiB of the decompressed content of a file."""
     with opened(path) as (content, _):
         return content.read(_PEEKED_BYTES)
 
 
 def first_lines(head: bytes, most: int = 20) -> list[str]:
-    """Return the first lines with content of what :func:`peek` read, those that are there as a whole."""
+    """Return the first complete lines that are not blank, of what :func:`peek` read."""
     text = head.removeprefix(_UTF8_MARK).decode(errors="replace")
     lines = text.split("\n")
     whole = lines[:-1] if len(lines) > 1 and len(head) == _PEEKED_BYTES else lines
@@ -79,7 +76,7 @@ def first_lines(head: bytes, most: int = 20) -> list[str]:
 
 @dataclass(frozen=True)
 class LineBlock:
-    """Some MiB of a text file that begin and end with a line.
+    """Some MiB of whole lines of a text file.
 
     Attributes
     ----------
@@ -104,14 +101,14 @@ class LineBlock:
         return LineBlock(self.path, self.first + 1, self.text.partition(b"\n")[2])
 
     def malformed(self, number: int, reason: str) -> DatasetError:
-        """Return the error that says what is wrong with a line."""
+        """Return an error about a line."""
         line = dict(self.lines())[number].decode(errors="replace")
         shown = line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
         return DatasetError(f"{self.path}, line {number}: {reason}. The line is {shown!r}.")
 
 
 def line_blocks(paths: Iterable[PathLike], progress: Progress | None = None) -> Iterator[LineBlock]:
-    """Read text files in blocks of whole lines; Windows' ends of lines become Unix'.
+    """Read text files in blocks of whole lines; CRLF line endings become LF.
 
     Parameters
     ----------
@@ -136,7 +133,7 @@ def line_blocks(paths: Iterable[PathLike], progress: Progress | None = None) -> 
                     block = _block(path, first, text + newline)
                     first += block.text.count(b"\n")
                     yield block
-                    del block, text  # else they live on while the next block is read
+                    del block, text  # or they stay in memory while the next block is read
                 if progress is not None:
                     progress(before + raw.tell(), sum(sizes))
             if rest:
@@ -149,5 +146,5 @@ def _block(path: PathLike, first: int, text: bytes) -> LineBlock:
     block = LineBlock(path, first, text.replace(b"\r\n", b"\n"))
     if b"\0" in text:
         number = first + text[: text.index(b"\0")].count(b"\n")
-        raise block.malformed(number, "it holds a NUL byte, so this is no text file")
+        raise block.malformed(number, "it holds a NUL byte, so this is not a text file")
     return block

@@ -1,9 +1,9 @@
 """HDF5: sparse counts of 10x Genomics, sparse X of AnnData (.h5ad), or plain data sets ``X`` and ``y``.
 
-A file of 10x Genomics holds a group (``matrix``, or in older files the name of a genome) with the matrix of
-features x cells by columns, which is cells x features by rows: ``data``, ``indices``, ``indptr`` (one more than
-there are cells), ``shape`` (features, cells), ``barcodes`` of the cells, names of the features. It has no labels;
-they come from a table of barcode and label, such as the ``clusters.csv`` of the analysis that 10x publishes.
+A file of 10x Genomics has a group (``matrix``, or in older files the name of a genome) with the matrix of
+features x cells stored by columns, which is cells x features by rows: ``data``, ``indices``, ``indptr`` (one
+longer than the number of cells), ``shape`` (features, cells), ``barcodes`` of the cells, names of the features. It has
+no labels; they come from a table of barcodes and labels, such as the ``clusters.csv`` that 10x publishes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
 from dask_newton.data.layout import default_chunk_rows, sparse_row_bytes
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT", "open_hdf5"]
 
@@ -32,7 +33,7 @@ def open_hdf5(path: Path) -> Any:
     Raises
     ------
     DatasetError
-        If h5py is not installed, or the file is no HDF5 file or a truncated one.
+        If h5py is not installed, or the file is not an HDF5 file or is truncated.
     """
     try:
         import h5py
@@ -109,9 +110,9 @@ def _feature_names(file: Any, group: str) -> list[str] | None:
 
 
 def _labels(table: Path, file: Any, group: str, path: Path) -> np.ndarray:
-    """Return the label of each row, from a table whose first two columns are barcode and label, with a header."""
+    """Return the label of each row from a table with a header, whose first columns are barcode and label."""
     if f"{group}/barcodes" not in file:
-        raise DatasetError(f"{path} names no barcodes, so that {table} cannot be matched with its rows.")
+        raise DatasetError(f"{path} has no barcodes, so {table} cannot be matched with its rows.")
     barcodes = [text.decode() for text in file[f"{group}/barcodes"][:].tolist()]
     with open(table, newline="", encoding="utf-8") as lines:
         rows = csv.reader(lines)
@@ -142,7 +143,9 @@ def _sparse(path: Path, group: str, shape: tuple[int, int], labels: np.ndarray |
                 stop = min(start + rows, shape[0])
                 indptr = parts["indptr"][start : stop + 1]
                 if np.any(indptr[1:] < indptr[:-1]) or indptr[0] < 0 or indptr[-1] > nnz:
-                    raise DatasetError(f"The pointers of rows {start} to {stop - 1} in {path} fall or point outside.")
+                    raise DatasetError(
+                        f"The pointers of rows {start} to {stop - 1} in {path} decrease or are out of range."
+                    )
                 values = slice(int(indptr[0]), int(indptr[-1]))
                 indices = parts["indices"][values]
                 if len(indices) and not 0 <= indices.min() <= indices.max() < shape[1]:

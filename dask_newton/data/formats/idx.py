@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its relatives, plain or gzip'd.
+"""IDX files, the format of MNIST and its relatives, plain or compressed.
 
 Two zero bytes, one byte for the dtype, one for the number of dimensions d, d big-endian 32-bit sizes, then
 the values in C order, big-endian (format: Y. LeCun, "The MNIST database of handwritten digits").
@@ -15,18 +15,17 @@ from typing import IO, Any
 
 import numpy as np
 
+from dask_newton.data.aliases import PathLike, Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats.files import opened
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
 from dask_newton.data.writer import save_dataset, save_splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT", "IdxHeader", "convert_idx", "idx_batches", "iter_idx", "read_idx_header"]
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BATCH_ROWS = 8192
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class IdxHeader:
     shape : tuple of int
         Sizes; the first is the number of samples.
     compressed : bool
-        Whether the file is gzip'd.
+        Whether the file is compressed.
     """
 
     dtype: np.dtype[Any]
@@ -49,12 +48,12 @@ class IdxHeader:
 
 
 def read_idx_header(path: PathLike) -> IdxHeader:
-    """Read what an IDX file holds.
+    """Read the header of an IDX file.
 
     Parameters
     ----------
     path : path
-        The file, plain or gzip'd, told apart by its first bytes.
+        The file, plain or gzip-compressed (detected by its first bytes).
 
     Returns
     -------
@@ -78,7 +77,7 @@ def iter_idx(path: PathLike, rows: int = _BATCH_ROWS) -> Iterator[np.ndarray]:
     Parameters
     ----------
     path : path
-        The file, plain or gzip'd.
+        The file, plain or gzip-compressed.
     rows : int
         Rows per batch; the last one may be shorter.
 
@@ -102,14 +101,13 @@ def iter_idx(path: PathLike, rows: int = _BATCH_ROWS) -> Iterator[np.ndarray]:
             data = file.read(expected * row_bytes)
             if len(data) < expected * row_bytes:
                 raise DatasetError(
-                    f"{path} ends after {start + len(data) // row_bytes} rows, but its header says "
-                    f"{header.shape[0]}; "
+                    f"{path} ends after {start + len(data) // row_bytes} rows, but its header says {header.shape[0]}; "
                     "it is truncated: download it again."
                 )
             batch = np.frombuffer(data, dtype=stored).reshape(expected, *header.shape[1:])
             yield batch.astype(header.dtype)
         if file.read(1):
-            raise DatasetError(f"{path} goes on after the {header.shape[0]} rows that its header announces.")
+            raise DatasetError(f"{path} continues after the {header.shape[0]} rows that its header announces.")
 
 
 def idx_batches(
@@ -177,7 +175,7 @@ def convert_idx(
     attrs: Mapping[str, Any] | None = None,
     chunk_rows: int | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int | None], object] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Convert IDX files to a data set, in bounded memory.
 
@@ -186,7 +184,7 @@ def convert_idx(
     images, labels : path, or mapping of split name to path
         With mappings such as ``{"train": ..., "test": ...}`` the splits become sub-groups of ``out``.
     out : path
-        The Zarr group to make; it appears whole or not at all.
+        The Zarr group to create; it appears only when it is complete.
     scale, dtype, label_dtype
         As for :func:`idx_batches`.
     classes, attrs, chunk_rows, overwrite, progress
@@ -225,7 +223,7 @@ def convert_idx(
 
 
 def pixel_converter(scale: float | None, dtype: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that scales pixels and sets their dtype, without a copy in float64."""
+    """Return a function that scales pixels and sets their dtype, without a copy in float64."""
     target = np.dtype(dtype) if dtype is not None else None if scale is None else np.dtype(np.float32)
     if scale is not None and target is not None and target.kind != "f":
         raise ValueError(f"scale={scale} makes fractions, which dtype {target} cannot hold; give a float dtype.")
@@ -242,8 +240,7 @@ def _parse_header(file: IO[bytes], path: PathLike, compressed: bool) -> tuple[Id
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
         raise DatasetError(
-            f"{path} is not an IDX file: it begins with {magic.hex(' ') or 'nothing'}, expected 00 00, a "
-            "type "
+            f"{path} is not an IDX file: it begins with {magic.hex(' ') or 'nothing'}, expected 00 00, a type "
             f"({', '.join(f'{code:02x}' for code in _DTYPES)}) and the number of dimensions."
         )
     sizes = file.read(4 * magic[3])
@@ -267,7 +264,7 @@ def _recognise(path: Path, head: bytes) -> bool:
 def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> RawData:
     batches: dict[str, Iterable[Any]] = {}
     for name, paths in splits.items():
-        # Labels have one dimension, images more: the order of the files does not matter.
+        # Labels have one dimension and images more, so the order of the files does not matter.
         by_rank = sorted(paths, key=lambda path: -len(read_idx_header(path).shape))
         if len(by_rank) != 2:
             raise DatasetError(

@@ -1,6 +1,6 @@
 """The text format of LIBSVM and SVMlight: ``label index:value index:value ... # comment``, one row per line.
 
-Indices rise within a line and count from 1, in some files from 0. ``qid:`` groups of ranking data are ignored.
+Indices increase within a line and start at 1, in some files at 0. ``qid:`` groups of ranking data are ignored.
 Lines are parsed by scikit-learn.
 """
 
@@ -15,10 +15,11 @@ import numpy as np
 import scipy.sparse
 from sklearn.datasets import load_svmlight_file
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats.files import LineBlock, first_lines, line_blocks
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT"]
 
@@ -27,7 +28,7 @@ _ROW = re.compile(r"\s*[-+.\w]+(\s+qid:\d+)?(\s+\d+:[-+.\w]+)*\s*(#.*)?")
 
 def _recognise(path: Path, head: bytes) -> bool:
     lines = [line for line in first_lines(head) if not line.lstrip().startswith("#")]
-    # Most, so that a malformed line is found later, and said to be one.
+    # More than half of the lines, so that a malformed line is found later and reported as such.
     return 2 * sum(bool(_ROW.fullmatch(line)) for line in lines) > len(lines) and any(":" in line for line in lines)
 
 
@@ -37,14 +38,16 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
     largest = max(scan.largest for scan in found.values())
     zero_based = smallest == 0 if options.zero_based is None else options.zero_based
     if not zero_based and smallest == 0:
-        raise DatasetError(f"{_names(splits)} hold the index 0, so the indices do not count from 1.")
+        raise DatasetError(
+            f"{_names(splits)} hold the index 0, so the indices do not start at 1; give zero_based=True."
+        )
     base = 0 if zero_based else 1
     needed = max(1, largest + 1 - base)
     n_features = needed if options.n_features is None else options.n_features
     if n_features < needed:
         raise DatasetError(f"{_names(splits)} hold {needed} features, more than the {n_features} that were given.")
-    how = "as was said" if options.zero_based is not None else f"the smallest is {smallest}"
-    notes = [f"Indices count from {base} ({how}); {n_features} features."]
+    how = "as given" if options.zero_based is not None else f"the smallest is {smallest}"
+    notes = [f"Indices start at {base} ({how}); {n_features} features."]
     batches = {name: RowBatches(found[name].n_rows, _rows(paths, base, n_features)) for name, paths in splits.items()}
     return RawData(dict(batches), notes=notes)
 
@@ -54,7 +57,7 @@ def _names(splits: Splits) -> str:
 
 
 class _Scan:
-    """What a first reading finds: a file that is malformed anywhere is refused before anything is written."""
+    """The result of a first pass, in which malformed files are refused before anything is written."""
 
     def __init__(self) -> None:
         self.n_rows, self.smallest, self.largest = 0, np.iinfo(np.int64).max, -1
@@ -87,7 +90,7 @@ def _parse(block: LineBlock) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
                 _load(line)
             except (ValueError, OverflowError) as error:
                 raise block.malformed(
-                    number, f"it is not 'label index:value index:value ...' with rising indices ({error})"
+                    number, f"it is not 'label index:value index:value ...' with increasing indices ({error})"
                 ) from error
         raise
 

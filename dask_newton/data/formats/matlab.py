@@ -1,7 +1,7 @@
-"""MATLAB files with ``X`` and ``y``, of version 5 to 7: tables, or images of shape (height, width, channels, n).
+"""MATLAB files, versions 5 to 7, with ``X`` and ``y``: tables, or images of shape (height, width, channels, n).
 
-These files cannot be read in parts, so that one is in memory as a whole. Of SVHN, which labels the digit 0 with
-10, the label 10 becomes 0 in the named data set.
+These files cannot be read in parts, so a whole file is in memory at a time. SVHN labels the digit 0 with 10; the
+named data set renames it to 0.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
 from dask_newton.data.layout import default_chunk_rows
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT"]
 
@@ -43,7 +44,7 @@ def _read(splits: Splits, options: ReadOptions, progress: Progress | None) -> Ra
 def _load(read: Any, path: Path) -> Any:
     try:
         return read(path)
-    except Exception as error:  # SciPy raises many kinds for a file that is cut off
+    except Exception as error:  # SciPy raises many types of errors for a truncated file
         raise DatasetError(f"{path} is a damaged or truncated MATLAB file ({error}); copy it again.") from error
 
 

@@ -1,4 +1,4 @@
-"""Convert a data set of the papers: find its files, read them, and check what must be in them."""
+"""Convert a named data set: find its files, read them, and check the numbers of rows, columns and labels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.data.aliases import PathLike, Progress
 from dask_newton.data.batches import RowBatches
+from dask_newton.data.formats.labels import LabelConversion
 from dask_newton.data.formats.named_sets import NAMED_SETS, NamedSet
-from dask_newton.data.formats.raw import Progress, RawData, ReadOptions
+from dask_newton.data.formats.raw import RawData, ReadOptions
 from dask_newton.data.formats.registry import FORMATS, write_raw
-from dask_newton.data.formats.targets import Targets
 from dask_newton.storage.atomic import check_target
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["convert_named", "missing_files"]
-
-PathLike = str | os.PathLike[str]
 
 
 def convert_named(
@@ -40,18 +39,18 @@ def convert_named(
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Path:
-    """Convert a data set of the papers to the groups ``train`` and ``test``.
+    """Convert a named data set to the groups ``train`` and ``test``.
 
     Parameters
     ----------
     name : str or NamedSet
         A key of ``NAMED_SETS``.
     raw : path
-        The folder with its files, as they were published; they may lie in sub-folders, and be decompressed.
+        The folder with its files as they were published; they may be in subfolders or decompressed.
     out : path
-        The Zarr group to make; it appears whole or not at all.
+        The Zarr group to create; it appears only when it is complete.
     scale, dtype
-        Factor on X and its type; by default those of the set (images: 1 / 255 and float32).
+        Factor on X and its dtype; by default those of the data set (images: 1 / 255 and float32).
     attrs, chunk_rows, overwrite, progress, tell
         As for :func:`dask_newton.data.convert_files`.
 
@@ -65,7 +64,7 @@ def convert_named(
     FileNotFoundError
         If files are missing; the message lists what is expected.
     DatasetError
-        If the rows, the columns or the rows of each class are not those of the set.
+        If the numbers of rows, columns or rows per class differ from the published ones.
     """
     known = NAMED_SETS[name] if isinstance(name, str) else name
     label = name if isinstance(name, str) else known.title
@@ -82,7 +81,7 @@ def convert_named(
         return write_raw(
             data,
             out,
-            targets=Targets("classes", known.rename),
+            labels=LabelConversion("classes", known.rename),
             scale=known.scale if scale is None else scale,
             dtype=known.dtype if dtype is None else dtype,
             attrs={"name": label, "source": known.source} | dict(attrs or {}),
@@ -105,7 +104,7 @@ def _find(raw: Path, name: str) -> Path | None:
     for alternative in filter(None, name.split("|")):
         for form in (alternative, alternative.removesuffix(".gz")):
             found = sorted(raw.rglob(form), key=lambda path: len(path.parts))
-            # Several data sets name their files alike.
+            # Several data sets use the same file names.
             if len(found) > 1 and len(found[0].parts) == len(found[1].parts):
                 raise DatasetError(f"Both {found[0]} and {found[1]} could be meant; give the folder of one of them.")
             if found:
@@ -156,7 +155,7 @@ def _extract(archive: Path, folder: Path, names: set[str]) -> None:
 
 
 def _cut(data: RawData, known: NamedSet, label: str) -> dict[str, Any]:
-    """Give the last rows of the only stream to the test split. The splits are read in their order."""
+    """Make the last rows of the only stream the test split. The splits must be read in order."""
     stream = iter(data.splits[""])
     n_train = sum(count for count in (known.counts["train"],) if isinstance(count, int))
     held: list[Any] = []
@@ -187,7 +186,7 @@ def _pair(batch: Any, label: str) -> tuple[Any, Any]:
 
 
 def _verified(batches: Any, split: str, known: NamedSet, label: str) -> Any:
-    """Pass batches on and compare them, at their end, with what the set must hold."""
+    """Pass batches on and compare their total with the published numbers at the end."""
     expected = known.counts[split]
 
     def stream() -> Iterator[Any]:
@@ -207,7 +206,7 @@ def _verified(batches: Any, split: str, known: NamedSet, label: str) -> Any:
         if isinstance(expected, tuple) and found != expected:
             raise DatasetError(
                 f"The {split} split of {label} has {_listed(found)} rows of each class, not {_listed(expected)}: "
-                "this is another data set, or a part of it."
+                "this is another data set, or only a part of it."
             )
 
     total = batches.n_rows if isinstance(batches, RowBatches) else expected if isinstance(expected, int) else None

@@ -1,6 +1,6 @@
-"""The data sets of the papers: one entry each, of what its files are called, where they are, what is in them.
+"""The named data sets, one entry each: names of the files, where they are published, and what they contain.
 
-Addresses and checksums are those that the authors, or several public copies, state.
+Addresses and checksums are those stated by the authors or by several public copies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["NAMED_SETS", "Download", "NamedSet"]
 
 @dataclass(frozen=True)
 class Download:
-    """A file at a public address.
+    """A file that can be downloaded.
 
     Attributes
     ----------
@@ -32,25 +32,25 @@ class Download:
 
 @dataclass(frozen=True)
 class NamedSet:
-    """What a data set consists of.
+    """A data set: its files and what they must contain.
 
     Attributes
     ----------
     title, source : str
-        Its name in full and the page of its authors.
+        Its full name and its authors' page.
     format : str
         The raw format of its files.
     files : dict of str to tuple of str
-        For each split its files, which may be compressed or not. Alternatives are separated by ``|``; one that
-        begins with it goes with the second alternative of the file before.
+        The files of each split, compressed or not. Alternatives are separated by ``|``; a name that begins with
+        ``|`` belongs to the second alternative of the file before it.
     n_features : int or None
         Number of columns, None if the files say.
     counts : dict of str to tuple of int, int or None
-        For each split the rows of each class in the order of the labels, or the number of all rows.
+        For each split the number of rows of each class in the order of the labels, or of all rows.
     last_rows : int
-        If there is one file for both splits: the number of last rows that are the test split.
+        If both splits are in one file: how many rows at its end are the test split.
     archive : str or None
-        An archive in which the files are found if they do not lie in the folder themselves.
+        An archive to take the files from if they are not in the folder themselves.
     address : str or None
         Where the downloads are.
     downloads : tuple of Download
@@ -83,7 +83,7 @@ class NamedSet:
 
     @property
     def expected(self) -> str:
-        """The files, in words."""
+        """The files as text for the help of the command line."""
         files = ", ".join(file for files in self.files.values() for file in files)
         words = files.replace(", |", " with ").replace("|", " or ")
         return words + f", {self.labels}" * bool(self.labels) + f", or {self.archive}" * bool(self.archive)

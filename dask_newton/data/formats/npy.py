@@ -18,10 +18,11 @@ import numpy as np
 import scipy.sparse
 from numpy.lib import format as npy
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
 from dask_newton.data.layout import chunk_rows_for, default_chunk_rows, sparse_row_bytes
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT", "open_npy"]
 
@@ -45,7 +46,7 @@ def open_npy(path: Any) -> np.ndarray:
     Raises
     ------
     DatasetError
-        If it is no such file, or holds Python objects.
+        If it is not a .npy file, or holds Python objects.
     """
     with open(path, "rb") as file:
         if file.read(6) != _MAGIC:
@@ -94,7 +95,7 @@ def _arrays(path: Path) -> list[_Array]:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
     except zipfile.BadZipFile as error:
-        raise DatasetError(f"{path} is no .npz archive, or a truncated one ({error}).") from error
+        raise DatasetError(f"{path} is not an .npz archive, or is truncated ({error}); copy it again.") from error
     if _SPARSE <= set(names):
         return [_sparse(path)]
     return [_dense(path, name) for name in names]
@@ -119,7 +120,7 @@ def _sparse(path: Path) -> _Array:
         kind, shape = archive["format"].item(), tuple(archive["shape"].tolist())
         if kind not in (b"csr", "csr"):
             raise DatasetError(f"{path} is stored as {kind!r}; save it by rows: save_npz(path, X.tocsr()).")
-        indptr = archive["indptr"]  # of the length of y; the values are streamed
+        indptr = archive["indptr"]  # as long as y; the values are streamed
 
     def batches(rows: int) -> Iterator[Any]:
         with _member(path, "data") as (data, _, values), _member(path, "indices") as (indices, _, index):
@@ -139,7 +140,7 @@ def _sparse(path: Path) -> _Array:
 
 @contextmanager
 def _member(path: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
-    """Open one array of an archive behind its header."""
+    """Open an array of an archive, positioned after its header."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
             version = npy.read_magic(file)

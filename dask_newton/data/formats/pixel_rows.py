@@ -1,7 +1,7 @@
 """Images kept as rows of pixels in picture files or arrays: one image per row.
 
-Some copies of MNIST come as picture files of 784 columns in which every row is one digit. The caller loads a
-file, with whatever library, and this module pairs it with labels, a file at a time:
+Some copies of MNIST are picture files with 784 columns in which every row is one digit. The caller loads a
+file, with any library, and this module pairs it with labels, a file at a time:
 
     load = lambda file: numpy.asarray(PIL.Image.open(file))[:, :, 0]
     convert_pixel_rows([functools.partial(load, file) for file in files], labels, "mnist.zarr", scale=1 / 255)
@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats.idx import pixel_converter
 from dask_newton.data.writer import save_dataset
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["convert_pixel_rows", "pixel_row_batches"]
 
@@ -69,8 +70,7 @@ def pixel_row_batches(
             pixels = np.asarray(image() if callable(image) else image)
             if pixels.ndim != 2:
                 raise DatasetError(
-                    f"Array {number} of the images has shape {pixels.shape}; give one image per row (of a "
-                    "picture with "
+                    f"Array {number} of the images has shape {pixels.shape}; give one image per row (of a picture with "
                     "colour channels, one channel)."
                 )
             if done + len(pixels) > len(targets):
@@ -100,7 +100,7 @@ def convert_pixel_rows(
     attrs: Mapping[str, Any] | None = None,
     chunk_rows: int | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int | None], object] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Convert rows of pixels to a data set, in bounded memory.
 
@@ -109,7 +109,7 @@ def convert_pixel_rows(
     images, labels, undo_shift, scale, dtype, label_dtype
         As for :func:`pixel_row_batches`.
     out : path
-        The Zarr group to make; it appears whole or not at all.
+        The Zarr group to create; it appears only when it is complete.
     classes, attrs, chunk_rows, overwrite, progress
         As for :func:`dask_newton.data.save_dataset`.
 

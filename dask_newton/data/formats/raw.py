@@ -1,4 +1,4 @@
-"""What a raw format is: how it is recognised, what it may be asked, and how its files become row batches."""
+"""The interface of a raw format: how it is recognised, which options it has, and how it reads row batches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dask_newton.data.aliases import Progress
+
 __all__ = ["RawData", "RawFormat", "ReadOptions"]
 
 Splits = Mapping[str, Sequence[Path]]
-Progress = Callable[[int, int | None], object]
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read raw files. Each format knows some of the options; the others keep their defaults.
+    """How to read raw files. Each format supports some of the options; the others keep their defaults.
 
     Attributes
     ----------
@@ -28,9 +29,9 @@ class ReadOptions:
     zero_based : bool, optional
         Whether indices count from 0; by default that is detected.
     n_features : int, optional
-        Number of columns, if it is more than the largest index tells.
+        Number of columns, if it is larger than the largest index.
     labels : path, optional
-        A table of one label per row of the data, by name of the row.
+        A table with the name of each row of the data and its label.
     """
 
     label: str | None = None
@@ -47,19 +48,19 @@ class ReadOptions:
 
 @dataclass
 class RawData:
-    """Raw files that were opened: their rows are read when the batches are asked for.
+    """Raw files that were opened; their rows are read while iterating over the batches.
 
     Attributes
     ----------
     splits : dict of str to iterable
-        For each split the row batches, as :func:`dask_newton.data.save_dataset` takes them, perhaps of known
-        total. They can be read once.
+        For each split the row batches, as :func:`dask_newton.data.save_dataset` takes them. They can be iterated
+        over once.
     feature_names : list of str or None
         Names of the columns of X.
     notes : list of str
-        What was found or assumed, one sentence each.
+        What was detected or assumed, one sentence each.
     position : callable or None
-        Returns how many of how many bytes were read, for formats whose number of rows is not known.
+        Returns the bytes read and their total, for formats whose number of rows is not known.
     """
 
     splits: dict[str, Iterable[Any]]
@@ -75,17 +76,17 @@ class RawFormat:
     Attributes
     ----------
     name : str
-        A word, such as "libsvm".
+        A word such as "libsvm".
     title : str
-        What it is, for messages.
+        Its description in messages.
     recognise : callable
-        ``recognise(path, head)`` tells from the name and the first bytes, decompressed, whether a file is of
-        this format.
+        ``recognise(path, head)`` says, from the name of a file and its first bytes after decompression, whether it
+        has this format.
     read : callable
         ``read(splits, options, progress)`` opens the files of each split and returns :class:`RawData`. It
-        raises what it can before the data are converted; ``progress(done, total)`` hears of long scans.
+        raises errors as early as it can; ``progress(done, total)`` is called during long scans.
     options : frozenset of str
-        The fields of :class:`ReadOptions` that the format knows.
+        The fields of :class:`ReadOptions` that the format supports.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The registry of raw formats, and the way from raw files to a data set."""
+"""The raw formats by name, and the conversion of raw files to a data set."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dask_newton.data.aliases import PathLike, Progress
 from dask_newton.data.batches import RowBatches
 from dask_newton.data.formats import cifar, documents, hdf5, idx, libsvm, matlab, npy, table
 from dask_newton.data.formats.files import peek
 from dask_newton.data.formats.idx import pixel_converter
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions
-from dask_newton.data.formats.targets import TargetKind, Targets
+from dask_newton.data.formats.labels import LabelConversion, TargetKind
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions
 from dask_newton.data.writer import save_dataset, save_splits
 from dask_newton.storage.atomic import check_target
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMATS", "convert_files", "guess_format"]
 
-PathLike = str | os.PathLike[str]
-
-# A file is of the first format that recognises it: those with a magic number, then text from strict to lenient.
+# The first format that recognises a file is used: formats with a magic number, then text from strict to lenient.
 FORMATS: dict[str, RawFormat] = {
     module.FORMAT.name: module.FORMAT for module in (idx, npy, hdf5, matlab, cifar, libsvm, documents, table)
 }
 
 
 def guess_format(path: PathLike) -> RawFormat:
-    """Tell the format of a file from its name and its first bytes.
+    """Guess the format of a file from its name and its first bytes.
 
     Raises
     ------
@@ -40,7 +39,7 @@ def guess_format(path: PathLike) -> RawFormat:
         if known.recognise(Path(path), head):
             return known
     raise DatasetError(
-        f"{path} is of no known format; it begins with {head[:20]!r}. Say with format= which one it is: "
+        f"The format of {path} is not recognised; it begins with {head[:20]!r}. Name it with format=, one of "
         f"{', '.join(FORMATS)}."
     )
 
@@ -72,43 +71,43 @@ def convert_files(
     Parameters
     ----------
     raw : path or sequence of path
-        Files of one format; text and IDX plain or compressed with gzip, bzip2 or xz. Those of tables, LIBSVM
-        text and documents are read one after the other; of IDX and NumPy they are images and labels, or X and y.
+        Files of one format; text and IDX files may be compressed with gzip, bzip2 or xz. Several tables, LIBSVM
+        or document files are read one after the other; IDX and NumPy files are images and labels, or X and y.
     out : path
-        The Zarr group to make; it appears whole or not at all.
+        The Zarr group to create; it appears only when it is complete.
     test : path or sequence of path
-        Files of the test split. With them ``out`` has the groups ``train`` and ``test``.
+        Files of the test split; if given, ``out`` has the groups ``train`` and ``test``.
     format : str, optional
-        A name in ``FORMATS``; by default that of the first file is guessed.
+        A name in ``FORMATS``; by default it is guessed from the files.
     label : str or int, optional
-        Of a table: the column that holds the label, by name or number from 0 (-1 is the last), or "none".
-        By default one that is called label, class, target or y, or the only column without numbers if that
-        is the first or the last, or else the first.
+        Of a table: the column with the label, by name or by number from 0 (-1 is the last), or "none". By default
+        the column named label, class, target or y; else the only column without numbers, if it is the first or
+        the last; else the first column.
     drop : iterable of str or int
         Of a table: columns to leave out.
     header : bool, optional
-        Of a table: whether the first line names the columns; by default that is detected.
+        Of a table: whether the first line names the columns; detected by default.
     zero_based : bool, optional
-        Of LIBSVM text: whether indices count from 0; by default they do if a 0 occurs.
+        Of LIBSVM text: whether indices start at 0; by default they do if a 0 occurs.
     n_features : int, optional
-        Of LIBSVM text: the number of features, if it is more than the largest index tells.
+        Of LIBSVM text: the number of features, if it is larger than the largest index.
     labels : path, optional
-        Of 10x Genomics: a table with a header, of barcode and label.
+        Of 10x Genomics: a table of barcodes and labels with a header.
     target : {"auto", "classes", "numbers"}, default "auto"
-        What the labels are; with "auto", strings and whole numbers of at most 100 distinct values in the
-        first batch are classes.
+        Kind of the labels. With "auto", labels are classes if they are strings, or whole numbers with at most 100
+        distinct values in the first batch.
     rename_labels : mapping of str to str, optional
-        Labels to replace, such as ``{"-1": "0"}``.
+        Labels to replace, for example ``{"-1": "0"}``.
     scale : float, optional
-        Factor on X, such as 1 / 255; makes float32 of whole numbers.
+        Factor on X, for example 1 / 255; X of whole numbers becomes float32.
     dtype : dtype, optional
-        Type of X; by default that of the file, or float64 for text.
+        Dtype of X; by default that of the file, or float64 for text.
     attrs, chunk_rows, overwrite
         As for :func:`dask_newton.data.save_dataset`.
     progress : callable, optional
-        ``progress(done, total)`` while reading, in rows, or in bytes where the rows are not known before.
+        ``progress(done, total)`` while reading, in rows, or in bytes if the number of rows is not known.
     tell : callable, optional
-        ``tell(sentence)`` hears what was guessed and found.
+        ``tell(sentence)`` is called with what was detected or assumed.
 
     Returns
     -------
@@ -118,7 +117,7 @@ def convert_files(
     Raises
     ------
     DatasetError
-        If a file is not what it should be; the message names the file and, of text, the line.
+        If a file is not valid; the message names the file and, for text, the line.
 
     Examples
     --------
@@ -138,14 +137,14 @@ def convert_files(
     )
     unknown = set(options.given()) - known.options
     if unknown:
-        raise DatasetError(f"{known.title} has no {', '.join(sorted(unknown))} to choose; leave that out.")
+        raise DatasetError(f"{known.title} has no option {', '.join(sorted(unknown))}; leave it out.")
     data = known.read(splits, options, progress)
     for note in data.notes:
         tell(note)
     return write_raw(
         data,
         out,
-        targets=Targets(target, rename_labels or {}),
+        labels=LabelConversion(target, rename_labels or {}),
         scale=scale,
         dtype=dtype,
         attrs=attrs,
@@ -159,15 +158,15 @@ def write_raw(
     data: RawData,
     out: PathLike,
     *,
-    targets: Targets,
+    labels: LabelConversion,
     scale: float | None = None,
     dtype: Any = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Path:
-    """Write raw files that were opened, one split or several."""
+    """Write the splits of raw files that were opened."""
     totals = {name: getattr(batches, "n_rows", None) for name, batches in data.splits.items()}
-    streams = targets.streams(data.splits)
+    streams = labels.streams(data.splits)
     splits: dict[str, Any] = {
         name: _announced(totals[name], _converted(stream, scale, dtype)) for name, stream in streams.items()
     }
@@ -179,7 +178,7 @@ def write_raw(
 
     options |= {
         "feature_names": data.feature_names,
-        "classes": None if targets.classes is None else "auto",
+        "classes": None if labels.classes is None else "auto",
         "progress": report,
     }
     if set(splits) == {""}:
@@ -220,7 +219,7 @@ def _format(name: str | None, splits: Mapping[str, Sequence[Path]], tell: Callab
         if other is not found:
             raise DatasetError(
                 f"{files[0]} looks like {found.title} and {path} like {other.title}; give files of one format, or "
-                "say which with format=."
+                "name it with format=."
             )
     tell(f"Read as {found.title} (format={found.name}).")
     return found

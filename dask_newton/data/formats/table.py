@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from dask_newton.data.aliases import Progress
 from dask_newton.data.formats.files import LineBlock, first_lines, line_blocks, peek
-from dask_newton.data.formats.raw import Progress, RawData, RawFormat, ReadOptions, Splits
-from dask_newton.storage.checksums import DatasetError
+from dask_newton.data.formats.raw import RawData, RawFormat, ReadOptions, Splits
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["FORMAT"]
 
@@ -26,7 +27,7 @@ _LABEL_NAMES = {"label", "class", "target", "y"}
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the first lines of a table tell."""
+    """The layout of a table, from its first lines."""
 
     delimiter: str | None
     header: bool
@@ -103,7 +104,7 @@ def _layout(path: Path, options: ReadOptions) -> tuple[_Layout, list[str]]:
         listed = ", ".join(f"{names[column]!r} ({row[column]!r})" for column in wrong)
         some = ",".join(names[column] for column in wrong)
         raise DatasetError(
-            f"{path} has columns that hold no numbers: {listed}. Encode them as numbers, or leave them out with "
+            f"{path} has columns without numbers: {listed}. Encode them as numbers, or leave them out with "
             f'drop="{some}".'
         )
     features = [column for column in range(len(row)) if column not in drop and column != label]
@@ -122,14 +123,14 @@ def _label(
     if wanted == "none":
         return None, ""
     if wanted is not None:
-        return _column(wanted, names, path, "label"), "as was said"
+        return _column(wanted, names, path, "label"), "as given"
     left = [column for column in range(len(names)) if column not in drop]
     for column in left:
         if names[column].lower() in _LABEL_NAMES:
-            return column, "by its name (choose with label=)"
+            return column, "by its name (change it with label=)"
     if len(text) == 1 and text[0] in (0, len(names) - 1):
-        return text[0], "the only one that holds no numbers (choose with label=)"
-    return (left[0] if left else None), "the first (choose with label=)"
+        return text[0], "the only one without numbers (change it with label=)"
+    return (left[0] if left else None), "the first (change it with label=)"
 
 
 def _column(wanted: str, names: list[str], path: Path, option: str) -> int:
@@ -201,7 +202,7 @@ def _parse(block: LineBlock, layout: _Layout) -> Any:
 
 
 def _all_have(n_columns: int, text: bytes, delimiter: str | None) -> bool:
-    """Whether every line has the given number of columns; NumPy does not look at those it need not parse."""
+    """Whether every line has the given number of columns; NumPy ignores columns that it does not parse."""
     if delimiter is not None and b'"' in text:
         lines = [line for line in text.decode().split("\n") if line]
         return all(len(_split(line, delimiter)) == n_columns for line in lines)
@@ -230,7 +231,7 @@ def _raise_for_a_line(block: LineBlock, layout: _Layout, cause: ValueError) -> N
             raise block.malformed(number, f"it has {len(fields)} columns, not {len(layout.names)}") from cause
         for column in layout.numeric:
             if not _is_number(fields[column]):
-                what = f"holds {fields[column]!r}, which is no number" if fields[column] else "is empty"
+                what = f"holds {fields[column]!r}, which is not a number" if fields[column] else "is empty"
                 raise block.malformed(number, f"column {layout.names[column]!r} {what}") from cause
     raise DatasetError(f"{block.path} cannot be read from line {block.first}: {cause}") from cause
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dask_newton.arrays import align, from_host, namespace, row_slice, squares, take_rows
 from dask_newton.blocks import parallel
-from dask_newton.blocks.trees import nbytes
+from dask_newton.blocks.memory import nbytes
 from dask_newton.losses import Loss
 from dask_newton.objectives.rows.sums import TransposedSum
 from dask_newton.objectives.rows.tiles import stripes, tiles

@@ -37,6 +37,7 @@ from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.admm.iteration import Array, AtConsensus, BlockState, PenaltyRule, SubProblem, Summary
 from dask_newton.solvers.base import UnsupportedError
+from dask_newton.storage.registry import stored
 
 __all__ = ["Hessian", "MatrixState"]
 
@@ -44,6 +45,7 @@ _RENEWED = (1, 3, 5, 9, 17, 33)  # iterations; ADMM converges once the matrices 
 _FLOOR = 1e-3  # tau, as a share of the mean diagonal
 
 
+@stored("solver-part/admm-matrix")
 @dataclass(frozen=True, eq=False)
 class MatrixState(BlockState):
     """One block's part of the consensus, with a matrix P_i for each output.

@@ -22,10 +22,12 @@ from dask_newton.objectives.network.local import LocalNetwork
 from dask_newton.solvers.admm.newton_admm import NewtonADMM
 from dask_newton.solvers.base import UnsupportedError, require_network
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["NetworkADMM"]
 
 
+@stored("solver/network-admm")
 @dataclass(frozen=True)
 class NetworkADMM(NewtonADMM):
     """Consensus ADMM with Newton-MR on the blocks.

@@ -41,6 +41,7 @@ from dask_newton.solvers.general.newton_cg import NewtonCG
 from dask_newton.solvers.linear.prox_newton import ProxNewton
 from dask_newton.solvers.linear.support_newton import SupportNewton
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["NewtonADMM", "NewtonADMMState"]
 
@@ -54,6 +55,7 @@ _RULES: dict[str, Callable[[NewtonADMM], PenaltyRule[Any]]] = {
 }
 
 
+@stored("solver-state/newton-admm")
 @dataclass(frozen=True, eq=False)
 class NewtonADMMState(State):
     """Consensus, and the sums that the next z-update needs.
@@ -88,6 +90,7 @@ class NewtonADMMState(State):
     polish: State | None = None
 
 
+@stored("solver/newton-admm")
 @dataclass(frozen=True)
 class NewtonADMM(Solver[NewtonADMMState]):
     """Consensus ADMM with Newton steps.

@@ -20,10 +20,12 @@ from dask_newton.inner.base import dot
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.local import LocalObjective
 from dask_newton.solvers.admm.iteration import Array, AtConsensus, BlockState, PenaltyRule, SubProblem, Summary
+from dask_newton.storage.registry import stored
 
 __all__ = ["Balanced", "Fixed", "ScalarRule", "ScalarState", "Snapshot"]
 
 
+@stored("solver-part/admm-snapshot")
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """The variables of a block at the end of an iteration.
@@ -41,6 +43,7 @@ class Snapshot:
     y: Array
 
 
+@stored("solver-part/admm-scalar")
 @dataclass(frozen=True, eq=False)
 class ScalarState(BlockState):
     """One block's part of the consensus, with a number rho_i.

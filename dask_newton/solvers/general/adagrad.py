@@ -12,10 +12,12 @@ import numpy as np
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import require_option
 from dask_newton.solvers.general.first_order import FirstOrder, Memory
+from dask_newton.storage.registry import stored
 
 __all__ = ["Adagrad"]
 
 
+@stored("solver/adagrad")
 @dataclass(frozen=True)
 class Adagrad(FirstOrder):
     """Adagrad.

@@ -13,10 +13,12 @@ import numpy as np
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import require_option
 from dask_newton.solvers.general.first_order import FirstOrder, Memory
+from dask_newton.storage.registry import stored
 
 __all__ = ["Adam"]
 
 
+@stored("solver/adam")
 @dataclass(frozen=True)
 class Adam(FirstOrder):
     """Adam.

@@ -21,12 +21,14 @@ import numpy as np
 
 from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_network, require_option, require_smooth
+from dask_newton.storage.registry import stored
 
 __all__ = ["FirstOrder", "FirstOrderState", "Memory"]
 
 Memory = tuple[np.ndarray, ...]
 
 
+@stored("solver-state/first-order")
 @dataclass(frozen=True, eq=False)
 class FirstOrderState(PointState):
     """W, the iterations done, and the vectors that the method remembers."""

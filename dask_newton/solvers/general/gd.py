@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.solvers.general.first_order import FirstOrder, Memory
+from dask_newton.storage.registry import stored
 
 __all__ = ["GD"]
 
 
+@stored("solver/gd")
 @dataclass(frozen=True)
 class GD(FirstOrder):
     """Gradient descent.

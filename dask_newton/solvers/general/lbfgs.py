@@ -19,6 +19,7 @@ from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_smooth
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["LBFGS", "LBFGSState", "Pair", "curved", "two_loops"]
 
@@ -45,6 +46,7 @@ def curved(s: np.ndarray, y: np.ndarray) -> bool:
     return bool(np.vdot(s, y) > 1e-10 * np.linalg.norm(s) * np.linalg.norm(y))
 
 
+@stored("solver-state/lbfgs")
 @dataclass(frozen=True, eq=False)
 class LBFGSState(PointState):
     """W and the pairs (s, y): changes of W and of the gradient, oldest first."""
@@ -52,6 +54,7 @@ class LBFGSState(PointState):
     pairs: tuple[Pair, ...] = ()
 
 
+@stored("solver/lbfgs")
 @dataclass(frozen=True)
 class LBFGS(Solver[LBFGSState]):
     """Limited-memory BFGS.

@@ -25,12 +25,14 @@ from dask_newton.objectives.points import Point
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["NewtonCG", "NewtonCGState"]
 
 _PRECONDITIONERS = ("none", "jacobi", "gram")
 
 
+@stored("solver-state/newton-cg")
 @dataclass(frozen=True, eq=False)
 class NewtonCGState(PointState):
     """W, the forcing term, and what the preconditioner is made of.
@@ -50,6 +52,7 @@ class NewtonCGState(PointState):
     metric: np.ndarray | Factor | None
 
 
+@stored("solver/newton-cg")
 @dataclass(frozen=True)
 class NewtonCG(Solver[NewtonCGState]):
     """Inexact Newton with distributed conjugate gradients.

@@ -32,10 +32,12 @@ from dask_newton.solvers.base import Info, PointState, Solver, Status, require_l
 from dask_newton.solvers.parts.gradient_search import GradientSearch
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["NewtonMR", "NewtonMRState"]
 
 
+@stored("solver-state/newton-mr")
 @dataclass(frozen=True, eq=False)
 class NewtonMRState(PointState):
     """W, and where tracking begins.
@@ -49,6 +51,7 @@ class NewtonMRState(PointState):
     npc_step: float
 
 
+@stored("solver/newton-mr")
 @dataclass(frozen=True)
 class NewtonMR(Solver[NewtonMRState]):
     """Inexact Newton with distributed MINRES.

@@ -34,10 +34,12 @@ from dask_newton.solvers.layerwise.base import Layerwise, flat, layer_penalties,
 from dask_newton.solvers.layerwise.pdadmm import summary
 from dask_newton.solvers.layerwise.pdadmm_layer import Steps
 from dask_newton.solvers.layerwise.weights import LayerPenalty
+from dask_newton.storage.registry import stored
 
 __all__ = ["PDADMMGrid", "PDADMMGridState"]
 
 
+@stored("solver-state/pdadmm-grid")
 @dataclass(frozen=True, eq=False)
 class PDADMMGridState(State):
     """The state between steps.
@@ -53,6 +55,7 @@ class PDADMMGridState(State):
     cells: Held | None
 
 
+@stored("solver/pdadmm-grid")
 @dataclass(frozen=True)
 class PDADMMGrid(Layerwise[PDADMMGridState]):
     """pdADMM on a grid of cells.

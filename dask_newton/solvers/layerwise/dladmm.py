@@ -35,10 +35,12 @@ from dask_newton.solvers.layerwise.dladmm_passes import Fit
 from dask_newton.solvers.layerwise.inputs import gain
 from dask_newton.solvers.layerwise.moments import sent
 from dask_newton.solvers.layerwise.weights import LayerPenalty, Moments, exact_bias, gradient_weights
+from dask_newton.storage.registry import stored
 
 __all__ = ["DLADMM", "DLADMMState"]
 
 
+@stored("solver-state/dladmm")
 @dataclass(frozen=True, eq=False)
 class DLADMMState(LayerwiseState):
     """The state after the first Z_L of the coming iteration.
@@ -52,6 +54,7 @@ class DLADMMState(LayerwiseState):
     columns: tuple[PerBlock[Any], ...]
 
 
+@stored("solver/dladmm")
 @dataclass(frozen=True)
 class DLADMM(Layerwise[DLADMMState]):
     """dlADMM.

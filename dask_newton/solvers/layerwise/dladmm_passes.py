@@ -21,12 +21,14 @@ from dask_newton.solvers.layerwise.inputs import exact_inputs, gradient_inputs
 from dask_newton.solvers.layerwise.margins import composed_margins, loss_at, output_margins
 from dask_newton.solvers.layerwise.moments import LayerSums, over_tiles
 from dask_newton.solvers.layerwise.outputs import initial_margins
+from dask_newton.storage.registry import stored
 
 __all__ = ["Fit", "Hidden", "Output", "backward", "forward", "start", "turn"]
 
 Array = Any
 
 
+@stored("solver-part/dladmm-hidden")
 @dataclass(frozen=True, eq=False)
 class Hidden:
     """Activations and margins of a tile of rows in a hidden layer."""
@@ -39,6 +41,7 @@ class Hidden:
         return self.Z
 
 
+@stored("solver-part/dladmm-output")
 @dataclass(frozen=True, eq=False)
 class Output:
     """Margins and dual of a tile of rows in the output layer."""

@@ -41,10 +41,12 @@ from dask_newton.solvers.layerwise.inputs import gain
 from dask_newton.solvers.layerwise.moments import sent
 from dask_newton.solvers.layerwise.pdadmm_layer import Steps
 from dask_newton.solvers.layerwise.pdadmm_passes import Split
+from dask_newton.storage.registry import stored
 
 __all__ = ["PDADMM", "PDADMMState", "summary"]
 
 
+@stored("solver-state/pdadmm")
 @dataclass(frozen=True, eq=False)
 class PDADMMState(LayerwiseState):
     """The state between the sums over rows and the weights.
@@ -58,6 +60,7 @@ class PDADMMState(LayerwiseState):
     splits: PerBlock[tuple[Split, ...]]
 
 
+@stored("solver/pdadmm")
 @dataclass(frozen=True)
 class PDADMM(Layerwise[PDADMMState]):
     """pdADMM.

@@ -19,6 +19,7 @@ from dask_newton.solvers.layerwise.margins import composed_margins, loss_at, out
 from dask_newton.solvers.layerwise.moments import LayerSums, over_tiles
 from dask_newton.solvers.layerwise.outputs import initial_margins
 from dask_newton.solvers.layerwise.pdadmm_layer import Hidden, Steps, hidden_step, layer_terms, next_inputs
+from dask_newton.storage.registry import stored
 
 __all__ = ["Split", "grow", "start", "sweep"]
 
@@ -26,6 +27,7 @@ Array = Any
 Model = list[tuple[Array, Array]]
 
 
+@stored("solver-part/pdadmm-split")
 @dataclass(frozen=True, eq=False)
 class Split:
     """The variables of a tile of rows.

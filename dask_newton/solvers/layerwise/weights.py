@@ -23,10 +23,12 @@ import scipy.linalg
 
 from dask_newton.inner.penalised_model import minimize_model
 from dask_newton.penalties import Norms
+from dask_newton.storage.registry import stored
 
 __all__ = ["LayerPenalty", "Moments", "exact_bias", "gradient_weights", "proximal_weights"]
 
 
+@stored("solver-part/layer-moments")
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Sums over the rows of a layer's inputs and targets.

@@ -21,10 +21,12 @@ from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.solvers.base import Info, Solver, Status, require_linear, require_option, require_smooth
 from dask_newton.solvers.linear.dane import DANEState, accept, require_weights
 from dask_newton.solvers.linear.inexact_dane import InexactDANE, require_svrg
+from dask_newton.storage.registry import stored
 
 __all__ = ["AIDE", "AIDEState"]
 
 
+@stored("solver-state/aide")
 @dataclass(frozen=True, eq=False)
 class AIDEState(DANEState):
     """W, the point with momentum, and the sequence that sets the momentum.
@@ -39,6 +41,7 @@ class AIDEState(DANEState):
     zeta: float
 
 
+@stored("solver/aide")
 @dataclass(frozen=True)
 class AIDE(Solver[AIDEState]):
     """Accelerated InexactDANE.

@@ -27,10 +27,12 @@ from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, PointState, Solver, Status, require_linear, require_option, require_smooth
 from dask_newton.solvers.parts.line_search import LineSearch
+from dask_newton.storage.registry import stored
 
 __all__ = ["DANE", "AveragingSolver", "DANEState", "Move", "accept", "require_weights"]
 
 
+@stored("solver-state/dane")
 @dataclass(frozen=True, eq=False)
 class DANEState(PointState):
     """W and the number of steps done, which seeds the mini-batches of the blocks.
@@ -137,6 +139,7 @@ class AveragingSolver(Solver[DANEState]):
         return DANEState.at(problem, found or point, status, iteration=iteration), info
 
 
+@stored("solver/dane")
 @dataclass(frozen=True)
 class DANE(AveragingSolver):
     """Averages of exact local minimisers.

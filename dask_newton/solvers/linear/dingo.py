@@ -31,6 +31,7 @@ from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status
 from dask_newton.solvers.parts.gradient_search import GradientSearch
 from dask_newton.solvers.parts.least_squares import LeastSquares, require_least_squares
+from dask_newton.storage.registry import stored
 
 __all__ = ["DINGO"]
 
@@ -80,6 +81,7 @@ class _Corrected:
         return (b if corrected is None else corrected,), (n_iter,)
 
 
+@stored("solver/dingo")
 @dataclass(frozen=True)
 class DINGO(Solver[PointState]):
     """Averaged directions of local least squares problems that decrease the norm of the gradient.

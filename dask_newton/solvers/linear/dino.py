@@ -24,6 +24,7 @@ from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status
 from dask_newton.solvers.parts.least_squares import LeastSquares, require_least_squares
 from dask_newton.solvers.parts.line_search import LineSearch
+from dask_newton.storage.registry import stored
 
 __all__ = ["DINO"]
 
@@ -47,6 +48,7 @@ class _Direction:
         return (-corrected,), (found.n_iter + more, 1, 0)
 
 
+@stored("solver/dino")
 @dataclass(frozen=True)
 class DINO(Solver[PointState]):
     """Averaged directions of local least squares problems, each of sufficient descent.

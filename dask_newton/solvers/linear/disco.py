@@ -23,6 +23,7 @@ from dask_newton.inner.preconditioners import Factor
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear, require_smooth
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["DiSCO", "DiSCOState"]
 
@@ -30,6 +31,7 @@ _PRECONDITIONERS = ("none", "first-block")
 _DRIVER_ENTRIES = 2**25  # of X, in the rows that come to the driver
 
 
+@stored("solver-state/disco")
 @dataclass(frozen=True, eq=False)
 class DiSCOState(PointState):
     """W and the block that preconditions.
@@ -43,6 +45,7 @@ class DiSCOState(PointState):
     first: LinearObjective | None
 
 
+@stored("solver/disco")
 @dataclass(frozen=True)
 class DiSCO(Solver[DiSCOState]):
     """Damped Newton steps by distributed conjugate gradients, preconditioned with the Hessian of one block.

@@ -41,12 +41,14 @@ from dask_newton.penalties import NormPenalty, Norms
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work
+from dask_newton.storage.registry import stored
 
 __all__ = ["GIANT"]
 
 _NPC = ("abort", "skip", "steepest")
 
 
+@stored("solver/giant")
 @dataclass(frozen=True)
 class GIANT(Solver[PointState]):
     """Averaged local Newton directions.

@@ -25,6 +25,7 @@ from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.penalties.strengths import Strength
 from dask_newton.solvers.base import Info, require_option
 from dask_newton.solvers.linear.dane import AveragingSolver, Move
+from dask_newton.storage.registry import stored
 
 __all__ = ["InexactDANE", "require_svrg"]
 
@@ -37,6 +38,7 @@ def require_svrg(solver: Any) -> None:
     require_option(solver, "learning_rate", rate is None or rate > 0, "positive, or None")
 
 
+@stored("solver/inexact-dane")
 @dataclass(frozen=True)
 class InexactDANE(AveragingSolver):
     """Averages of local minimisers by SVRG.

@@ -26,10 +26,12 @@ from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work, gram_flops
+from dask_newton.storage.registry import stored
 
 __all__ = ["NewtonCholesky"]
 
 
+@stored("solver/newton-cholesky")
 @dataclass(frozen=True)
 class NewtonCholesky(Solver[PointState]):
     """Newton's method with an explicit Hessian.

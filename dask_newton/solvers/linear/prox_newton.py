@@ -25,10 +25,12 @@ from dask_newton.solvers.base import Info, PointState, Solver, Status, Unsupport
 from dask_newton.solvers.linear.support_newton import SupportNewton
 from dask_newton.solvers.parts.line_search import LineSearch
 from dask_newton.solvers.work import Work, gram_flops
+from dask_newton.storage.registry import stored
 
 __all__ = ["ProxNewton", "ProxNewtonState"]
 
 
+@stored("solver-state/prox-newton")
 @dataclass(frozen=True, eq=False)
 class ProxNewtonState(PointState):
     """W, the metric and what is known of the support.
@@ -47,6 +49,7 @@ class ProxNewtonState(PointState):
     settled: int = 0
 
 
+@stored("solver/prox-newton")
 @dataclass(frozen=True)
 class ProxNewton(Solver[ProxNewtonState]):
     """Proximal Newton with a sampled metric, and Newton's method on the support at the end.

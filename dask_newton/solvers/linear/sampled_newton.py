@@ -37,12 +37,14 @@ from dask_newton.solvers.general.lbfgs import Pair, curved, two_loops
 from dask_newton.solvers.linear.newton_cholesky import NewtonCholesky
 from dask_newton.solvers.linear.sampled_products import SampledProducts
 from dask_newton.solvers.work import Work, gram_flops
+from dask_newton.storage.registry import stored
 
 __all__ = ["SampledNewton", "SampledNewtonState"]
 
 _DRIVER_ENTRIES = 2**25  # of X, in the sample that comes to the driver
 
 
+@stored("solver-state/sampled-newton")
 @dataclass(frozen=True, eq=False)
 class SampledNewtonState(PointState):
     """W, the metric M and the memory of L-BFGS.
@@ -67,6 +69,7 @@ class SampledNewtonState(PointState):
     builds: int = 0
 
 
+@stored("solver/sampled-newton")
 @dataclass(frozen=True)
 class SampledNewton(Solver[SampledNewtonState]):
     """L-BFGS on a sampled Hessian.

@@ -23,10 +23,12 @@ from dask_newton.objectives.linear.block import LinearBlock
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.rows.block import RowBlock
 from dask_newton.solvers.base import Info, Solver, State, Status, require_linear, require_option, require_smooth
+from dask_newton.storage.registry import stored
 
 __all__ = ["SGD", "SGDState"]
 
 
+@stored("solver-state/sgd")
 @dataclass(frozen=True, eq=False)
 class SGDState(State):
     """W, the point after it, and the last point whose objective is known.
@@ -47,6 +49,7 @@ class SGDState(State):
     known_value: float
 
 
+@stored("solver/sgd")
 @dataclass(frozen=True)
 class SGD(Solver[SGDState]):
     """Synchronous mini-batch stochastic gradient descent.

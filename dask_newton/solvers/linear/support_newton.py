@@ -22,10 +22,12 @@ from dask_newton.inner.preconditioners import Factor
 from dask_newton.objectives.linear.objective import LinearObjective, Point
 from dask_newton.penalties import NormPenalty
 from dask_newton.solvers.base import Info, PointState, Solver, Status, UnsupportedError, require_linear
+from dask_newton.storage.registry import stored
 
 __all__ = ["SupportNewton"]
 
 
+@stored("solver/support-newton")
 @dataclass(frozen=True)
 class SupportNewton(Solver[PointState]):
     """Projected Newton-CG for sums of norms, from a start that is nearly optimal.

@@ -36,10 +36,12 @@ from dask_newton.solvers.base import (
 )
 from dask_newton.solvers.parts.damping import next_damping, require_damping
 from dask_newton.solvers.parts.line_search import LineSearch
+from dask_newton.storage.registry import stored
 
 __all__ = ["Candidates", "HessianFree", "HessianFreeState"]
 
 
+@stored("solver-part/hf-candidates")
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What an inner solver found.
@@ -59,6 +61,7 @@ class Candidates:
     negative: int
 
 
+@stored("solver-state/hessian-free")
 @dataclass(frozen=True, eq=False)
 class HessianFreeState(PointState):
     """W and what the next step starts from.

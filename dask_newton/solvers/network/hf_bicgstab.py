@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.solvers.network.hessian_free import Candidates, HessianFree
+from dask_newton.storage.registry import stored
 
 __all__ = ["HFBiCGSTAB"]
 
@@ -30,6 +31,7 @@ _BREAKDOWN = 1e-10
 _RTOL = 1e-8
 
 
+@stored("solver/hf-bicgstab")
 @dataclass(frozen=True)
 class HFBiCGSTAB(HessianFree):
     """Damped Newton steps by Bi-CG-STAB; its parameters are those of all Hessian-free solvers.

@@ -22,6 +22,7 @@ import numpy as np
 from dask_newton.inner import MINRES
 from dask_newton.solvers.network.hessian_free import Candidates, HessianFree
 from dask_newton.solvers.network.truncated_cg import Iterates
+from dask_newton.storage.registry import stored
 
 __all__ = ["HFMINRES"]
 
@@ -29,6 +30,7 @@ _RTOL = 1e-10
 _LENGTHS = tuple(4.0**k for k in range(7))
 
 
+@stored("solver/hf-minres")
 @dataclass(frozen=True)
 class HFMINRES(HessianFree):
     """Damped Newton steps by MINRES; its parameters are those of all Hessian-free solvers."""

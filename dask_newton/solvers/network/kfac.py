@@ -34,10 +34,12 @@ from dask_newton.solvers.base import (
     require_smooth,
 )
 from dask_newton.solvers.parts.damping import next_damping, require_damping
+from dask_newton.storage.registry import stored
 
 __all__ = ["KFAC", "KFACState"]
 
 
+@stored("solver-state/kfac")
 @dataclass(frozen=True, eq=False)
 class KFACState(PointState):
     """W and what the next step starts from.
@@ -60,6 +62,7 @@ class KFACState(PointState):
     failures: int
 
 
+@stored("solver/kfac")
 @dataclass(frozen=True)
 class KFAC(Solver[KFACState]):
     """Kronecker-factored approximate curvature.

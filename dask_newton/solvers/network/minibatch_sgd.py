@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dask_newton.solvers.general.gd import GD
+from dask_newton.storage.registry import stored
 
 __all__ = ["MiniBatchSGD"]
 
 
+@stored("solver/minibatch-sgd")
 @dataclass(frozen=True)
 class MiniBatchSGD(GD):
     """Stochastic gradient descent.

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.solvers.network.hessian_free import Candidates, HessianFree
+from dask_newton.storage.registry import stored
 
 __all__ = ["GNCG", "HFCG", "HybridCG", "Iterates", "TruncatedCG"]
 
@@ -103,6 +104,7 @@ def _iterate(
     return Candidates(iterates.all(), max_products, 0)
 
 
+@stored("solver/gn-cg")
 @dataclass(frozen=True)
 class GNCG(TruncatedCG):
     """Gauss-Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""
@@ -111,6 +113,7 @@ class GNCG(TruncatedCG):
     starts_exact = False
 
 
+@stored("solver/hf-cg")
 @dataclass(frozen=True)
 class HFCG(TruncatedCG):
     """Damped Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""
@@ -119,6 +122,7 @@ class HFCG(TruncatedCG):
     starts_exact = True
 
 
+@stored("solver/hybrid-cg")
 @dataclass(frozen=True)
 class HybridCG(TruncatedCG):
     """Newton or Gauss-Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""

@@ -12,10 +12,12 @@ import numpy as np
 
 from dask_newton.objectives.linear.objective import LinearObjective
 from dask_newton.objectives.points import Point
+from dask_newton.storage.registry import stored
 
 __all__ = ["GradientSearch"]
 
 
+@stored("solver-part/gradient-search")
 @dataclass(frozen=True)
 class GradientSearch:
     """Backtracking on the squared norm of the gradient.

@@ -17,10 +17,12 @@ from dask_newton.inner.tracking import track
 from dask_newton.objectives.base import Objective
 from dask_newton.objectives.points import Point, Ray
 from dask_newton.solvers.base import Info
+from dask_newton.storage.registry import stored
 
 __all__ = ["LineSearch"]
 
 
+@stored("solver-part/line-search")
 @dataclass(frozen=True)
 class LineSearch:
     """Armijo backtracking.

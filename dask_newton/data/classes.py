@@ -1,4 +1,4 @@
-"""What the writer keeps of each array and of the labels while rows stream by."""
+"""Counts of the labels while rows are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dask_newton.storage.checksums import DatasetError, is_string
+from dask_newton.storage.checksums import is_string
+from dask_newton.storage.kinds import DatasetError
 
 __all__ = ["ClassCounter", "Classes"]
 
@@ -18,7 +19,15 @@ _MAX_CLASSES = 100_000
 
 
 class ClassCounter:
-    """Collect the labels that occur, and refuse those that should not."""
+    """Counts labels, and refuses labels that are not among given classes.
+
+    Parameters
+    ----------
+    classes : iterable, "auto" or None
+        The classes; "auto" collects them. By default strings and booleans are classes, numbers are not.
+    y : ndarray or None
+        Labels of the first batch.
+    """
 
     def __init__(self, classes: Classes, y: np.ndarray | None) -> None:
         self.counts: Counter[Any] = Counter()
@@ -45,7 +54,7 @@ class ClassCounter:
             )
 
     def classes(self) -> np.ndarray | None:
-        """Return the labels, None if ``y`` is not made of classes."""
+        """Return the labels, None if ``y`` does not hold classes."""
         if not self._active:
             return None
         return self._given if self._given is not None else np.asarray(sorted(self.counts))

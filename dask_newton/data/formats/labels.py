@@ -1,4 +1,4 @@
-"""Labels as they stream by: names and numbers, classes or not, and the same in every split."""
+"""Labels of streamed batches: renamed, converted, and of the same kind in every split."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dask_newton.storage.checksums import DatasetError, is_string
+from dask_newton.storage.checksums import is_string
+from dask_newton.storage.kinds import DatasetError
 
-__all__ = ["TargetKind", "Targets"]
+__all__ = ["LabelConversion", "TargetKind"]
 
 TargetKind = Literal["auto", "classes", "numbers"]
 
-# Whole numbers of more distinct values than this in the first batch are counts, rather than classes.
+# Whole numbers of more distinct values than this in the first batch are counts rather than classes.
 _MAX_CLASSES = 100
 _MAX_WHOLE = 2.0**53  # beyond it every float64 is a whole number
 
 
 @dataclass
-class Targets:
-    """Decides by the first batch of the first split what the labels are, and holds all others to it.
+class LabelConversion:
+    """Decides from the first batch whether labels are classes or numbers, and checks all other batches against it.
 
     Attributes
     ----------
     kind : {"auto", "classes", "numbers"}
-        With "auto", strings and whole numbers of at most 100 distinct values are classes.
+        With "auto", labels are classes if they are strings, or whole numbers with at most 100 distinct values.
     rename : mapping of str to str
         Labels to replace, such as ``{"-1": "0"}``.
     """
@@ -39,10 +40,10 @@ class Targets:
     split: str | None = None
 
     def streams(self, splits: Mapping[str, Iterable[Any]]) -> dict[str, Iterator[Any]]:
-        """Apply this to the batches of every split, which must be read in their order."""
+        """Return the converted batches of every split; the splits must be read in order."""
         streams = {name: self._stream(name, iter(batches)) for name, batches in splits.items()}
         first_name, first = next(iter(streams.items()))
-        # What the labels are must be known before the writing begins.
+        # The kind of the labels must be known before anything is written.
         batch = next(first, None)
         if batch is not None:
             streams[first_name] = chain([batch], first)
@@ -77,7 +78,7 @@ class Targets:
         self.split = name
         if self.kind == "numbers":
             if is_string(y.dtype):
-                raise DatasetError(f"The labels are words, such as {y[0]!s}, so that they are no numbers.")
+                raise DatasetError(f'The labels are strings, such as {y[0]!s}, not numbers; give target="classes".')
             return
         self.whole = y.dtype.kind == "f" and bool(np.all(_is_whole(y)))
         if self.kind == "auto" and y.dtype.kind == "f":
@@ -90,8 +91,8 @@ class Targets:
             fractions = np.flatnonzero(~_is_whole(y))
             if len(fractions):
                 raise DatasetError(
-                    f"The labels began as whole numbers, but there is {y[fractions[0]]!s} among them; say with "
-                    'target="numbers" that they are no classes.'
+                    f"The first labels are whole numbers, but a later one is {y[fractions[0]]!s}; give "
+                    'target="numbers" if they are not classes.'
                 )
             y = y.astype(np.int64)
         if self.classes is not None:
@@ -102,8 +103,8 @@ class Targets:
                 new = min(labels - self.classes)
                 known = ", ".join(str(label) for label in sorted(self.classes)[:10])
                 raise DatasetError(
-                    f"The split {name!r} has the label {new!r}, which {self.split!r} has not ({known}); make them "
-                    "alike with rename_labels={OLD: NEW}, or convert the splits apart."
+                    f"The split {name!r} has the label {new!r}, which {self.split!r} does not have ({known}); map it "
+                    "with rename_labels={OLD: NEW}, or convert the splits separately."
                 )
         return y
 
