@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import array_api_strict
 import duck
 import numpy as np
 import pytest
 import scipy.sparse
 from matrices import KINDS, messy, thinned
+from pairwise import cases
 
 from dask_newton import arrays
 from dask_newton.arrays import ArrayType, align, from_host, is_host, namespace, register_array_type, to_host
@@ -52,8 +55,7 @@ def test_namespaces_do_the_arithmetic_of_their_arrays(make):
     assert float(xp.sum(x, dtype=xp.float64)) == 15
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3,), (2, 3), (0, 3)])
+@cases("dtype, shape, make", product(DTYPES, [(3,), (2, 3), (0, 3)], MAKE), indirect=["make"])
 def test_round_trip(make, dtype, shape):
     a = np.ones(shape, dtype=dtype)
     x = from_host(a, make(np.zeros(1)))

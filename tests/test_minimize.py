@@ -2,10 +2,12 @@
 
 import logging
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
 from catalogue import SOLVERS
+from pairwise import cases
 from problems import known
 from sklearn.exceptions import ConvergenceWarning
 
@@ -20,8 +22,11 @@ def usual(penalty):
     return known("noisy" if penalty == "none" else "breast_cancer", penalty)
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
-@pytest.mark.parametrize("first", [1, 10])
+@cases(
+    "name, penalty, first",
+    [(*pair, first) for pair in EVERY for first in (1, 10)],
+    together=["name", "penalty, first"],
+)
 def test_a_run_goes_on_bit_for_bit(name, penalty, first):
     """Also on other blocks of the engine, which hold the same data."""
     solver = SOLVERS[name].solver
@@ -226,8 +231,11 @@ def test_the_start_counts():
     assert warm.history[0]["objective"] < cold.history[0]["objective"]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
-@pytest.mark.parametrize("name", [name for name, case in SOLVERS.items() if "l2" in case.penalties])
+@cases(
+    "name, bad",
+    product([name for name, case in SOLVERS.items() if "l2" in case.penalties], [np.nan, np.inf, 1e308]),
+    together=1,
+)
 def test_a_start_without_a_finite_value_is_an_error(name, bad):
     problem = known()
     start = np.zeros(problem.objective.shape)

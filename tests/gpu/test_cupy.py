@@ -1,10 +1,13 @@
 """Whole fits on a CUDA device: the coefficients of NumPy, blocks and predictions that stay in CuPy."""
 
+from itertools import product
+
 import catalogue
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from pairwise import cases
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression, PoissonRegressor, Ridge
@@ -18,13 +21,14 @@ Y = np.argmax(X[:, :3] + RNG.gumbel(size=(600, 3)), axis=1)
 BINARY = (X[:, 0] + RNG.logistic(size=600) > 0).astype(int)
 WEIGHT = RNG.uniform(0.5, 2, 600)
 
+LABELS = {"two": BINARY, "three": Y}
 FITS = [
-    pytest.param(name, penalty, y, id=f"{name}-{penalty}-{len(set(y))}")
+    (name, penalty, classes, container)
     for name, case in catalogue.SOLVERS.items()
     if case.registered and case.exact
     for penalty in ("l2", "elastic_net")
     if penalty in case.penalties
-    for y in (BINARY, Y)
+    for classes, container in product(LABELS, ("memory", "chunks", "CSR in memory", "CSR in chunks"))
 ]
 
 
@@ -59,9 +63,9 @@ def test_solvers_that_may_not_arrive_take_the_same_steps(solver, convert):
     np.testing.assert_allclose(fit(convert(X)).coef_, fit(X).coef_, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("container", ["memory", "chunks", "CSR in memory", "CSR in chunks"])
-@pytest.mark.parametrize(("solver", "penalty", "y"), FITS)
-def test_coefficients_are_those_of_numpy(solver, penalty, y, container):
+@cases("solver, penalty, classes, container", FITS)
+def test_coefficients_are_those_of_numpy(solver, penalty, classes, container):
+    y = LABELS[classes]
     given = {
         "memory": lambda: to_device(X),
         "chunks": lambda: chunks(to_device),

@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import tracemalloc
+from itertools import product
 
 import array_api_strict as strict
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.sparse
 from catalogue import LOSSES
 from dask.sizeof import sizeof
 from matrices import KINDS, messy, thinned
+from pairwise import cases
 from problems import Dense
 
 from dask_newton import arrays
@@ -74,7 +76,11 @@ def close(a, b, rtol=1e-13):
     np.testing.assert_allclose(to_host(a), b, rtol=0, atol=rtol * max(1.0, np.abs(b).max(initial=0)))
 
 
-@pytest.fixture(params=["one tile", "many tiles"])
+TILINGS = ["one tile", "many tiles"]
+DTYPES = ["float64", "float32"]
+
+
+@pytest.fixture(params=TILINGS)
 def tiling(request, monkeypatch):
     """Small blocks fit into one tile; with a small cache there are several, and stripes of them."""
     if request.param == "many tiles":
@@ -85,10 +91,10 @@ def tiling(request, monkeypatch):
 
 every_model = pytest.mark.parametrize("options", OPTIONS)
 every_loss = pytest.mark.parametrize("loss_name", LOSSES)
+every_block = cases("loss_name, options, tiling", product(LOSSES, OPTIONS, TILINGS), indirect=["tiling"])
 
 
-@every_loss
-@every_model
+@every_block
 def test_ray_at_a_point(loss_name, options, tiling):
     model, W, _ = make(loss_name, options)
     value, gradient, _ = summed(model, W)
@@ -99,8 +105,7 @@ def test_ray_at_a_point(loss_name, options, tiling):
     assert ray.direction_margins == ()
 
 
-@every_loss
-@every_model
+@every_block
 def test_ray_along_a_direction(loss_name, options, tiling):
     model, W, D = make(loss_name, options)
     steps = (0.5, 1.0, 0.0, -2.0)
@@ -130,8 +135,7 @@ def test_remembered_margins_and_slopes_give_the_same_ray(loss_name, tiling):
     close(without.values, fresh.values, 1e-14)
 
 
-@every_loss
-@every_model
+@every_block
 def test_hessian_products_are_those_of_the_explicit_hessian(loss_name, options, tiling):
     model, W, V = make(loss_name, options)
     block, H = block_of(model), summed(model, W)[2]
@@ -158,8 +162,7 @@ def test_product_with_several_vectors_is_a_loop(loss_name, tiling):
     close(block.hess_mul(curvature, V), np.stack([block.hess_mul(curvature, V[..., b]) for b in range(3)], axis=2))
 
 
-@every_loss
-@every_model
+@every_block
 def test_grams_are_weighted_products(loss_name, options, tiling):
     model, W, _ = make(loss_name, options)
     block, K = block_of(model), model.loss.n_outputs
@@ -257,9 +260,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(loss_name, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
-@every_loss
-@every_model
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@cases("loss_name, options, dtype, tiling", product(LOSSES, OPTIONS, DTYPES, TILINGS), indirect=["tiling"])
 def test_any_array_type_and_device_gives_the_same_numbers(loss_name, options, dtype, tiling):
     model, W, D = make(loss_name, options)
     device = strict.Device("device1")
@@ -360,10 +361,7 @@ def test_overflow_along_a_ray_is_no_warning():
 # Sparse X
 
 
-@every_loss
-@every_model
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@cases("loss_name, options, kind, dtype, tiling", product(LOSSES, OPTIONS, KINDS, DTYPES, TILINGS), indirect=["tiling"])
 def test_sparse_matrices_give_the_same_numbers(loss_name, options, kind, dtype, tiling):
     model, W, D = make(loss_name, options, sparse=True)
     assert np.any(~model.X.any(axis=1))

@@ -1,12 +1,14 @@
 """The objective over blocks: derivatives, remembered quantities, sums over blocks, checks, passes."""
 
 from dataclasses import replace
+from itertools import product
 
 import array_api_strict as strict
 import numpy as np
 import pytest
 from catalogue import LOSSES, PENALTIES
 from matrices import KINDS
+from pairwise import cases
 from problems import LAYOUTS, Dense, dense, known, objective, parts
 
 from dask_newton.blocks import SerialBlocks, thread_budget
@@ -25,6 +27,10 @@ MODELS = {
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 every_penalty = pytest.mark.parametrize("penalty", PENALTIES)
+
+
+def on_device(a):
+    return strict.asarray(a, device=strict.Device("device1"))
 
 
 def problem(model=("noisy", True, True, True), penalty="l2", **options):
@@ -256,11 +262,9 @@ def test_offset_is_a_column_with_coefficient_one():
     close(a.gradient, b.gradient[1:])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("m", [1, 2, 7])
-@every_model
+@cases("model, m, layout", product(MODELS, [1, 2, 7], LAYOUTS))
 def test_result_does_not_depend_on_the_blocks(model, m, layout):
-    one, many = problem(model, m=1).objective, problem(model, m=m, layout=layout).objective
+    one, many = problem(MODELS[model], m=1).objective, problem(MODELS[model], m=m, layout=layout).objective
     W, V, D = directions(one)
     a, b = one.at(W, hessian=True), many.at(W, hessian=True)
     same_point(a, b, 1e-13)
@@ -329,11 +333,7 @@ def test_float32_data_give_float64_results_of_float32_accuracy(model):
 # What is wrong with the data
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["X", "y", "weight", "offset"])
-@pytest.mark.parametrize(
-    "move", [np.asarray, lambda a: strict.asarray(a, device=strict.Device("device1"))], ids=["numpy", "device"]
-)
+@cases("bad, where, move", product([np.nan, np.inf, -np.inf], ["X", "y", "weight", "offset"], [np.asarray, on_device]))
 def test_bad_numbers_are_refused_with_the_block_and_the_array(bad, where, move):
     blocks = parts(dense("noisy", "l2", True, True))
     array = getattr(blocks[2], where).copy()

@@ -1,13 +1,14 @@
 """Networks: derivatives against differences, curvature against explicit Jacobians, what blocks and weights change."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import array_api_strict as strict
 import numpy as np
 import pytest
 import scipy.sparse
 from matrices import messy, thinned
+from pairwise import cases
 
 from dask_newton.arrays import to_host
 from dask_newton.blocks import SerialBlocks, thread_budget
@@ -58,8 +59,8 @@ def close(a, b, rtol=1e-12):
     np.testing.assert_allclose(to_host(a), b, rtol=0, atol=rtol * max(1.0, np.abs(b).max(initial=0)))
 
 
-def matrix(product, size):
-    return np.column_stack([product(e[:, None])[:, 0] for e in np.eye(size)])
+def matrix(mul, size):
+    return np.column_stack([mul(e[:, None])[:, 0] for e in np.eye(size)])
 
 
 # Layers
@@ -197,8 +198,8 @@ def test_network_without_hidden_layers_is_the_linear_model(loss):
     point, expected = F.at(W.reshape(-1, 1)), reference.at(W)
     assert point.value == pytest.approx(expected.value, rel=1e-14)
     close(point.gradient, expected.gradient.reshape(-1, 1))
-    for product in (F.hess_mul, F.gauss_newton_mul):
-        close(product(point, V.reshape(-1, 1)), reference.hess_mul(expected, V).reshape(-1, 1))
+    for mul in (F.hess_mul, F.gauss_newton_mul):
+        close(mul(point, V.reshape(-1, 1)), reference.hess_mul(expected, V).reshape(-1, 1))
 
 
 # Rows, weights and blocks
@@ -269,11 +270,10 @@ def kernels(block, network, theta, v):
     return [value, gradient, *products, forgotten, kernel.values((theta, v))]
 
 
-@each_activation
-@each_loss
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@cases("activation, loss, dtype", product(ACTIVATIONS, LOSSES, ["float64", "float32"]))
 def test_any_array_type_and_device_gives_the_same_numbers(activation, loss, dtype, small_tiles):
-    block, network = rows(loss), layers(activation, loss)
+    loss = LOSSES[loss]
+    block, network = rows(loss), layers(ACTIVATIONS[activation](), loss)
     here = RowBlock(*(a.astype(dtype) for a in (block.X, block.y, block.weight, block.offset)), loss)
     device = strict.Device("device1")
     there = RowBlock(*(strict.asarray(a, device=device) for a in (here.X, here.y, here.weight, here.offset)), loss)

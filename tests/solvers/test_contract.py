@@ -7,8 +7,9 @@ import catalogue
 import dask
 import numpy as np
 import pytest
-from catalogue import PENALTIES, SOLVERS
+from catalogue import PENALTIES, SOLVERS, SPARSE
 from matrices import messy
+from pairwise import cases
 from problems import Dense, Poisoned, known, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
@@ -55,10 +56,10 @@ def walk(problem, solver, n, start=None):
         yield state, info
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@cases("name, penalty", EVERY, together=1, costly=lambda name, penalty: name == "giant" and penalty in SPARSE)
 def test_value_and_certificate_are_those_of_W(name, penalty):
     """Recomputed from all rows with SciPy at every iteration. nan and inf say that they are not known yet."""
-    problem, certified, steps = usual(penalty), 0, 80 if SOLVERS[name].exact else 21
+    problem, certified, steps = usual(penalty), 0, 40 if name == "newton-admm" else 21
     for state, _ in walk(problem, SOLVERS[name].solver, steps, start_of(usual(penalty))):
         if SOLVERS[name].exact or np.isfinite(state.value):
             assert state.value == pytest.approx(problem.dense.value(state.W), rel=1e-12)
@@ -106,15 +107,18 @@ def test_start_is_not_written_to(name, penalty):
     np.testing.assert_array_equal(start, copy)
 
 
-@pytest.mark.parametrize("threads", [1, 5])
-@each_solver
+@cases(
+    "name, penalty, threads",
+    [(*pair, threads) for pair in EACH for threads in (1, 5)],
+    together=["name", "penalty, threads"],
+)
 def test_same_bits_from_dask_threads(name, penalty, threads):
     problem = usual(penalty, m=5)
-    one = run(problem.objective, name, tol=1e-5, max_iter=200)
+    one = run(problem.objective, name, tol=1e-3)
     with dask.config.set(scheduler="threads", num_workers=threads):
         blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
         F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-        other = run(F, name, tol=1e-5, max_iter=200)
+        other = run(F, name, tol=1e-3)
     np.testing.assert_array_equal(one.W, other.W)
     np.testing.assert_array_equal(*([r["objective"] for r in result.history] for result in (one, other)))
     assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
@@ -123,32 +127,33 @@ def test_same_bits_from_dask_threads(name, penalty, threads):
 
 
 @pytest.mark.cluster
-@each_solver
-def test_same_bits_from_a_cluster(name, penalty, cluster_client):
-    problem = usual(penalty, m=5)
-    one = run(problem.objective, name, tol=1e-2)
-    blocks, data = catalogue.dask_blocks(parts(problem.dense, 5))
-    F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-    other = run(F, name, tol=1e-2)
-    np.testing.assert_array_equal(one.W, other.W)
-    assert one.history[-1]["bytes_up"] == other.history[-1]["bytes_up"]
+@cases(
+    "name, penalty, sparse",
+    [(*pair, sparse) for pair in EACH for sparse in (False, True)],
+    together=["name", "penalty, sparse"],
+)
+def test_same_bits_from_a_cluster(name, penalty, sparse, cluster_client):
+    """Two steps, with what the blocks keep from one to the next on the workers."""
+    problem, solver, ends = usual(penalty), SOLVERS[name].solver, []
+    pieces = parts(problem.dense, 3 if sparse else 5)
+    if sparse:
+        pieces = [dataclasses.replace(part, X=messy(part.X)) for part in pieces]
+    for engine in (catalogue.serial_blocks, catalogue.dask_blocks):
+        blocks, data = engine(pieces)
+        F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
+        state = solver.init(F, start_of(problem))
+        for _ in range(2):
+            state, _ = solver.step(F, state)
+        ends.append((state.W, blocks.meter.snapshot()))
+    (one, spent), (other, also) = ends
+    np.testing.assert_array_equal(one, other)
+    assert {key: spent[key] for key in ("rounds", "bytes_up")} == {key: also[key] for key in ("rounds", "bytes_up")}
 
 
-@pytest.mark.cluster
-@each_solver
-def test_same_bits_of_sparse_blocks_from_a_cluster(name, penalty, cluster_client):
-    problem = usual(penalty)
-    pieces = [dataclasses.replace(part, X=messy(part.X)) for part in parts(problem.dense, 3)]
-    one = run(objective(pieces, problem.dense.penalty), name, tol=1e-2)
-    blocks, data = catalogue.dask_blocks(pieces)
-    F = LinearObjective.from_blocks(blocks, data, problem.dense.penalty)
-    other = run(F, name, tol=1e-2)
-    np.testing.assert_array_equal(one.W, other.W)
-
-
-@pytest.mark.parametrize(
-    ("name", "penalty"),
+@cases(
+    "name, penalty",
     [(name, penalty) for name, case in SOLVERS.items() for penalty in PENALTIES if penalty not in case.penalties],
+    together=1,
 )
 def test_unsupported_penalties_are_refused_with_a_solver_that_can(name, penalty):
     problem = known("breast_cancer", "l2").dense
@@ -218,8 +223,7 @@ def test_every_parameter_is_documented(name, penalty):
 @each_exact_solver
 def test_nothing_to_do_at_the_optimum(name, penalty):
     problem = usual(penalty)
-    best = minimize(problem.objective, SOLVERS[name].solver, tol=1e-8, max_iter=300)
-    again = minimize(problem.objective, SOLVERS[name].solver, best.W, tol=1e-7)
+    again = minimize(problem.objective, SOLVERS[name].solver, problem.W, tol=1e-7)
     assert again.n_iter == 0
     assert again.converged
     # Up to rows whose mean over the outputs does not matter, which a solver may centre.
@@ -269,7 +273,7 @@ def test_nan_from_one_block_on_the_way(name):
     """Steps into it are rejected or reported: never a NaN in the result, never a false success."""
     F = poisoned(limit=1.0)
     with pytest.warns(ConvergenceWarning):
-        result = minimize(F, SOLVERS[name].solver, max_iter=30, tol=1e-6)
+        result = minimize(F, SOLVERS[name].solver, max_iter=10, tol=1e-6)
     assert not result.converged
     assert np.all(np.isfinite(result.W))
     values = [r["objective"] for r in result.history if np.isfinite(r["objective"])]
@@ -283,7 +287,7 @@ def test_nan_in_the_curvature_of_one_block(name):
     with pytest.warns(ConvergenceWarning):
         result = minimize(F, SOLVERS[name].solver, max_iter=5, tol=1e-6)
     assert np.all(np.isfinite(result.W))
-    assert result.value <= np.log(2) * (1 + 1e-15)
+    assert result.value <= np.log(2) * (1 + 1e-14)  # a mean over 569 rows, with some units of rounding
 
 
 def test_admm_goes_on_with_a_block_without_curvature():

@@ -18,7 +18,9 @@ def products(result):
     return sum(r["inner_iterations"] for r in result.history)
 
 
-@pytest.mark.parametrize(("name", "most"), [("digits", 700), ("breast_cancer", 250)])
+@pytest.mark.parametrize(
+    ("name", "most"), [pytest.param("digits", 700, marks=pytest.mark.slow), ("breast_cancer", 250)]
+)
 def test_the_preconditioner_saves_products(name, most):
     """Specification: 629 and 208 without, 282 and 126 with H_1 + 0.01 I, in 10 and 11 iterations."""
     runs = [

@@ -46,10 +46,10 @@ def test_factors_are_weighted_means_of_outer_products(kind, keep):
     point, factors = F.at_with_factors(F.null)
     expected = F.at(F.null)
     assert point.value == pytest.approx(expected.value, rel=1e-14)
-    np.testing.assert_allclose(point.gradient, expected.gradient, atol=1e-15)
+    np.testing.assert_allclose(point.gradient, expected.gradient, atol=1e-14)
     V = np.random.default_rng(0).normal(size=(F.size, 2))
     products = [F.gauss_newton_mul(expected, V[:, [j]]) for j in (0, 1)]
-    np.testing.assert_allclose(F.gauss_newton_mul(point, V), np.concatenate(products, axis=1), atol=1e-15)
+    np.testing.assert_allclose(F.gauss_newton_mul(point, V), np.concatenate(products, axis=1), atol=1e-14)
     for pair, known in zip(factors, dense_factors(F, F.null, X, y, WEIGHT), strict=True):
         for factor, matrix in zip(pair, known, strict=True):
             np.testing.assert_allclose(factor, matrix, atol=1e-14)
@@ -106,7 +106,8 @@ def test_digits_are_learnt_in_few_passes(options):
 def test_local_minima_are_reached():
     result = minimize(network(blobs()), KFAC(), tol=1e-5, max_iter=400)
     assert result.converged
-    assert np.all(np.diff([r["objective"] for r in result.history]) <= 0)
+    values = np.array([r["objective"] for r in result.history])
+    assert np.all(np.diff(values) <= 4 * np.finfo(float).eps * values[:-1])  # what the line search takes for equal
 
 
 def test_iterates_do_not_depend_on_blocks():

@@ -119,7 +119,8 @@ def test_a_value_that_rises_by_rounding_alone_is_no_failure(search):
     F = problem.objective
     point = F.at(problem.W + 1e-9, hessian=True)
     D = -np.linalg.solve(point.hessian, point.gradient.ravel()).reshape(F.shape)
-    lower = dataclasses.replace(point, value=point.value * (1 - 4e-16))
+    there = float(F.along(point, D, (1.0,)).values[0])
+    lower = dataclasses.replace(point, value=there * (1 - 2 * np.finfo(float).eps))
     new, size = search.search(F, lower, D)
     assert size == 1.0
     assert np.abs(new.gradient).max() < np.abs(point.gradient).max()

@@ -29,7 +29,10 @@ def run(F, solver, n, tol=0.0):
         return minimize(F, solver, max_iter=n, tol=tol)
 
 
-@pytest.mark.parametrize(("options", "iterations"), [({}, 60), ({"newton_steps": 3, "relaxation": 1.6}, 40)])
+@pytest.mark.parametrize(
+    ("options", "iterations"),
+    [pytest.param({}, 60, marks=pytest.mark.slow), ({"newton_steps": 3, "relaxation": 1.6}, 40)],
+)
 def test_digits_sorted_by_label(options, iterations):
     """A relative gap of 1e-6, by ADMM alone; measured were 50 and 29 iterations."""
     problem = by_label("digits")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from itertools import product
 
 import catalogue
 import dask
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from catalogue import FOR_ANY_OBJECTIVE, NETWORK_SOLVERS, SELDOM_CERTIFIED, SOLVERS, WITHOUT_CERTIFICATE
 from networks import blobs, network
+from pairwise import cases
 
 from dask_newton import minimize
 from dask_newton.losses import SquaredSoftplus
@@ -63,10 +65,9 @@ def test_steps_are_pure(solver):
     assert dataclasses.asdict(solver) == before
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@every_solver
-def test_same_bits_and_cost_from_dask_threads(solver, threads):
-    F, solver = network(blobs(), m=3), sampled(solver)
+@cases("name, threads", product(EVERY, [1, 3]), together=1)
+def test_same_bits_and_cost_from_dask_threads(name, threads):
+    F, solver = network(blobs(), m=3), sampled(EVERY[name])
     one = minimize(F, solver, tol=0.0, max_iter=100, callbacks=[fifth])
     with dask.config.set(scheduler="threads", num_workers=threads):
         blocks, data = catalogue.dask_blocks(list(F.data.parts))

@@ -1,9 +1,11 @@
 """GIANT, Newton-CG and Newton-Cholesky: iteration counts, descent, what the blocks change, what a step costs."""
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
+from pairwise import cases
 from problems import Dense, Poisoned, known, nonconvex, objective, parts
 from sklearn.exceptions import ConvergenceWarning
 
@@ -90,16 +92,18 @@ def test_preconditioners_save_products(name, preconditioner):
 # Descent
 
 
-@pytest.mark.parametrize("name", ["breast_cancer", "noisy"])
-@pytest.mark.parametrize("solver", NEWTON.values(), ids=NEWTON)
-@pytest.mark.parametrize("far", [0.0, 5.0])
+@cases(
+    "name, solver, far",
+    product(["breast_cancer", "noisy"], NEWTON, [0.0, 5.0]),
+    together=["solver, far", "name, far"],
+)
 def test_objective_never_rises(name, solver, far):
     problem = known(name)
     start = far * np.random.default_rng(0).normal(size=problem.objective.shape)
-    result = minimize(problem.objective, solver, start, tol=1e-9, max_iter=300)
+    result = minimize(problem.objective, NEWTON[solver], start, tol=1e-9, max_iter=300)
     values = np.array([r["objective"] for r in result.history])
-    # A step at the end of the arithmetic may move the last digit.
-    assert np.all(np.diff(values) <= 4e-16 * values[:-1])
+    # The line search takes values for equal that differ by four units of rounding.
+    assert np.all(np.diff(values) <= 4 * np.finfo(float).eps * values[:-1])
     assert result.converged
 
 
@@ -139,15 +143,25 @@ def test_iterates_do_not_depend_on_blocks_or_order(solver):
         np.testing.assert_allclose(other.W, one.W, rtol=0, atol=2 * 1e-11 * 569 * np.sqrt(31))
 
 
+def walk_from_zero(F, solver, n):
+    state = solver.init(F, np.zeros(F.shape))
+    for _ in range(n):
+        state, _ = solver.step(F, state)
+    return state.W
+
+
 def test_giant_with_equal_blocks_is_newton():
     """Blocks that hold the same rows have the same Hessian, so that the mean direction is Newton's."""
     model = known().dense
     block = parts(model, 1)[0]
     giant = GIANT(cg_rtol=1e-12, cg_max_iter=500)
-    one = minimize(objective([block], model.penalty), NewtonCholesky(), tol=1e-9)
-    four = minimize(objective([block] * 4, model.penalty), giant, tol=1e-9)
-    assert four.n_iter == one.n_iter
-    np.testing.assert_allclose(four.W, one.W, atol=1e-9)
+    for n in (1, 3):  # iterations: far from the optimum, so that the two have not just both arrived
+        one, four = (
+            walk_from_zero(objective(blocks, model.penalty), solver, n)
+            for blocks, solver in (([block], NewtonCholesky()), ([block] * 4, giant))
+        )
+        # The relative residual of CG over the smallest curvature, 1 / 569, of entries of size 1.
+        np.testing.assert_allclose(four, one, atol=1e-8)
 
 
 def test_giant_weighs_blocks_by_their_weights():

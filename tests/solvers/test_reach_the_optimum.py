@@ -1,12 +1,15 @@
 """Every solver, with every penalty that it supports, on blocks of every kind, finds the known optimum."""
 
 import dataclasses
+from itertools import product
 
 import array_api_strict as strict
+import catalogue
 import numpy as np
 import pytest
 from catalogue import SOLVERS
 from matrices import KINDS
+from pairwise import cases
 from problems import LAYOUTS, NUMBERS, Dense, known, objective, parts
 
 from dask_newton import minimize
@@ -16,7 +19,21 @@ ALL = [(name, penalty) for name, case in SOLVERS.items() if case.exact for penal
 USUAL = ("none", "l2", "l1", "elastic_net")
 EVERY = [(name, penalty) for name, penalty in ALL if penalty in USUAL]
 SMOOTH = [name for name, penalty in ALL if penalty == "l2"]
+CONVEX = [(name, penalty) for name, penalty in EVERY if penalty != "none"]
 SPARSE = [(name, penalty) for name, penalty in EVERY if penalty in ("l1", "elastic_net")]
+
+
+def times(pairs, *values):
+    """Return (name, penalty, value, ...) for every pair and all values."""
+    return [(*pair, *rest) for pair in pairs for rest in product(*values)]
+
+
+def costly(name, penalty, *rest):
+    """Tell which runs take seconds."""
+    return name == "giant" and penalty in catalogue.SPARSE
+
+
+each_solver_and_penalty = cases("name, penalty", EVERY, together=1, costly=costly)
 
 
 def usual(penalty):
@@ -37,8 +54,12 @@ def check(problem, name, result):
         np.testing.assert_array_equal(result.W != 0, problem.W != 0)
 
 
-@pytest.mark.parametrize(("m", "layout"), [(4, "weightless"), (7, "unequal")])
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@cases(
+    "name, penalty, m, layout",
+    times(EVERY, [1, 2, 4, 7], LAYOUTS),
+    together=["name, layout", "penalty, layout", "m, layout"],
+    costly=costly,
+)
 def test_blocks_of_any_number_and_size(name, penalty, m, layout):
     if (name, penalty, layout) == ("giant", "none", "unequal"):
         m = min(m, 4)  # without a penalty GIANT needs blocks of more rows than coefficients
@@ -47,15 +68,7 @@ def test_blocks_of_any_number_and_size(name, penalty, m, layout):
     check(problem, name, result)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("m", [1, 2, 4, 7])
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
-def test_all_blocks(name, penalty, m, layout):
-    test_blocks_of_any_number_and_size(name, penalty, m, layout)
-
-
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_weights_offsets_and_any_start(name, penalty):
     problem = known(usual(penalty), penalty, weighted=True, offset=True)
     start = np.random.default_rng(0).normal(size=problem.objective.shape) / 3
@@ -63,15 +76,19 @@ def test_weights_offsets_and_any_start(name, penalty):
     check(problem, name, result)
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_without_intercept(name, penalty):
     problem = known(usual(penalty), penalty, fit_intercept=False)
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
     check(problem, name, result)
 
 
-@pytest.mark.parametrize("rows", ["breast_cancer", "noisy"])
-@pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in ALL if penalty not in USUAL])
+@cases(
+    "name, penalty, rows",
+    times([(name, penalty) for name, penalty in ALL if penalty not in USUAL], ["breast_cancer", "noisy"]),
+    together=["name", "penalty, rows"],
+    costly=costly,
+)
 def test_strengths_of_each_coefficient_and_groups(name, penalty, rows):
     problem = known(rows, penalty, m=3, weighted=True)
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
@@ -81,16 +98,19 @@ def test_strengths_of_each_coefficient_and_groups(name, penalty, rows):
         assert 0 < zero.sum() < zero.size  # the problem is one where the zeros mean something
 
 
-@pytest.mark.parametrize("rows", ["noisy", "noisy_reference"])
-@pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in EVERY if penalty != "none"])
+@cases(
+    "name, penalty, rows",
+    times(CONVEX, ["noisy", "noisy_reference"]),
+    together=["name", "penalty, rows"],
+    costly=costly,
+)
 def test_several_outputs(name, penalty, rows):
     problem = known(rows, penalty, m=3)
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
     check(problem, name, result)
 
 
-@pytest.mark.parametrize("rows", NUMBERS)
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@cases("name, penalty, rows", times(EVERY, NUMBERS), together=["name, rows", "penalty, rows"])
 def test_targets_that_are_numbers(name, penalty, rows):
     problem = known(rows, penalty, m=3, layout="unequal", weighted=True, offset=penalty == "l2")
     result = minimize(problem.objective, SOLVERS[name].solver, tol=SOLVERS[name].tol, max_iter=300)
@@ -110,7 +130,7 @@ def test_digits(name):
     assert problem.gap(result.value) <= 1e-9
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_rows_sorted_by_class(name, penalty):
     """Blocks of one class only: the columns of W come from all classes, and averages of local models are poor."""
     rows = usual(penalty)
@@ -124,7 +144,7 @@ def test_rows_sorted_by_class(name, penalty):
     assert problem.gap(result.value) <= 1e-6
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_float32_data(name, penalty):
     problem = known(usual(penalty), penalty, dtype="float32")
     result = minimize(problem.objective, SOLVERS[name].solver, tol=1e-5, max_iter=300)
@@ -140,7 +160,7 @@ def sooner(name):
     return dataclasses.replace(solver, polish_after=15) if name == "newton-admm" else solver
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_any_array_type_and_device(name, penalty):
     device = strict.Device("device1")
     problem = known(usual(penalty), penalty, m=2, move=lambda a: strict.asarray(a, device=device))
@@ -150,15 +170,19 @@ def test_any_array_type_and_device(name, penalty):
     assert isinstance(result.W, np.ndarray)
 
 
-@pytest.mark.parametrize("kind", ["csr_array", "messy"])
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@cases(
+    "name, penalty, kind",
+    times(EVERY, ["csr_array", "messy"]),
+    together=["name", "penalty, kind"],
+    costly=costly,
+)
 def test_sparse_matrices(name, penalty, kind):
     problem = known(usual(penalty), penalty, m=2, move=lambda a: KINDS[kind](a) if a.ndim == 2 else a)
     result = minimize(problem.objective, sooner(name), tol=SOLVERS[name].tol, max_iter=300)
     check(problem, name, result)
 
 
-@pytest.mark.parametrize(("name", "penalty"), [(name, penalty) for name, penalty in EVERY if penalty != "none"])
+@cases("name, penalty", CONVEX, together=1)
 def test_more_blocks_than_rows(name, penalty):
     if name in ("dingo", "dino", "giant"):
         pytest.skip(f"one row says next to nothing about the Hessian, which {name} averages over the blocks")
@@ -172,7 +196,7 @@ def test_more_blocks_than_rows(name, penalty):
     np.testing.assert_allclose(result.W, few.minimum(), atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "penalty"), SPARSE)
+@cases("name, penalty", SPARSE, together=1)
 def test_a_strong_l1_penalty_leaves_the_intercept_alone(name, penalty):
     """Above max|gradient at the best intercept|, no coefficient is worth its price."""
     model = known("breast_cancer").dense
@@ -189,7 +213,7 @@ def test_a_strong_l1_penalty_leaves_the_intercept_alone(name, penalty):
     assert result.converged
 
 
-@pytest.mark.parametrize(("name", "penalty"), EVERY)
+@each_solver_and_penalty
 def test_a_constant_column_gets_no_coefficient(name, penalty):
     """Of zeros: nothing depends on it, and a penalty keeps it at zero."""
     whole = known(usual(penalty), penalty).dense

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from matrices import KINDS
+from pairwise import cases
 from problems import LAYOUTS, Dense, known, objective, parts
 
 from dask_newton import minimize
@@ -76,7 +77,7 @@ def test_objective_never_rises():
     result = minimize(problem.objective, SampledNewton(), start, tol=1e-8, max_iter=200)
     values = np.array([r["objective"] for r in result.history])
     # Steps at the end of the arithmetic may move the last digits: 4 units of rounding are allowed for.
-    assert np.all(np.diff(values) <= 1e-15 * values[:-1])
+    assert np.all(np.diff(values) <= 4 * np.finfo(float).eps * values[:-1])
     assert result.converged
 
 
@@ -105,8 +106,15 @@ def texts_objective(m=2, **options):
     return objective(blocks, L2(1 / len(y)))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "penalty"), [("breast_cancer", "l2"), ("noisy", "none"), ("noisy_reference", "l2")])
+@cases(
+    "name, penalty, layout",
+    [
+        (*pair, layout)
+        for pair in [("breast_cancer", "l2"), ("noisy", "none"), ("noisy_reference", "l2")]
+        for layout in LAYOUTS
+    ],
+    together=1,
+)
 def test_products_with_a_sample_reach_the_optimum(name, penalty, layout):
     problem = known(name, penalty, layout=layout, weighted=True, offset=True)
     result = minimize(problem.objective, PRODUCTS, tol=1e-9, max_iter=300)
@@ -119,10 +127,10 @@ def test_products_with_a_sample_reach_the_optimum(name, penalty, layout):
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_with_a_sample_of_sparse_rows_are_those_of_dense_rows(kind):
     dense, sparse = known("digits"), known("digits", move=lambda a: KINDS[kind](a) if a.ndim == 2 else a)
-    # A few steps; in the long run rounding decides when conjugate gradients stop.
+    # A few steps; in the long run rounding decides when conjugate gradients stop, whose products magnify it.
     one, other = (minimize(problem.objective, PRODUCTS, tol=1e-2) for problem in (dense, sparse))
     assert one.n_iter == other.n_iter >= 2
-    np.testing.assert_allclose(other.W, one.W, atol=1e-12)
+    np.testing.assert_allclose(other.W, one.W, atol=1e-10)
 
 
 @pytest.mark.parametrize("K", [2, 4])
