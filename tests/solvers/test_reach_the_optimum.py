@@ -57,7 +57,7 @@ def check(problem, name, result):
 @cases(
     "name, penalty, m, layout",
     times(EVERY, [1, 2, 4, 7], LAYOUTS),
-    together=["name, layout", "penalty, layout", "m, layout"],
+    together=["name", "penalty, layout", "m, layout"],
     costly=costly,
 )
 def test_blocks_of_any_number_and_size(name, penalty, m, layout):
