@@ -100,8 +100,8 @@ class NewtonMR(Solver[NewtonMRState]):
         """Solve for the direction and search along it."""
         point, npc_step = state.point, state.npc_step
         descends = self.merit == "objective"
-        slopes = point.gradient if descends else problem.hess_mul(point, point.gradient)
-        if not np.any(slopes):
+        merit_gradient = point.gradient if descends else problem.hess_mul(point, point.gradient)
+        if not np.any(merit_gradient):
             return NewtonMRState.at(problem, point, Status.STATIONARY, npc_step=npc_step), Info(0.0)
         # No more lifting than MINRES does by itself: where H is regular it spoils solutions that are not exact.
         minres = MINRES(self.rtol, self.max_minres, detect_npc=descends)
@@ -109,15 +109,15 @@ class NewtonMR(Solver[NewtonMRState]):
         if found.status == "nan":
             return NewtonMRState.at(problem, point, Status.NAN, npc_step=npc_step), Info(0.0, found.n_iter, "nan")
         P, note = found.x, found.status if found.status in ("npc", "singular") else ""
-        if not np.vdot(P, slopes) < 0:
-            P, note = -slopes, "steepest descent"
+        if not np.vdot(P, merit_gradient) < 0:
+            P, note = -merit_gradient, "steepest descent"
         if note == "npc":
             new, size = self.line_search.track(problem, point, P, npc_step)
             npc_step = size or npc_step
         else:
-            new, size = self._search(problem, point, P, slopes)
+            new, size = self._search(problem, point, P, merit_gradient)
         if new is None and note != "steepest descent":
-            new, size = self._search(problem, point, -slopes, slopes)
+            new, size = self._search(problem, point, -merit_gradient, merit_gradient)
             note = "steepest descent"
         info = Info(size, found.n_iter, note)
         if new is None:
@@ -125,10 +125,10 @@ class NewtonMR(Solver[NewtonMRState]):
         return NewtonMRState.at(problem, new, npc_step=npc_step), info
 
     def _search(
-        self, problem: Objective, point: Point, P: np.ndarray, slopes: np.ndarray
+        self, problem: Objective, point: Point, P: np.ndarray, merit_gradient: np.ndarray
     ) -> tuple[Point | None, float]:
-        """Search along P on the merit, whose gradient is ``slopes``."""
+        """Search along P on the merit, whose gradient is ``merit_gradient``."""
         if self.merit == "objective":
             return self.line_search.search(problem, point, P)
         assert isinstance(problem, LinearObjective)
-        return self.gradient_search.search(problem, point, P, float(np.vdot(P, slopes)))
+        return self.gradient_search.search(problem, point, P, float(np.vdot(P, merit_gradient)))

@@ -105,13 +105,13 @@ class SGD(Solver[SGDState]):
             trace=self.learning_rate is None and problem.curvature_bound is None,
             share=self.fraction + certify,
         )
-        rate, slope = self.learning_rate, problem.smooth.grad(problem.penalised(W))
+        rate, penalty_gradient = self.learning_rate, problem.smooth.grad(problem.penalised(W))
         if rate is None:
             bound = curvature / S if problem.curvature_bound is None else problem.curvature_bound
             rate = 1 / max(bound + float(np.max(problem.ridge())), 1e-300)
         info = Info(step_size=rate)
         gradient = gradient / S
-        problem.penalised(gradient)[...] += slope
+        problem.penalised(gradient)[...] += penalty_gradient
         value, residual, known, known_value = math.nan, math.inf, state.known, state.known_value
         fine = bool(np.all(np.isfinite(gradient)))
         if k == 0:
@@ -119,7 +119,7 @@ class SGD(Solver[SGDState]):
         elif certify:
             total, full = whole
             value, full = float(total[0]) / S + problem.penalty.value(problem.penalised(W)), full / S
-            problem.penalised(full)[...] += slope
+            problem.penalised(full)[...] += penalty_gradient
             residual = problem.residual(W, full)
             fine = fine and math.isfinite(residual) and value <= known_value + abs(known_value)
         if not fine:

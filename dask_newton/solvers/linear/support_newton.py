@@ -7,7 +7,7 @@
 
 On its support F is smooth, for the l1 norm in the orthant of r. Once the support is that of the optimum, this is
 Newton's method. Where the loss stays the same if a number is added to a row of W (softmax), the best number is
-subtracted, for else R can have a slope where H_AA is singular. If no step of the search decreases F, a proximal
+subtracted, for else R can have a gradient where H_AA is singular. If no step of the search decreases F, a proximal
 gradient step, which always can, is taken instead.
 """
 
@@ -73,20 +73,20 @@ class SupportNewton(Solver[PointState]):
         diagonal = problem.hess_diag(point).ravel() if metric is None else _diagonal(metric)
         diagonal = norms.largest(np.maximum(diagonal, 1e-300))
         reference = np.where(norms.size(W) > 0, W, norms.prox(W - g / diagonal, 1 / diagonal))
-        slope = np.where(on, g + norms.grad(reference), 0.0)
+        free_gradient = np.where(on, g + norms.grad(reference), 0.0)
 
         def product(V: np.ndarray) -> np.ndarray:
             v = V.ravel()
             return ((problem.hess_mul(point, V).ravel() + norms.hess_mul(reference, v)) * on).reshape(V.shape)
 
-        rtol = min(0.1, float(np.linalg.norm(slope)) ** 0.5)
+        rtol = min(0.1, float(np.linalg.norm(free_gradient)) ** 0.5)
         bend = norms.hess_diag(reference)
         if metric is None:
             precondition: preconditioners.Map = preconditioners.jacobi((diagonal + bend).reshape(point.W.shape))
         else:
             precondition = _on_support(metric, on.reshape(point.W.shape), bend.reshape(point.W.shape))
-        found = CG(rtol, self.max_cg).solve(product, -slope.reshape(point.W.shape), precondition)
-        new, size = self._projected_search(problem, point, found.x, reference, slope)
+        found = CG(rtol, self.max_cg).solve(product, -free_gradient.reshape(point.W.shape), precondition)
+        new, size = self._projected_search(problem, point, found.x, reference, free_gradient)
         note = found.status if found.status in ("npc", "nan") else ""
         if new is None and metric is None:
             new, size = self._proximal_step(problem, point, float(diagonal.max()))
@@ -96,7 +96,7 @@ class SupportNewton(Solver[PointState]):
         return PointState.at(problem, new), Info(size, found.n_iter, note)
 
     def _projected_search(
-        self, problem: LinearObjective, point: Point, P: np.ndarray, reference: np.ndarray, slope: np.ndarray
+        self, problem: LinearObjective, point: Point, P: np.ndarray, reference: np.ndarray, free_gradient: np.ndarray
     ) -> tuple[Point | None, float]:
         noise, norms = 4 * problem.precision * abs(point.value), problem.norms()
         w, p = point.W.ravel(), P.ravel()
@@ -107,7 +107,7 @@ class SupportNewton(Solver[PointState]):
             trials.insert(1, (blocked, norms.cut(inside, reference)))
         for step, v in trials:
             W = v.reshape(P.shape)
-            decrease = float(np.dot(slope, v - w))
+            decrease = float(np.dot(free_gradient, v - w))
             if decrease >= 0:
                 continue
             new = problem.at(problem.shrink(W))

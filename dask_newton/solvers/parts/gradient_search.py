@@ -40,8 +40,8 @@ class GradientSearch:
         """Return the accepted point and step size, or None and 0; ``slope`` is ``<D, H g>``."""
         norm, steps = float(np.vdot(point.gradient, point.gradient)), [2.0**-k for k in range(self.max_halvings + 1)]
         for batch in (steps[i : i + self.batch] for i in range(0, len(steps), self.batch)):
-            along, gradients = problem.gradients_along(point, D, batch)
+            ray, gradients = problem.gradients_along(point, D, batch)
             for size, gradient in zip(batch, gradients, strict=True):
                 if np.vdot(gradient, gradient) <= norm + 2 * size * self.armijo * slope:
-                    return along.first if size == batch[0] else problem.step(point, along, size), size
+                    return ray.first if size == batch[0] else problem.step(point, ray, size), size
         return None, 0.0

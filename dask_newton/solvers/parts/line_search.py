@@ -76,29 +76,29 @@ class LineSearch:
         assert slope < 0, "the direction handed to the line search does not descend"
         steps = [2.0**-k for k in range(self.max_halvings + 1)]
         linearized: dict[str, Any] = {"hessian": True} if hessian else {}  # only linear models have one
-        along = problem.along(
+        ray = problem.along(
             point, D, steps[: self.batch], linearize=self.speculative, **linearized if self.speculative else {}
         )
-        first = along.first
+        first = ray.first
         if first is not None and (
-            along.values[0] <= point.value + self.armijo * slope or self._at_noise(problem, point, first, D, slope)
+            ray.values[0] <= point.value + self.armijo * slope or self._at_noise(problem, point, first, D, slope)
         ):
             return first, 1.0
         done = 0
         while True:
-            for step, value in zip(along.steps, along.values, strict=True):
+            for step, value in zip(ray.steps, ray.values, strict=True):
                 if value <= point.value + self.armijo * step * slope:
-                    return problem.step(point, along, step, **linearized), step
-            done += len(along.steps)
+                    return problem.step(point, ray, step, **linearized), step
+            done += len(ray.steps)
             if done >= len(steps):
                 break
-            along = problem.more(point, along, steps[done : done + 12])
+            ray = problem.more(point, ray, steps[done : done + 12])
         if first is None:
             # Only here is the gradient at a = 1 worth a pass: to tell the end of the arithmetic from a failure.
-            along = problem.along(point, D, (1.0,), **linearized)
-            assert along.first is not None
-            if self._at_noise(problem, point, along.first, D, slope):
-                return along.first, 1.0
+            ray = problem.along(point, D, (1.0,), **linearized)
+            assert ray.first is not None
+            if self._at_noise(problem, point, ray.first, D, slope):
+                return ray.first, 1.0
         return None, 0.0
 
     def track(self, problem: Objective, point: Point, D: np.ndarray, start: float) -> tuple[Point | None, float]:
@@ -107,15 +107,15 @@ class LineSearch:
         One pass evaluates the first step sizes and brings the margins of D, one brings the gradient; further passes
         for further step sizes do not read X.
         """
-        along: Ray | None = None
+        ray: Ray | None = None
 
         def evaluate(steps: list[float]) -> np.ndarray:
-            nonlocal along
-            if along is None:
-                along = problem.along(point, D, steps, linearize=False)
+            nonlocal ray
+            if ray is None:
+                ray = problem.along(point, D, steps, linearize=False)
             else:
-                along = problem.more(point, along, steps)
-            return along.values
+                ray = problem.more(point, ray, steps)
+            return ray.values
 
         size = track(
             evaluate,
@@ -125,7 +125,7 @@ class LineSearch:
             armijo=self.armijo,
             max_halvings=self.max_halvings,
         )
-        return (problem.step(point, along, size), size) if along is not None and size else (None, 0.0)
+        return (problem.step(point, ray, size), size) if ray is not None and size else (None, 0.0)
 
     @staticmethod
     def _at_noise(problem: Objective, point: Point, new: Point, D: np.ndarray, slope: float) -> bool:
