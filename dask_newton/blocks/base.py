@@ -14,13 +14,16 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from dask_newton.arrays import is_sparse, nbytes
 from dask_newton.blocks.anchors import Packed, pack, unpack
 from dask_newton.blocks.names import task_name
+
+if TYPE_CHECKING:
+    from dask_newton.blocks.graphs.calls import Call, Held
 
 __all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
@@ -230,11 +233,10 @@ class Blocks(ABC):
         (column,), _, _ = self._run(_KeepOnly(unpack, "restore-values"), (self.place(values), data), 1, {})
         return column
 
-    @abstractmethod
     def run_graph(
-        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
-    ) -> tuple[list[Any], Any] | None:
-        """Run a graph of calls, see :mod:`dask_newton.blocks.graphs.calls`.
+        self, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None, cost: Meter
+    ) -> tuple[list[Any], Held] | None:
+        """Run a graph of calls, which wait for one another and not for all, see :mod:`dask_newton.blocks.graphs.calls`.
 
         Parameters
         ----------
@@ -252,14 +254,21 @@ class Blocks(ABC):
         (values, Held) or None
             None if what was kept, or is needed, was lost with a worker.
         """
-
-    def _pay(self, cost: Meter) -> None:
         for key, count in asdict(cost).items():
             setattr(self.meter, key, getattr(self.meter, key) + count)
+        return self._run_graph(calls, wanted, keep, held)
 
-    @abstractmethod
     def place(self, values: Sequence[T]) -> PerBlock[T]:
-        """Put one small value of the driver beside each block."""
+        """Put one small value of the driver beside each block.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer values than blocks.
+        """
+        if len(values) != self.n_blocks:
+            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
+        return self._place(values)
 
     @abstractmethod
     def gather(self, column: PerBlock[T]) -> list[T]:
@@ -274,6 +283,16 @@ class Blocks(ABC):
         self, fn: Callable[..., Any], columns: tuple[PerBlock[Any], ...], keep: int, shared: dict[str, Any]
     ) -> tuple[tuple[PerBlock[Any], ...], Any, int]:
         """Run a pass; return the kept columns, the total and the bytes that all blocks sent up."""
+
+    @abstractmethod
+    def _run_graph(
+        self, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None
+    ) -> tuple[list[Any], Held] | None:
+        """Run a graph, as :meth:`run_graph` says."""
+
+    @abstractmethod
+    def _place(self, values: Sequence[T]) -> PerBlock[T]:
+        """Put one of so many values beside each block."""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
-"""Who computes: the distributed client that Dask would use here, and the memory of its workers."""
+"""Who computes: the distributed client that Dask would use here, the memory of its workers, and waiting for them."""
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dask
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-__all__ = ["available_memory", "current_client"]
+__all__ = ["available_memory", "current_client", "wait_for"]
 
 
 def current_client() -> Client | None:
@@ -40,6 +41,20 @@ def available_memory() -> float:
 
     client = current_client()
     return float(MEMORY_LIMIT) if client is None else client.run_on_scheduler(_memory_of_workers)
+
+
+def wait_for(client: Client, futures: Sequence[Future], timeout: float | None = None) -> None:
+    """Wait until futures of a client, which need not be the current one, are done.
+
+    Raises
+    ------
+    TimeoutError
+        If they are not after ``timeout`` seconds.
+    """
+    from distributed import wait
+
+    with client.as_current():
+        wait(futures, timeout=timeout)
 
 
 def _memory_of_workers(dask_scheduler: Any) -> float:

@@ -15,17 +15,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client, Future, wait
+from distributed import Client, Future
 
 from dask_newton.blocks.anchors import Folder
-from dask_newton.blocks.base import Blocks, Meter, Nodes, PerBlock, payload, total_of
+from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
 from dask_newton.blocks.config import n_bytes, setting
+from dask_newton.blocks.graphs.calls import Call, Held
 from dask_newton.blocks.graphs.on_cluster import run_on_cluster
-from dask_newton.blocks.group import contiguous_groups
 from dask_newton.blocks.memory import nbytes
-from dask_newton.blocks.names import delayed, task_key, task_name
-from dask_newton.blocks.streaming import made, recipes
-from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, hold, shard, without_kept
+from dask_newton.blocks.names import task_key, task_name
+from dask_newton.blocks.on_workers import place_on_workers
+from dask_newton.blocks.streaming import made
+from dask_newton.blocks.tasks import Inline, Pack, Placed, Task, group_blocks, sums_only
 
 __all__ = ["ClusterBlocks"]
 
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Where the value of one block is: in a :class:`~dask_newton.blocks.tasks.Result`."""
+    """Where the value of one block is: in a :class:`~dask_newton.blocks.tasks.GroupResult`."""
 
     future: Future
     row: int
@@ -58,56 +59,20 @@ class ClusterBlocks(Blocks):
     data: list[Future] = field(kw_only=True)
     _owners: list[str | None] = field(default_factory=list, init=False)
     _passes_since_look: int = field(default=0, init=False)
-    _shards: dict[tuple[int, ...], Future] = field(default_factory=dict, init=False)
+    _grouped: dict[tuple[int, ...], Future] = field(default_factory=dict, init=False)
     _warned: bool = field(default=False, init=False)
 
     @classmethod
     def from_delayed(
         cls, parts: Sequence[Any], client: Client, *, persist: bool = True
     ) -> tuple[ClusterBlocks, PerBlock[Any]]:
-        """Compute delayed blocks on the workers: in runs of neighbours, unless their chunks lie somewhere already.
-
-        Without ``persist`` the workers get the recipes of the blocks; chunks that lie somewhere already stay there.
-
-        Raises
-        ------
-        ValueError
-            If the cluster has no workers.
-        """
-        # Not scheduler_info: the client's own refresh, which asks for no workers, may overwrite what it returns.
-        workers = client.nthreads()
-        if not workers:
-            raise ValueError("The cluster has no workers; start some, or close the client to compute in this process.")
-        homes = _homes(parts, client)
-        streamed = not persist and not any(homes)
-        if not persist and any(homes):
-            logger.info("The chunks lie in the memory of workers already; they are used there and not streamed.")
-        elif streamed:
-            parts = [dask.delayed(recipe, traverse=False) for recipe in recipes(parts)]
-        if not any(homes):
-            groups = contiguous_groups(len(parts), list(workers.values()))
-            homes = [address for address, group in zip(workers, groups, strict=True) for _ in group]
-        lazily = delayed(hold, "hold-block")
-        blocks = [lazily(part) for part in parts]
-        computed: dict[str, Future] = {}
-        for home in dict.fromkeys(homes):
-            here = [block for block, other in zip(blocks, homes, strict=True) if other == home]
-            where = {"workers": [home], "allow_other_workers": True} if home else {}
-            computed |= {future.key: future for future in client.compute(here, **where)}
-        futures = [computed[block.key] for block in blocks]
-        with client.as_current():
-            wait(futures)
-        client.run_on_scheduler(_lift_restrictions, keys=[future.key for future in futures])
-        for future in futures:
-            if future.status != "finished":
-                future.result()  # raises what happened on the worker
+        """Place delayed blocks, see :func:`~dask_newton.blocks.on_workers.place_on_workers`."""
+        futures, streamed = place_on_workers(parts, client, persist=persist)
         engine = cls(len(parts), client=client, data=futures, streamed=streamed)
         return engine, PerBlock(tuple(_Part(future, 0, 0) for future in futures))
 
-    def place(self, values: Sequence[T]) -> PerBlock[T]:
+    def _place(self, values: Sequence[T]) -> PerBlock[T]:
         """Put one value beside each block; the value itself is its recipe."""
-        if len(values) != self.n_blocks:
-            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
         groups = self._groups()
         sizes = [sum(nbytes(values[i]) for i in group) for _, group in groups]
         futures = [
@@ -116,11 +81,9 @@ class ClusterBlocks(Blocks):
         ]
         return PerBlock(self._parts(groups, futures, 0))
 
-    def run_graph(
-        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
-    ) -> tuple[list[Any], Any] | None:
-        """Run a graph on the workers, without a wait for the driver before its end."""
-        self._pay(cost)
+    def _run_graph(
+        self, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None
+    ) -> tuple[list[Any], Held] | None:
         return run_on_cluster(self.client, calls, wanted, keep, held)
 
     def gather(self, column: PerBlock[T]) -> list[T]:
@@ -157,18 +120,18 @@ class ClusterBlocks(Blocks):
             groups.setdefault(owner, []).append(i)
         return list(groups.items())
 
-    def _sharded(self, groups: list[tuple[str | None, list[int]]]) -> dict[Any, _Part]:
+    def _data_by_group(self, groups: list[tuple[str | None, list[int]]]) -> dict[Any, _Part]:
         """Return, by the key of each block of data, where it is in one result that holds all blocks of its group.
 
-        The cost of a pass grows with the number of results that its tasks depend on. A shard has no data of its own,
-        it refers to the blocks on its worker, which remain what is made again when a worker is lost.
+        The cost of a pass grows with the number of results that its tasks depend on. The result of a group has no data
+        of its own: it refers to the blocks on its worker, which are what is made again when a worker is lost.
         """
-        known, self._shards = self._shards, {}
+        known, self._grouped = self._grouped, {}
         parts: dict[Any, _Part] = {}
         for _, group in groups:
-            key = tuple(group)
-            self._shards[key] = known.get(key) or self._submit("group-blocks", shard, *(self.data[i] for i in group))
-            parts |= {self.data[i].key: _Part(self._shards[key], row, 0) for row, i in enumerate(group)}
+            blocks, key = [self.data[i] for i in group], tuple(group)
+            self._grouped[key] = known.get(key) or self._submit("group-blocks", group_blocks, *blocks)
+            parts |= {block.key: _Part(self._grouped[key], row, 0) for row, block in enumerate(blocks)}
         return parts
 
     def _parts(self, groups: list[tuple[str | None, list[int]]], futures: list[Future], j: int) -> tuple[_Part, ...]:
@@ -198,16 +161,16 @@ class ClusterBlocks(Blocks):
             # One copy to the scheduler instead of one per worker. Unlike scattered data it has a recipe.
             broadcast = self._submit("broadcast", broadcast, size=payload(shared))
         groups, results = self._groups(), []
-        shards = self._sharded(groups)
+        grouped = self._data_by_group(groups)
         for _, group in groups:
-            parts = [[shards.get(column.parts[i].future.key, column.parts[i]) for column in columns] for i in group]
+            parts = [[grouped.get(column.parts[i].future.key, column.parts[i]) for column in columns] for i in group]
             futures = list(dict.fromkeys(part.future for row in parts for part in row)) or [self.data[group[0]]]
             place = {future.key: j for j, future in enumerate(futures)}
             entries = [tuple((place[part.future.key], part.row, part.column) for part in row) for row in parts]
             task = Task(fn, keep, group, entries, self.n_blocks)
             results.append(self._submit(task_name(fn), task, broadcast, *futures))
         if keep:
-            summaries = [self._submit("send-sums", without_kept, future) for future in results]
+            summaries = [self._submit("send-sums", sums_only, future) for future in results]
         nodes: Nodes = {}
         bytes_up = kept_bytes = 0
         for result in self.client.gather(summaries if keep else results):
@@ -251,42 +214,3 @@ class ClusterBlocks(Blocks):
             data = [self.data[i] for i in (group if anchor.foreign else group[:1])]
             anchored.append(self._submit("anchor", anchor, *data, size=0 if folder else anchor.size))
         return anchored, 0, (folder,) if folder else ()
-
-
-def _lift_restrictions(keys: list[str], dask_scheduler: Any) -> None:
-    """Forget, on the scheduler, where blocks were first wanted: they are made again wherever there is a worker."""
-    todo = [dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks]
-    while todo:
-        task = todo.pop()
-        if task.worker_restrictions and task.loose_restrictions:
-            dask_scheduler.set_restrictions(worker={task.key: None})
-            todo.extend(task.dependencies)
-
-
-def _homes(parts: Sequence[Any], client: Client) -> list[str | None]:
-    """Return, for parts made of chunks that lie on workers already, one of those workers."""
-    chunks = [_chunks(part, client) for part in parts]
-    every = {chunk.key: chunk for here in chunks for chunk in here}
-    if not every:
-        return [None] * len(parts)
-    with client.as_current():
-        wait(list(every.values()))  # what was persisted a moment ago lies nowhere yet
-    who = client.who_has(list(every.values()))
-    return [next((owner for chunk in here for owner in sorted(who.get(chunk.key, ()))), None) for here in chunks]
-
-
-def _chunks(part: Any, client: Client) -> list[Future]:
-    """Return the results that a delayed value depends on and that the cluster has or is about to have."""
-    graph, keys, seen = part.__dask_graph__(), [part.key], set()
-    found: list[Future] = []
-    while keys:
-        key = keys.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        # Graphs name persisted chunks by key only; the client knows which of them are its futures.
-        if key in client.futures:
-            found.append(Future(key, client))
-        elif key in graph:
-            keys.extend(sorted(getattr(graph[key], "dependencies", ()), key=str))
-    return found

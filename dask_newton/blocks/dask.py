@@ -13,8 +13,8 @@ import dask.base
 import dask.threaded
 import joblib
 
-from dask_newton.blocks.base import Meter, Nodes, PerBlock, total_of
-from dask_newton.blocks.graphs.calls import Held, Ref, run_here
+from dask_newton.blocks.base import Nodes, PerBlock, total_of
+from dask_newton.blocks.graphs.calls import Call, Held, Ref, run_here
 from dask_newton.blocks.group import contiguous_groups, run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks
 from dask_newton.blocks.names import task_key, task_name
@@ -26,11 +26,9 @@ __all__ = ["DaskBlocks"]
 class DaskBlocks(InMemoryBlocks):
     """Blocks in the memory of this process, run by the scheduler that Dask is configured with."""
 
-    def run_graph(
-        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
+    def _run_graph(
+        self, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None
     ) -> tuple[list[Any], Held] | None:
-        """Run a graph on the threads of the scheduler; calls wait for nothing but their arguments."""
-        self._pay(cost)
         get, cores = self._scheduler()
         run = uuid.uuid4().hex
         keys = {call.key: (task_key(task_name(call.fn), run), call.key) for call in calls}

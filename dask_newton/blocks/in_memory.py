@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dask_newton.blocks.base import Blocks, Meter, PerBlock, total_of
-from dask_newton.blocks.graphs.calls import Held, run_in_order
+from dask_newton.blocks.base import Blocks, PerBlock, total_of
+from dask_newton.blocks.graphs.calls import Call, Held, run_in_order
 from dask_newton.blocks.group import run_group
 from dask_newton.blocks.streaming import made
 
@@ -20,18 +20,8 @@ T = TypeVar("T")
 class InMemoryBlocks(Blocks):
     """Blocks in a tuple; how a pass runs over them is left open."""
 
-    def place(self, values: Sequence[T]) -> PerBlock[T]:
-        """Put one value beside each block."""
-        if len(values) != self.n_blocks:
-            raise ValueError(f"{len(values)} values were given for {self.n_blocks} blocks; give one value per block.")
+    def _place(self, values: Sequence[T]) -> PerBlock[T]:
         return PerBlock(tuple(values))
-
-    def run_graph(
-        self, calls: Sequence[Any], wanted: Sequence[str], keep: Sequence[str], held: Any, cost: Meter
-    ) -> tuple[list[Any], Held] | None:
-        """Run a graph, one call after the other."""
-        self._pay(cost)
-        return run_in_order(calls, wanted, keep, held)
 
     def gather(self, column: PerBlock[T]) -> list[T]:
         """Return the values of a column."""
@@ -41,6 +31,11 @@ class InMemoryBlocks(Blocks):
         """Return ``(blocks, *columns)`` with only the blocks ``indices``."""
         chosen: Any = tuple(PerBlock(tuple(column.parts[i] for i in indices)) for column in columns)
         return type(self)(len(indices), self.meter, streamed=self.streamed), *chosen
+
+    def _run_graph(
+        self, calls: Sequence[Call], wanted: Sequence[str], keep: Sequence[str], held: Held | None
+    ) -> tuple[list[Any], Held] | None:
+        return run_in_order(calls, wanted, keep, held)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How much memory values take, and what a worker does with memory that it has used."""
+"""How much memory values take, and what a worker does with memory that arrays leave behind."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dask_newton.blocks.memory import keep_freed_memory, nbytes
 from dask_newton.blocks.streaming import made
 from dask_newton.trees import aligned
 
-__all__ = ["Anchor", "Inline", "Pack", "Placed", "Result", "Task", "hold", "shard", "without_kept"]
+__all__ = ["Anchor", "GroupResult", "Inline", "Pack", "Placed", "Task", "group_blocks", "hold", "sums_only"]
 
 
 class Inline:
@@ -35,7 +35,7 @@ class Inline:
 
 
 @dataclass(frozen=True)
-class Result:
+class GroupResult:
     """What a task leaves on its worker.
 
     Attributes
@@ -87,7 +87,7 @@ class Task:
     entries: list[tuple[tuple[int, int, int], ...]]
     n_blocks: int
 
-    def __call__(self, shared: Inline, *results: Result) -> Result:
+    def __call__(self, shared: Inline, *results: GroupResult) -> GroupResult:
         """Run the pass over these blocks."""
         keep_freed_memory()
         values = [tuple(results[j].value(row, column) for j, row, column in entries) for entries in self.entries]
@@ -95,7 +95,7 @@ class Task:
         kept, nodes, up = run_group(
             self.fn, self.keep, self.indices, values, aligned(shared.value), self.n_blocks, threads
         )
-        return Result(kept, nodes, up, nbytes(kept) if self.keep else 0)
+        return GroupResult(kept, nodes, up, nbytes(kept) if self.keep else 0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Placed:
     kept: list[tuple[Any, ...]]
     size: int
 
-    def __call__(self, beside: Result) -> Result:
+    def __call__(self, beside: GroupResult) -> GroupResult:
         """Return the values, where ``beside`` is."""
-        return Result(aligned(self.kept), {}, 0, self.size)
+        return GroupResult(aligned(self.kept), {}, 0, self.size)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Pack:
     indices: list[int]
     folder: str | None
 
-    def __call__(self, result: Result) -> Anchor:
+    def __call__(self, result: GroupResult) -> Anchor:
         """Return the recipe."""
         paths = [os.path.join(self.folder, f"{i}.npz") if self.folder else None for i in self.indices]
         return Anchor([pack(row, path) for row, path in zip(result.kept, paths, strict=True)], result.size)
@@ -135,26 +135,28 @@ class Anchor:
         """Whether it needs the blocks of data to know the device of its arrays."""
         return any(packed.foreign for packed in self.packed)
 
-    def __call__(self, *data: Result) -> Result:
+    def __call__(self, *data: GroupResult) -> GroupResult:
         """Return the values, where ``data`` is: all the blocks if needed, else one of them."""
         blocks = (made(result.value(0, 0)) for result in data) if self.foreign else [None] * len(self.packed)
-        return Result([unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size)
+        return GroupResult(
+            [unpack(row, block) for row, block in zip(self.packed, blocks, strict=True)], {}, 0, self.size
+        )
 
 
-def hold(value: Any) -> Result:
+def hold(value: Any) -> GroupResult:
     """Keep a block of data."""
-    return Result([(aligned(value),)], {}, 0, nbytes(value))
+    return GroupResult([(aligned(value),)], {}, 0, nbytes(value))
 
 
-def shard(*blocks: Result) -> Result:
+def group_blocks(*blocks: GroupResult) -> GroupResult:
     """Bring blocks of one worker together; they count, and are kept or lost, one by one.
 
     As the arrays are those of the blocks, a small part of their size is all that Dask may know of, and has to know, as
     it sends tasks to where most bytes are.
     """
-    return Result([block.kept[0] for block in blocks], {}, 0, sum(block.size for block in blocks) // 16)
+    return GroupResult([block.kept[0] for block in blocks], {}, 0, sum(block.size for block in blocks) // 16)
 
 
-def without_kept(result: Result) -> Result:
+def sums_only(result: GroupResult) -> GroupResult:
     """Return what the driver wants of a pass that keeps values beside the blocks."""
-    return Result((), result.nodes, result.bytes_up, result.size)
+    return GroupResult((), result.nodes, result.bytes_up, result.size)

@@ -424,7 +424,7 @@ def test_blocks_stay_where_they_are_however_large_a_broadcast_is(cluster_client)
     for _ in range(5):
         total = blocks.map_reduce(process, column, vector=np.ones(300_000))
         assert sorted(total.values()) == [700_000, 700_000]
-        assert all(len(workers) == 1 for workers in cluster_client.who_has(list(blocks._shards.values())).values())
+        assert all(len(workers) == 1 for workers in cluster_client.who_has(list(blocks._grouped.values())).values())
     assert blocks._groups() == owners
 
 

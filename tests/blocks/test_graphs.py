@@ -82,9 +82,9 @@ def test_an_idle_worker_steals_neither_calls_nor_what_was_put_away(cluster_clien
 
 
 def stored():
-    from dask_newton.blocks.graphs.on_cluster import _VAULT
+    from dask_newton.blocks.graphs.on_cluster import _KEPT
 
-    return len(_VAULT)
+    return len(_KEPT)
 
 
 @pytest.mark.cluster

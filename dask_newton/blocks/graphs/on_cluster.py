@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client, KilledWorker, get_worker, wait
+from distributed import Client, KilledWorker, get_worker
 from distributed.client import FutureCancelledError
 
+from dask_newton.blocks.client import wait_for
 from dask_newton.blocks.graphs.calls import Call, Held, Kept, Part, Ref, run_call
 from dask_newton.blocks.memory import keep_freed_memory, nbytes
 from dask_newton.blocks.names import task_key, task_name
@@ -27,11 +28,11 @@ __all__ = ["run_on_cluster"]
 
 logger = logging.getLogger(__name__)
 _LOOK_EVERY = 2.0  # seconds
-_VAULT: dict[str, Any] = {}  # of this process: name -> value
+_KEPT: dict[str, Any] = {}  # of this process: name -> value
 
 
 class LostError(RuntimeError):
-    """What was put away is not on this worker."""
+    """What a graph kept is not on this worker."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _Stored:
     address: str
 
 
-class _VaultHeld(Held):
+class _HeldByWorkers(Held):
     """Values on workers, which are dropped with it."""
 
     def forget_with(self, client: Client) -> None:
@@ -80,20 +81,20 @@ class _Task:
         return _Output(run_call(self.call, values))
 
 
-def _put_away(name: str, output: _Output) -> str:
-    _VAULT[name] = output
+def _keep(name: str, output: _Output) -> str:
+    _KEPT[name] = output
     return get_worker().address
 
 
-def _look_up(name: str) -> _Output:
-    if name not in _VAULT:
+def _recall(name: str) -> _Output:
+    if name not in _KEPT:
         raise LostError(name)
-    return _VAULT[name]
+    return _KEPT[name]
 
 
 def _drop(names: list[str]) -> None:
     for name in names:
-        _VAULT.pop(name, None)
+        _KEPT.pop(name, None)
 
 
 def _forget(client: Client, names: list[str]) -> None:
@@ -106,8 +107,8 @@ def _wait(client: Client, futures: list[Any], workers: set[str]) -> None:
     while True:
         if gone := workers.difference(client.nthreads()):
             raise LostError(", ".join(sorted(gone)))
-        with contextlib.suppress(TimeoutError), client.as_current():
-            wait(futures, timeout=_LOOK_EVERY)
+        with contextlib.suppress(TimeoutError):
+            wait_for(client, futures, _LOOK_EVERY)
             return
 
 
@@ -137,7 +138,7 @@ def run_on_cluster(
                 assert held is not None
                 stored = held.values[arg.key]
                 if arg not in futures:
-                    futures[arg] = submit("recall-value", _look_up, stored.name, address=stored.address)
+                    futures[arg] = submit("recall-value", _recall, stored.name, address=stored.address)
                 results.append(futures[arg])
                 places.append(None)
             elif isinstance(arg, Ref):
@@ -148,7 +149,7 @@ def run_on_cluster(
         task = _Task(Call(call.key, call.fn, tuple(args)), tuple(places))
         futures[call.key] = submit(task_name(call.fn), task, *results, address=address)
     names = {key: f"{run}-{key}" for key in keep}
-    stored = {key: submit("keep-value", _put_away, names[key], futures[key]) for key in keep}
+    stored = {key: submit("keep-value", _keep, names[key], futures[key]) for key in keep}
     futures = {key: futures[key] for key in wanted}  # all others go from the workers as soon as they have been used
     needed = {stored.address for stored in held.values.values()} if held else set()
     try:
@@ -158,6 +159,6 @@ def run_on_cluster(
     except (LostError, KilledWorker, FutureCancelledError) as error:
         logger.warning("Values that lay on a worker were lost with it: %r", error)
         return None
-    left = _VaultHeld({key: _Stored(names[key], address) for key, address in zip(stored, addresses, strict=True)})
+    left = _HeldByWorkers({key: _Stored(names[key], address) for key, address in zip(stored, addresses, strict=True)})
     left.forget_with(client)
     return [output.value for output in values], left
