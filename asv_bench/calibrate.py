@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import dask
 import numpy as np
 from benchmarks import common, problems
-from distributed import Client, LocalCluster
+from benchmarks.clusters import local_cluster
 
 from dask_newton.solvers import UnsupportedError
 
@@ -37,11 +37,7 @@ def computing(workers: int) -> Iterator[None]:
     if not workers:
         yield
         return
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
-        Client(cluster, set_as_default=False) as client,
-        dask.config.set({"scheduler": client, "distributed.admin.large-graph-warning-threshold": "1 GB"}),
-    ):
+    with local_cluster(workers), dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
         yield
 
 

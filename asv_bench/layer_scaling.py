@@ -14,7 +14,7 @@ import statistics
 import dask.array as da
 import numpy as np
 import pandas as pd
-from distributed import Client, LocalCluster
+from benchmarks.clusters import local_cluster
 
 from dask_newton import make_network, minimize
 from dask_newton.losses import Softmax
@@ -29,10 +29,7 @@ def seconds_per_iteration(workers: int, groups: int, options: argparse.Namespace
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((options.rows, FEATURES), dtype=np.float32), rng.integers(0, CLASSES, options.rows)
     chunk = -(-options.rows * groups // workers)
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
-        Client(cluster),
-    ):
+    with local_cluster(workers):
         problem = make_network(
             da.from_array(X, chunks=(chunk, -1)), da.from_array(y, chunks=chunk), loss=Softmax(CLASSES),
             hidden_layer_sizes=[options.width] * options.hidden, penalty=NoPenalty(), initialisation="gauss",

@@ -25,8 +25,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pandas as pd
+from benchmarks.clusters import local_cluster
 from benchmarks.passes import scaled
-from distributed import Client, LocalCluster
 
 from dask_newton import make_network
 from dask_newton.losses import Softmax
@@ -69,10 +69,7 @@ def passes(sizes: list[int], n_rows: int, n_blocks: int) -> tuple[Any, dict[str,
 
 def on_cluster(workers: int, sizes: list[int], n_rows: int, n_blocks: int) -> dict[str, float]:
     """Return the times of passes on so many processes, and of one that only sends."""
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
-        Client(cluster),
-    ):
+    with local_cluster(workers):
         F, functions = passes(sizes, n_rows, n_blocks)
         numbers = F.blocks.place([1.0] * n_blocks)
         sent = seconds(lambda: F.blocks.map_reduce(scaled, numbers, v=F.null), 15)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
 
 import dask
 import numpy as np
-from distributed import Client, LocalCluster
 
 from dask_newton.blocks import place_delayed
+
+from .clusters import local_cluster
 
 N_WORKERS = 2
 N_BLOCKS = (2, 64)
@@ -78,24 +80,14 @@ class Cluster:
     timeout = 120
 
     def setup(self, n_blocks: int, keep: int) -> None:
-        # The scheduler's web server would want a fixed port, which another cluster may have.
-        server = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-        self.cluster = LocalCluster(
-            n_workers=N_WORKERS,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            scheduler_kwargs=server,
-        )
-        self.client = Client(self.cluster)
+        self.opened = contextlib.ExitStack()
+        self.client = self.opened.enter_context(local_cluster(N_WORKERS))
         self.run = Pass(n_blocks, keep)
         self.run()
 
     def teardown(self, n_blocks: int, keep: int) -> None:
         del self.run
-        self.client.close()
-        self.cluster.close()
+        self.opened.close()
 
     def time_pass(self, n_blocks: int, keep: int) -> None:
         self.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 import warnings
@@ -18,14 +19,12 @@ NAMES = problems.NAMES
 HOUR = 3600
 
 
-class Fit:
-    """A fit in eight blocks, in this process."""
+class _Fits:
+    """What is the same for fits in this process and on a cluster, the saved problems among them."""
 
-    params = (NAMES, common.COMPARED)
     param_names = ("problem", "solver")
     timeout = HOUR
     rounds = 1
-    repeat = (1, 5, 20.0)
     number = 1
     warmup_time = 0
 
@@ -34,13 +33,20 @@ class Fit:
 
     setup_cache.timeout = HOUR
 
+    def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
+        common.fit(self.problem, solver)
+
+
+class Fit(_Fits):
+    """A fit in eight blocks, in this process."""
+
+    params = (NAMES, common.COMPARED)
+    repeat = (1, 5, 20.0)
+
     def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         self.problem = common.load(name)
         if reason := common.refusal(self.problem, solver):
             raise NotImplementedError(reason)
-
-    def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
-        common.fit(self.problem, solver)
 
     def peakmem_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
         common.fit(self.problem, solver)
@@ -68,39 +74,23 @@ class Fit:
     track_relative_gap.unit = "relative gap"
 
 
-class FitOnCluster:
+class FitOnCluster(_Fits):
     """The same on two worker processes of this machine."""
 
     params = (("digits", "tall"), common.COMPARED)
-    param_names = ("problem", "solver")
-    timeout = HOUR
-    rounds = 1
     repeat = (1, 3, 20.0)
-    number = 1
-    warmup_time = 0
-
-    def setup_cache(self) -> dict[str, dict[str, Any]]:
-        return common.prepare(self.params[0])
-
-    setup_cache.timeout = HOUR
 
     def setup(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
-        from distributed import Client, LocalCluster
+        from .clusters import local_cluster  # imports distributed, whose memory those above must not count
 
-        self.problem, self.client, self.cluster = common.load(name), None, None
+        self.problem, self.opened = common.load(name), contextlib.ExitStack()
         if reason := common.refusal(self.problem, solver):
             raise NotImplementedError(reason)
-        self.cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
-        self.client = Client(self.cluster)
+        self.opened.enter_context(local_cluster(2))
         common.fit(self.problem, solver, tol=1.0)  # workers import the library once
 
     def teardown(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
-        for opened in (self.client, self.cluster):
-            if opened is not None:
-                opened.close()
-
-    def time_fit(self, prepared: dict[str, dict[str, Any]], name: str, solver: str) -> None:
-        common.fit(self.problem, solver)
+        self.opened.close()
 
 
 class SpeedupOverSklearn:
