@@ -1,6 +1,6 @@
 """Communication-efficient second-order and ADMM solvers for regularised models on chunked arrays."""
 
-import logging
+import logging as _logging
 
 from dask_newton.checkpoint import Checkpoint, CheckpointError
 from dask_newton.comparison import Comparison, compare
@@ -48,4 +48,4 @@ __all__ = [
     "save_model",
 ]
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -21,14 +21,14 @@ from dask_newton.objectives.network.objective import NetworkObjective
 from dask_newton.solvers import Info, Solver, State, Status
 from dask_newton.solvers.named import named_solver
 
-__all__ = ["Result", "minimize"]
+__all__ = ["BUDGETS", "Result", "minimize"]
 
 logger = logging.getLogger(__name__)
 
-_BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
+BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
 
 _ADVICE = {
-    **{budget: f"raise {budget}, loosen tol, scale the features, or choose another solver" for budget in _BUDGETS},
+    **{budget: f"raise {budget}, loosen tol, scale the features, or choose another solver" for budget in BUDGETS},
     Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
@@ -265,5 +265,5 @@ class _Ledger:
     def spent(self, row: dict[str, Any]) -> Status | None:
         """Return the budget that a record has used up, if there is one; seconds are those of this run."""
         used = (row["iteration"], row["rounds"], row["bytes_up"] + row["bytes_down"], row["seconds"] - self.earlier)
-        budgets = zip(_BUDGETS, used, self.limits, strict=True)
+        budgets = zip(BUDGETS, used, self.limits, strict=True)
         return next((name for name, n, limit in budgets if limit is not None and n >= limit), None)

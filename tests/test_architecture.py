@@ -31,7 +31,7 @@ NAMED = BASE | {"storage"}  # for the names under which their dataclasses are st
 OBJECTIVES = NAMED | {"blocks", "inner", "losses", "penalties"}
 SOLVERS = OBJECTIVES | {"objectives"}
 MINIMIZE = SOLVERS | {"solvers"}
-RUNS = MINIMIZE | {"checkpoint", "history", "minimize", "storage"}
+RUNS = MINIMIZE | {"checkpoint", "history", "minimize", "storage", "tables"}
 CONTAINERS = OBJECTIVES | {"data", "objectives", "solvers", "storage"}
 ESTIMATORS = RUNS | {"auto", "containers", "data"}
 MAY_IMPORT = {
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "trees": {"arrays"},
     "blocks": BASE,
     "history": set(),
+    "tables": set(),
     "storage": {"history", "trees"},
     "data": BASE | {"storage"},
     "inner": NAMED,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dask_newton.auto.machine import Machine
 from dask_newton.solvers import Solver
 from dask_newton.solvers.work import Work
+from dask_newton.tables import as_html, as_text
 
 __all__ = ["COLUMNS", "Estimate", "Explanation"]
 
@@ -137,24 +137,12 @@ class Explanation:
         return f"solver='auto' chooses {self.choice!r}: {self.reason}.{then}"
 
     def __str__(self) -> str:
-        width = max(map(len, self.facts()))
-        lines = [f"{name:<{width}}  {value}" for name, value in self.facts().items()]
-        return "\n".join([*lines, "", *_aligned([COLUMNS, *self.rows()]), "", self.conclusion()])
+        costs = as_text(self.rows(), COLUMNS, words=(0, len(COLUMNS) - 1))
+        return "\n\n".join([as_text(self.facts().items()), costs, self.conclusion()])
 
     def _repr_html_(self) -> str:
-        facts = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(value)}"
-            "</td></tr>"
-            for name, value in self.facts().items()
-        )
-        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows()
-        )
-        return (
-            f"<table>{facts}</table><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{html.escape(self.conclusion())}</p>"
-        )
+        facts, costs = as_html(self.facts().items()), as_html(self.rows(), COLUMNS)
+        return f"{facts}{costs}<p>{html.escape(self.conclusion())}</p>"
 
     @property
     def _dense(self) -> int:
@@ -173,13 +161,3 @@ def _many(n: int, what: str) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{1000 * seconds:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]) - 1)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:-1], widths[1:], strict=True)), row[-1]]
-        ).rstrip()
-        for row in rows
-    ]

@@ -26,11 +26,9 @@ __all__ = [
     "echo_warnings",
     "example",
     "megabytes",
-    "new_table",
     "print_table",
     "progress_bar",
     "row_progress",
-    "score_name",
     "written_whole",
 ]
 
@@ -94,13 +92,6 @@ def as_options(sentence: str) -> str:
 
 def _as_option(match: re.Match[str]) -> str:
     return f"--{match[1]} {match[2] or ''}".strip()
-
-
-def score_name(model: Any) -> str:
-    """Return what the score of an estimator is called."""
-    if hasattr(model, "classes_"):
-        return "accuracy"
-    return "D2" if hasattr(model, "l1_ratio") and type(model).__name__ != "ElasticNet" else "R2"
 
 
 def example(*lines: str) -> str:
@@ -185,26 +176,6 @@ def row_progress(progress: Progress, description: str) -> Callable[[int, int | N
     return report
 
 
-def new_table(title: str | None = None, *columns: str) -> Table:
-    """Make a table; the first column holds names, the others numbers."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        collapse_padding=True,
-        pad_edge=False,
-        show_header=bool(columns),
-    )
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
-    return table
-
-
 def print_table(table: Table, *, shorten: bool = True) -> None:
     """Print on standard output; a file or a pipe gets plain text that is wide enough.
 
@@ -212,9 +183,9 @@ def print_table(table: Table, *, shorten: bool = True) -> None:
     """
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal or not shorten:
-        console = Console(width=max(console.width, 120))
+        console.width = max(console.width, 120)
     console.print(table)
 
 

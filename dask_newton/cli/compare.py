@@ -12,7 +12,6 @@ from dask_newton.cli.common import (
     computing_options,
     echo_warnings,
     example,
-    new_table,
     print_table,
     progress_bar,
     written_whole,
@@ -122,11 +121,10 @@ def compare(
                 found = compare_solvers(model, data, solvers=chosen, n_blocks=n_blocks, X_test=test)
     _save(found, plot, csv, history)
     if not quiet:
-        head, *rows = found.cells()
-        table = new_table(f"{found.title}, {n_blocks} blocks", *head)
-        for row in rows:
-            table.add_row(*row)
-        print_table(table, shorten=False)
+        from dask_newton.tables import new_table
+
+        columns, *rows = found.cells()
+        print_table(new_table(rows, columns, title=f"{found.title}, {n_blocks} blocks"), shorten=False)
         for remark in found.remarks():
             click.echo(remark)
     if not found.certified:

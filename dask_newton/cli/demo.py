@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_newton.cli.common import compute_on, example, megabytes, new_table, print_table, progress_bar
+from dask_newton.cli.common import compute_on, example, megabytes, print_table, progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,8 @@ def demo(keep: str | None, no_plot: bool) -> None:
     from sklearn import linear_model
     from threadpoolctl import threadpool_limits
 
+    from dask_newton.tables import new_table
+
     with _folder(keep) as folder, progress_bar() as progress:
         task = progress.add_task("Writing the digits to Zarr", total=len(SOLVERS) + 3)
         path, (X, y), (X_test, y_test) = _write_digits(folder)
@@ -57,7 +59,9 @@ def demo(keep: str | None, no_plot: bool) -> None:
             best = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(X, y)
         optimum = _objective(best, X, y)
         seconds = time.perf_counter() - began
-        rows = [("scikit-learn", optimum, "", f"{best.score(X_test, y_test):.4f}", "", "", "", f"{seconds:.2f}")]
+        rows: list[tuple[str, ...]] = [
+            ("scikit-learn", f"{optimum:.8f}", "", f"{best.score(X_test, y_test):.4f}", "", "", "", f"{seconds:.2f}")
+        ]
         models = {}
         progress.update(task, advance=1, description=f"Starting {WORKERS} worker processes")
         with compute_on(None, WORKERS) as client:
@@ -70,21 +74,12 @@ def demo(keep: str | None, no_plot: bool) -> None:
                 rows.append(_row(name, models[name], _objective(models[name], X, y), optimum, path, seconds))
                 progress.update(task, advance=1)
     gaps = {name: (_objective(model, X, y) - optimum) / optimum for name, model in models.items()}
-    table = new_table(
+    title = (
         f"Multinomial logistic regression, C=1, {len(X)} digits in {-(-len(X) // CHUNK_ROWS)} blocks, "
-        f"{WORKERS} processes",
-        "solver",
-        "objective",
-        "gap",
-        "accuracy",
-        "passes",
-        "rounds",
-        "MB sent",
-        "seconds",
+        f"{WORKERS} processes"
     )
-    for row in rows:
-        table.add_row(row[0], f"{row[1]:.8f}", *row[2:])
-    print_table(table)
+    columns = ("solver", "objective", "gap", "accuracy", "passes", "rounds", "MB sent", "seconds")
+    print_table(new_table(rows, columns, title=title))
     click.echo(
         f"gap: relative distance of the objective from scikit-learn's optimum; accuracy: on {len(X_test)} test digits."
     )
@@ -152,13 +147,11 @@ def _objective(model: Any, X: np.ndarray, y: np.ndarray) -> float:
     return float(loss.mean() + 0.5 * np.vdot(model.coef_, model.coef_) / len(y))
 
 
-def _row(
-    name: str, model: Any, value: float, optimum: float, path: Path, seconds: float
-) -> tuple[str, float, str, str, str, str, str, str]:
+def _row(name: str, model: Any, value: float, optimum: float, path: Path, seconds: float) -> tuple[str, ...]:
     last = model.history_[-1]
     return (
         name,
-        value,
+        f"{value:.8f}",
         f"{(value - optimum) / optimum:.1e}",
         f"{model.score(path / 'test'):.4f}",
         str(model.n_passes_),

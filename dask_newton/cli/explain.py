@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dask_newton.cli.common import compute_on, computing_options, echo_warnings, example, new_table, print_table
+from dask_newton.cli.common import compute_on, computing_options, echo_warnings, example, print_table
 from dask_newton.cli.model_options import check_data, is_network, make_model, model_options
 
 __all__ = ["explain"]
@@ -28,6 +28,7 @@ def explain(data: str, scheduler: str | None, workers: int | None, **settings: A
     arithmetic. The table has what every solver is expected to cost; nothing is fitted.
     """
     from dask_newton.auto.explanation import COLUMNS
+    from dask_newton.tables import new_table
 
     if is_network(settings["name"]):
         raise ValueError("explain is for linear models; dask-newton fit says why it chose the solver of a network.")
@@ -36,12 +37,7 @@ def explain(data: str, scheduler: str | None, workers: int | None, **settings: A
         check_data(data)
         with compute_on(scheduler, workers):
             explanation = model.explain(data)
-    facts, costs = new_table(), new_table(None, *COLUMNS)
-    for name, value in explanation.facts().items():
-        facts.add_row(name, value)
-    for row in explanation.rows():
-        costs.add_row(*row)
-    print_table(facts)
+    print_table(new_table(explanation.facts().items()))
     click.echo()
-    print_table(costs)
+    print_table(new_table(explanation.rows(), COLUMNS, words=(0, len(COLUMNS) - 1)))
     click.echo(f"\n{explanation.conclusion()}")

@@ -16,10 +16,8 @@ from dask_newton.cli.common import (
     echo_warnings,
     example,
     megabytes,
-    new_table,
     print_table,
     progress_bar,
-    score_name,
     written_whole,
 )
 from dask_newton.cli.listening import in_words, listening
@@ -155,8 +153,9 @@ def _write_history(history: Any, path: str) -> None:
 
 
 def _report(model: Any, reason: str, seconds: float, scores: dict[str, float], saved: list[str]) -> None:
+    from dask_newton.tables import new_table
+
     last, result = model.history_[-1], model.result_
-    table = new_table()
     rows = {
         "solver": f"{model.solver_.name}{reason}",
         "status": f"{result.status.value} after {result.n_iter} iterations",
@@ -166,10 +165,7 @@ def _report(model: Any, reason: str, seconds: float, scores: dict[str, float], s
         "communication rounds": f"{model.n_rounds_}",
         "MB up, MB down": f"{megabytes(last['bytes_up'])}, {megabytes(last['bytes_down'])}",
         "seconds": f"{seconds:.2f} (solver {last['seconds']:.2f})",
-        **{f"{score_name(model)} ({name})": f"{score:.4f}" for name, score in scores.items()},
+        **{f"{model.score_name} ({name})": f"{score:.4f}" for name, score in scores.items()},
         "saved": ", ".join(saved),
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, value)
-    print_table(table)
+    print_table(new_table((name, value) for name, value in rows.items() if value))

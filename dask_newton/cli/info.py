@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dask_newton.cli.common import echo_warnings, example, new_table, print_table
+from dask_newton.cli.common import echo_warnings, example, print_table
 
 __all__ = ["info"]
 
@@ -94,24 +94,28 @@ def _checkpoint_info(path: str) -> dict[str, Any]:
 
 
 def _print_pairs(title: str, pairs: dict[str, Any]) -> None:
-    table = new_table(title)
-    for name, value in pairs.items():
-        if isinstance(value, list):
-            value = _shorten(value)
-        table.add_row(name, f"{value:.10g}" if isinstance(value, float) else str(value))
-    print_table(table)
+    from dask_newton.tables import new_table
+
+    print_table(new_table(((name, _as_text(value)) for name, value in pairs.items()), title=title))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list):
+        value = _shorten(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _print_dataset(path: str, found: dict[str, Any]) -> None:
-    splits = found.get("splits", {"": found})
-    table = new_table(path, "array", "shape", "dtype", "chunks", "n chunks", "MB", "MB on disk")
+    from dask_newton.tables import new_table
+
+    splits, rows = found.get("splits", {"": found}), []
     for split, content in splits.items():
         for name, array in content["arrays"].items():
             sizes = ["" if array[k] is None else f"{array[k] / 1e6:.4g}" for k in ("bytes", "stored_bytes")]
             shape, chunks = (" x ".join(map(str, array[key])) for key in ("shape", "chunks"))
-            row = shape, array["dtype"], chunks, str(array["n_chunks"]), *sizes
-            table.add_row(f"{split}/{name}" if split else name, *row)
-    print_table(table)
+            label = f"{split}/{name}" if split else name
+            rows.append((label, shape, array["dtype"], chunks, str(array["n_chunks"]), *sizes))
+    print_table(new_table(rows, ("array", "shape", "dtype", "chunks", "n chunks", "MB", "MB on disk"), title=path))
     notes = {key: value for key, value in found["attrs"].items() if isinstance(value, str | int | float)}
     for split, content in splits.items():
         if content["class_counts"]:

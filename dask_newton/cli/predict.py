@@ -17,7 +17,6 @@ from dask_newton.cli.common import (
     example,
     progress_bar,
     row_progress,
-    score_name,
 )
 
 __all__ = ["predict"]
@@ -73,7 +72,7 @@ def predict(
                 score = model.score(dataset)
     click.echo(f"Wrote {len(dataset.X)} predictions to {out}.")
     if dataset.y is not None:
-        name = score_name(model)
+        name = model.score_name
         click.echo(f"{name[0].upper()}{name[1:]}: {score if classes is None else hits / weight:.4f}")
 
 

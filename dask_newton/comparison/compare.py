@@ -12,12 +12,13 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from dask_newton.comparison.result import BUDGETS, Comparison, Run
+from dask_newton.comparison.result import Comparison, Run
 from dask_newton.containers.inputs import Rows, open_rows
 from dask_newton.containers.placement import share_rows
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.estimators.options import has_option, make_solver
 from dask_newton.history import History
+from dask_newton.minimize import BUDGETS
 from dask_newton.solvers import SOLVERS, Solver, UnsupportedError
 from dask_newton.solvers.named import solver_classes
 

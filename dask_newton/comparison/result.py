@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dask_newton.comparison.plots import draw
 from dask_newton.history import History
+from dask_newton.minimize import BUDGETS
 from dask_newton.solvers import Status
+from dask_newton.tables import as_html, as_text
 
-__all__ = ["BUDGETS", "Comparison", "Run"]
+__all__ = ["Comparison", "Run"]
 
 _NAN = math.nan
-BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECONDS)
 _GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.NO_CHANGE, Status.STOPPED, *BUDGETS)
 
 
@@ -109,9 +109,8 @@ class Comparison:
             proof = "certified" if best.certified else "the best, but NOT certified"
             optimum, source = best.value, f"{best.label}, {proof}: gradient {best.gradient_norm:.1e}"
         scored = any(not math.isnan(run.score) for run in runs)
-        name = type(estimator).__name__
-        score = "accuracy" if estimator.__sklearn_tags__().estimator_type == "classifier" else "score"
-        return cls(tuple(runs), optimum, source, f"test {score}" if scored else "", name)
+        score = f"test {estimator.score_name}" if scored else ""
+        return cls(tuple(runs), optimum, source, score, type(estimator).__name__)
 
     def __getitem__(self, label: str) -> Run:
         """Return the run of a label."""
@@ -242,25 +241,13 @@ class Comparison:
         ]
 
     def __str__(self) -> str:
-        cells = self.cells()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        sides = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)  # words to the left, numbers to the right
-        lines = ["  ".join(map(_pad, row, widths, sides)) for row in cells]
-        return "\n".join(line.rstrip() for line in [self.title, *lines, "", *self.remarks()])
+        columns, *rows = self.cells()
+        return "\n".join([self.title, as_text(rows, columns, words=(0, 1)), "", *self.remarks()])
 
     def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self.cells()]
-        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        columns, *rows = self.cells()
         remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in self.remarks())
-        return (
-            f"<table><caption>{html.escape(self.title)}</caption><thead><tr>"
-            f"{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead><tbody>{body}</tbody></table>"
-            f"<ul>{remarks}</ul>"
-        )
-
-
-def _pad(cell: str, width: int, side: Callable[[str, int], str]) -> str:
-    return side(cell, width)
+        return f"<p>{html.escape(self.title)}</p>{as_html(rows, columns)}<ul>{remarks}</ul>"
 
 
 def _number(value: float, form: str) -> str:

@@ -22,7 +22,7 @@ from dask_newton.arrays import host_dtype, is_array, is_host, namespace, to_host
 from dask_newton.containers.frames import column_array, frame_array, is_frame
 from dask_newton.containers.xarrays import coordinate, is_labelled, labelled_column, labelled_matrix, variables
 
-__all__ = ["Rows", "block_matrix", "column_values", "open_rows", "row_chunks"]
+__all__ = ["Rows", "block_matrix", "column_values", "open_rows", "delayed_chunks"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def open_rows(
     return _in_memory(rows, estimator, multi_output, y_numeric, ensure_all_finite)
 
 
-def row_chunks(array: da.Array | None, n_blocks: int) -> list[Any]:
+def delayed_chunks(array: da.Array | None, n_blocks: int) -> list[Any]:
     """Return one delayed chunk per row block; Nones for None."""
     return [None] * n_blocks if array is None else list(array.to_delayed().ravel())
 

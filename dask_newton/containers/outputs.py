@@ -13,7 +13,7 @@ from dask.base import is_dask_collection
 
 from dask_newton.blocks.names import delayed
 from dask_newton.containers.frames import frame_like, is_frame
-from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
+from dask_newton.containers.inputs import Rows, block_matrix, delayed_chunks
 from dask_newton.containers.xarrays import is_labelled, labelled_like
 
 __all__ = ["map_rows", "sum_rows"]
@@ -72,7 +72,7 @@ def sum_rows(fn: Callable[..., Any], rows: Rows) -> np.ndarray:
     columns = (rows.X, rows.y, rows.sample_weight, rows.offset)
     if not rows.lazy:
         return np.asarray(fn(*columns), dtype=np.float64)
-    chunks = zip(*(row_chunks(a, rows.X.numblocks[0]) for a in columns), strict=True)
+    chunks = zip(*(delayed_chunks(a, rows.X.numblocks[0]) for a in columns), strict=True)
     score = delayed(fn, "score")
     return np.array(dask.compute(*(score(*chunk) for chunk in chunks)), dtype=np.float64).sum(axis=0)
 

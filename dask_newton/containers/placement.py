@@ -19,7 +19,7 @@ from dask_newton.blocks.config import setting
 from dask_newton.blocks.memory import nbytes
 from dask_newton.blocks.names import delayed
 from dask_newton.containers.hold_out import HoldOut
-from dask_newton.containers.inputs import Rows, block_matrix, row_chunks
+from dask_newton.containers.inputs import Rows, block_matrix, delayed_chunks
 from dask_newton.losses import Loss
 from dask_newton.objectives.rows.block import RowBlock
 
@@ -105,7 +105,7 @@ def place_rows(
         return blocks, blocks.place([make(*part) for part in parts])
     rows = rows if n_blocks is None else _rechunked(rows, n_blocks)
     n = rows.X.numblocks[0]
-    columns = zip(*(row_chunks(a, n) for a in (rows.X, rows.y, rows.sample_weight, rows.offset)), strict=True)
+    columns = zip(*(delayed_chunks(a, n) for a in (rows.X, rows.y, rows.sample_weight, rows.offset)), strict=True)
     read = delayed(make, "read-block")
     parts = [read(*chunks) for chunks in columns]
     if persist == "auto":
@@ -134,7 +134,7 @@ def share_rows(rows: Rows, n_blocks: int | None, persist: bool | Literal["auto"]
     if not rows.lazy:
         return rows
     if persist == "auto":
-        persist = _fits(rows, row_chunks(rows.X, rows.X.numblocks[0]))
+        persist = _fits(rows, delayed_chunks(rows.X, rows.X.numblocks[0]))
     if not persist:
         return rows
     names = [name for name in ("X", "y", "sample_weight", "offset") if getattr(rows, name) is not None]

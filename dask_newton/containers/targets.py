@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from dask_newton.arrays import to_host
 from dask_newton.blocks.names import delayed
-from dask_newton.containers.inputs import Rows, row_chunks
+from dask_newton.containers.inputs import Rows, delayed_chunks
 from dask_newton.losses import Loss
 
 __all__ = [
@@ -55,7 +55,7 @@ def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.n
     if rows.lazy:
         n = rows.X.numblocks[0]
         look = delayed(functools.partial(_class_weights, balanced=balanced), "read-labels")
-        parts = zip(row_chunks(rows.y, n), row_chunks(rows.sample_weight, n), strict=True)
+        parts = zip(delayed_chunks(rows.y, n), delayed_chunks(rows.sample_weight, n), strict=True)
         found = [part for part in dask.compute(*(look(y, weight) for y, weight in parts)) if len(part[0])]
         if not found:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")

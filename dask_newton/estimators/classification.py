@@ -1,9 +1,9 @@
-"""What all classifiers share: labels of any kind, and predictions of them."""
+"""Classifiers, linear or not: labels of any kind, and their prediction."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -19,26 +19,23 @@ from dask_newton.estimators import prediction
 from dask_newton.estimators.base import Estimator
 from dask_newton.losses import Logistic, Loss, Softmax
 
-__all__ = ["Classifier", "class_loss"]
+__all__ = ["CLASS_WEIGHTS", "Classifier", "class_loss"]
+
+CLASS_WEIGHTS = [dict, StrOptions({"balanced"}), None]
 
 
 class Classifier(ClassifierMixin, Estimator):
-    """A model of labels, with one margin for two classes and one for each of more.
+    """A model of labels, with one margin for two classes and one per class for more.
 
-    Subclasses set ``class_weight``.
+    Subclasses have the parameter ``class_weight``, with the constraints ``CLASS_WEIGHTS``.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Estimator._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
+    score_name = "accuracy"
     classes_: np.ndarray
     class_weight: dict[Any, float] | str | None
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, classes: Any = None
-    ) -> tuple[Rows, BlockMaker]:
-        rows = self._open(X, y, sample_weight, offset)
+    def _encode(self, rows: Rows, *, classes: Any = None) -> BlockMaker:
+        """Find the classes of the labels, and return what makes blocks of the rows."""
         if classes is not None and self.class_weight != "balanced":
             classes, counts = given_classes(classes), np.zeros(0)
         else:
@@ -49,7 +46,7 @@ class Classifier(ClassifierMixin, Estimator):
             class_codes, classes=classes, dtype=dtype if len(classes) == 2 else np.dtype(np.int64)
         )
         reweigh = reweighing(self.class_weight, classes, counts, dtype)
-        return rows, BlockMaker(class_loss(len(classes)), codes, reweigh)
+        return BlockMaker(class_loss(len(classes)), codes, reweigh)
 
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """Return the margins, of shape (n_samples,) for two classes, else (n_samples, n_classes).
@@ -90,18 +87,18 @@ class Classifier(ClassifierMixin, Estimator):
         return self._map_rows(fn, X, self.classes_, offset=offset)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy on data with known labels.
+        """Return the accuracy, the weighted share of rows whose label is predicted correctly.
 
         Parameters
         ----------
         X, y, sample_weight
             As in :meth:`fit`.
         """
-        rows = self._rows_with_targets(X, y, sample_weight)
+        rows = self._open_scored(X, y, sample_weight)
         hits, total = sum_rows(functools.partial(prediction.hits, margins=self._margins(), classes=self.classes_), rows)
         return float(hits / total)
 
 
 def class_loss(n_classes: int) -> Loss:
-    """Return the loss for so many classes."""
+    """Return the loss for a number of classes."""
     return Logistic() if n_classes == 2 else Softmax(n_classes)

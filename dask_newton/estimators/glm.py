@@ -11,69 +11,19 @@ from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from dask_newton.containers.inputs import Rows, column_values
-from dask_newton.containers.placement import BlockMaker
+from dask_newton.auto.explanation import Explanation
+from dask_newton.containers.inputs import column_values
 from dask_newton.estimators import prediction
-from dask_newton.estimators.options import elastic_net
-from dask_newton.estimators.regression import Regressor
+from dask_newton.estimators.parameters import parameters
+from dask_newton.estimators.regression import PenalisedRegressor
 from dask_newton.losses import Gamma, Loss, Poisson, Squared, Tweedie
-from dask_newton.penalties import Penalty
-from dask_newton.solvers import Solver
 
 __all__ = ["GammaRegressor", "PoissonRegressor", "TweedieRegressor"]
 
 
-class _GeneralisedLinear(Regressor):
+class _GeneralisedLinear(PenalisedRegressor):
+    score_name = "D2"
     _several_targets = False
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Regressor._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-    }
-
-    def __init__(
-        self,
-        *,
-        alpha: float = 1.0,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        regularizer: Penalty | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        n_iter_no_change: int = 5,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            regularizer=regularizer,
-            solver=solver,
-            solver_options=solver_options,
-            tol=tol,
-            max_iter=max_iter,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-
-    def _penalty(self, total_weight: float) -> Penalty:
-        return elastic_net(self.alpha, self.l1_ratio)
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -121,13 +71,37 @@ class _GeneralisedLinear(Regressor):
         ConvergenceWarning
             If the certificate did not reach ``tol``.
         """
-        offset = self._with_exposure(offset, exposure)
-        return self._fit(X, y, sample_weight, offset, coef_init, intercept_init, X_val, y_val, checkpoint)
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            offset=self._with_exposure(offset, exposure),
+            coef_init=coef_init,
+            intercept_init=intercept_init,
+            X_val=X_val,
+            y_val=y_val,
+            checkpoint=checkpoint,
+        )
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None, exposure: Any = None
-    ) -> tuple[Rows, BlockMaker]:
-        return super()._prepare(X, y, sample_weight, offset=self._with_exposure(offset, exposure))
+    def explain(  # type: ignore[override]
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None
+    ) -> Explanation:
+        """Say which solver ``solver="auto"`` chooses for these data on this machine or cluster, and why.
+
+        It examines the data, measures latency and arithmetic in a few short passes, and estimates the cost of every
+        solver. Nothing is fitted, and the estimator does not change.
+
+        Parameters
+        ----------
+        X, y, sample_weight, offset, exposure
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        Explanation
+            A table with a row for each solver: print it, or see it in a notebook.
+        """
+        return super().explain(X, y, sample_weight, offset=self._with_exposure(offset, exposure))
 
     def predict(self, X: Any, *, offset: Any = None, exposure: Any = None) -> Any:
         """Return the expected targets.
@@ -213,11 +187,17 @@ class PoissonRegressor(_GeneralisedLinear):
         Strength of the penalty.
     l1_ratio : float, default=0.0
         Share of the l1 penalty.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -250,11 +230,17 @@ class GammaRegressor(_GeneralisedLinear):
         Strength of the penalty.
     l1_ratio : float, default=0.0
         Share of the l1 penalty.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -268,6 +254,7 @@ class GammaRegressor(_GeneralisedLinear):
         return Gamma()
 
 
+@parameters()
 class TweedieRegressor(_GeneralisedLinear):
     r"""Tweedie regression, where the variance is a power of the mean, for data in memory or in chunks anywhere.
 
@@ -292,11 +279,17 @@ class TweedieRegressor(_GeneralisedLinear):
         compound of Poisson and gamma, positive with a mass at zero; 2 is gamma.
     link : {'auto', 'identity', 'log'}, default='auto'
         The identity for a power of 0, the logarithm for others; scikit-learn's other combinations are refused.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -306,56 +299,19 @@ class TweedieRegressor(_GeneralisedLinear):
     0.96
     """
 
+    power: float = 0.0
+    link: str = "auto"
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **_GeneralisedLinear._parameter_constraints,
         "power": [Interval(Real, None, None, closed="neither")],
         "link": [StrOptions({"auto", "identity", "log"})],
     }
 
-    def __init__(
-        self,
-        *,
-        power: float = 0.0,
-        alpha: float = 1.0,
-        l1_ratio: float = 0.0,
-        link: str = "auto",
-        fit_intercept: bool = True,
-        regularizer: Penalty | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        n_iter_no_change: int = 5,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            alpha=alpha,
-            l1_ratio=l1_ratio,
-            fit_intercept=fit_intercept,
-            regularizer=regularizer,
-            solver=solver,
-            solver_options=solver_options,
-            tol=tol,
-            max_iter=max_iter,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.power = power
-        self.link = link
+    @property
+    def score_name(self) -> str:  # type: ignore[override]
+        """'D2', which is 'R2' for a power of 0."""
+        return "R2" if self.power == 0 else "D2"
 
     def _loss(self, n_targets: int) -> Loss:
         identity = self.power == 0

@@ -10,17 +10,14 @@ With targets Y, sample weights s and S = sum s:
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
-from dask_newton.estimators.options import elastic_net
-from dask_newton.estimators.regression import Regressor
+from dask_newton.estimators.parameters import NON_NEGATIVE, parameters
+from dask_newton.estimators.regression import PenalisedRegressor, Regressor
 from dask_newton.losses import Loss, Squared
-from dask_newton.penalties import L2, NoPenalty, Penalty
-from dask_newton.solvers import Solver
+from dask_newton.penalties import L1, L2, NoPenalty, Penalty
 
 __all__ = ["ElasticNet", "Lasso", "LinearRegression", "Ridge"]
 
@@ -48,11 +45,17 @@ class LinearRegression(_LeastSquares):
 
     Parameters
     ----------
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -67,48 +70,8 @@ class LinearRegression(_LeastSquares):
         return NoPenalty()
 
 
-class _OneStrength(_LeastSquares):
-    def __init__(
-        self,
-        alpha: Any = 1.0,
-        *,
-        fit_intercept: bool = True,
-        regularizer: Penalty | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        n_iter_no_change: int = 5,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            regularizer=regularizer,
-            solver=solver,
-            solver_options=solver_options,
-            tol=tol,
-            max_iter=max_iter,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha = alpha
-
-
-class Ridge(_OneStrength):
+@parameters("alpha")
+class Ridge(_LeastSquares):
     r"""Least squares with an l2 penalty, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`W` and intercepts :math:`b` that are not penalised,
@@ -124,11 +87,17 @@ class Ridge(_OneStrength):
     ----------
     alpha : float or array-like of shape (n_targets,), default=1.0
         Strength of the penalty, for each target if it is an array.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -139,9 +108,11 @@ class Ridge(_OneStrength):
     0.5126
     """
 
+    alpha: Any = 1.0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Regressor._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left"), np.ndarray, list],
+        "alpha": [NON_NEGATIVE, np.ndarray, list],
     }
 
     def _penalty(self, total_weight: float) -> Penalty:
@@ -151,7 +122,8 @@ class Ridge(_OneStrength):
         return L2(np.tile(alpha / total_weight, (self.n_features_in_, 1)))
 
 
-class Lasso(_OneStrength):
+@parameters("alpha")
+class Lasso(_LeastSquares):
     r"""Least squares with an l1 penalty, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`W` and intercepts :math:`b` that are not penalised,
@@ -167,11 +139,17 @@ class Lasso(_OneStrength):
     ----------
     alpha : float, default=1.0
         Strength of the penalty.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -182,16 +160,19 @@ class Lasso(_OneStrength):
     4
     """
 
+    alpha: float = 1.0
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Regressor._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [NON_NEGATIVE],
     }
 
     def _penalty(self, total_weight: float) -> Penalty:
-        return elastic_net(self.alpha, 1.0)
+        return NoPenalty() if self.alpha == 0 else L1(self.alpha)
 
 
-class ElasticNet(_LeastSquares):
+@parameters("alpha")
+class ElasticNet(_LeastSquares, PenalisedRegressor):
     r"""Least squares with a mixed l1 and l2 penalty, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`W` and intercepts :math:`b` that are not penalised,
@@ -209,11 +190,17 @@ class ElasticNet(_LeastSquares):
         Strength of the penalty.
     l1_ratio : float, default=0.5
         Share of the l1 penalty.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -224,52 +211,4 @@ class ElasticNet(_LeastSquares):
     0.5064
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Regressor._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-    }
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        l1_ratio: float = 0.5,
-        fit_intercept: bool = True,
-        regularizer: Penalty | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        n_iter_no_change: int = 5,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            regularizer=regularizer,
-            solver=solver,
-            solver_options=solver_options,
-            tol=tol,
-            max_iter=max_iter,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-
-    def _penalty(self, total_weight: float) -> Penalty:
-        return elastic_net(self.alpha, self.l1_ratio)
+    l1_ratio: float = 0.5

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval
-
-from dask_newton.estimators.options import elastic_net
-from dask_newton.estimators.regression import Regressor
+from dask_newton.estimators.parameters import parameters
+from dask_newton.estimators.regression import PenalisedRegressor
 from dask_newton.losses import Loss, Squared
-from dask_newton.penalties import Penalty
-from dask_newton.solvers import Solver
 
 __all__ = ["LossRegressor"]
 
 
-class LossRegressor(Regressor):
+@parameters("loss")
+class LossRegressor(PenalisedRegressor):
     r"""Regression with any loss, also one of your own, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`w` and an intercept :math:`b` that is not penalised,
@@ -42,11 +38,17 @@ class LossRegressor(Regressor):
         Strength of the penalty.
     l1_ratio : float, default=0.0
         Share of the l1 penalty.
-    <shared parameters>
+    fit_intercept : bool, default=True
+    <shared solver>
+    <shared tol of numbers>
+    <shared limits>
 
     Attributes
     ----------
-    <shared attributes>
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+    intercept_ : float or ndarray of shape (n_targets,)
+    n_iter_ : int
+    <shared results>
 
     Examples
     --------
@@ -58,55 +60,12 @@ class LossRegressor(Regressor):
     (1.0, False)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **Regressor._parameter_constraints,
-        "loss": [Loss, None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-    }
+    loss: Loss | None = None
 
-    def __init__(
-        self,
-        loss: Loss | None = None,
-        *,
-        alpha: float = 1.0,
-        l1_ratio: float = 0.0,
-        fit_intercept: bool = True,
-        regularizer: Penalty | None = None,
-        solver: str | Solver = "auto",
-        solver_options: dict[str, Any] | None = None,
-        tol: float = 1e-6,
-        max_iter: int = 100,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        early_stopping: bool = False,
-        n_iter_no_change: int = 5,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            regularizer=regularizer,
-            solver=solver,
-            solver_options=solver_options,
-            tol=tol,
-            max_iter=max_iter,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            early_stopping=early_stopping,
-            n_iter_no_change=n_iter_no_change,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.loss = loss
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **PenalisedRegressor._parameter_constraints,
+        "loss": [Loss, None],
+    }
 
     @property
     def _several_targets(self) -> bool:  # type: ignore[override]
@@ -119,9 +78,6 @@ class LossRegressor(Regressor):
                 f"LossRegressor is for losses of numbers, and {loss} is one of classes; use LogisticRegression."
             )
         return loss
-
-    def _penalty(self, total_weight: float) -> Penalty:
-        return elastic_net(self.alpha, self.l1_ratio)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

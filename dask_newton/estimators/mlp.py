@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,20 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from dask_newton.arrays import to_host
 from dask_newton.estimators import prediction
-from dask_newton.estimators.classification import Classifier, class_loss
+from dask_newton.estimators.classification import CLASS_WEIGHTS, Classifier, class_loss
 from dask_newton.estimators.network import NetworkEstimator
 from dask_newton.estimators.numeric import NumericEstimator
-from dask_newton.estimators.prediction import accuracy_sums, codes, r2, r2_sums
+from dask_newton.estimators.parameters import parameters
 from dask_newton.losses import Loss, Poisson, Squared
 from dask_newton.objectives.rows.block import RowBlock
-from dask_newton.penalties import Penalty
-from dask_newton.solvers import Solver
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 _LOSSES = {"squared_error": "identity", "poisson": "exp"}  # with their activations of the outputs
 
 
+@parameters("hidden_layer_sizes", "activation")
 class MLPClassifier(Classifier, NetworkEstimator):
     r"""Multi-layer perceptron that predicts labels, for data in memory or in chunks anywhere.
 
@@ -42,14 +42,14 @@ class MLPClassifier(Classifier, NetworkEstimator):
 
     Parameters
     ----------
-    <shared parameters>
+    <shared network parameters>
     class_weight : dict, 'balanced' or None, default=None
         Factors for the weights of the samples of each class.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-    <shared attributes>
+    <shared network results>
 
     Examples
     --------
@@ -61,59 +61,14 @@ class MLPClassifier(Classifier, NetworkEstimator):
     1.0
     """
 
+    hidden_layer_sizes: Any = (100,)
+    activation: str = "relu"
+    class_weight: dict[Any, float] | str | None = None
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetworkEstimator._parameter_constraints,
-        **Classifier._parameter_constraints,
+        "class_weight": CLASS_WEIGHTS,
     }
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
-        *,
-        solver: str | Solver = "auto",
-        alpha: float = 0.0001,
-        batch_size: int | str | None = "auto",
-        solver_options: dict[str, Any] | None = None,
-        regularizer: Penalty | None = None,
-        initialisation: str = "glorot",
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        class_weight: dict[Any, float] | str | None = None,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            solver_options=solver_options,
-            regularizer=regularizer,
-            initialisation=initialisation,
-            max_iter=max_iter,
-            tol=tol,
-            n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
@@ -157,18 +112,15 @@ class MLPClassifier(Classifier, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        opened = self._check_run(checkpoint)
-        before: Any = getattr(self, "classes_", None)
-        rows, make = self._prepare(X, y, sample_weight, offset=offset, classes=classes)
-        return self._fit_rows(
-            rows,
-            make,
-            self._open_validation(X_val, y_val),
-            same_outputs=np.array_equal(self.classes_, before),
-            score=_hits,
-            merit=_share,
-            checkpoint=opened,
-            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            offset=offset,
+            X_val=X_val,
+            y_val=y_val,
+            checkpoint=checkpoint,
+            classes=classes,
         )
 
     def predict_log_proba(self, X: Any, *, offset: Any = None) -> Any:
@@ -177,6 +129,12 @@ class MLPClassifier(Classifier, NetworkEstimator):
         loss = class_loss(len(self.classes_))
         fn = functools.partial(prediction.logs_of_probabilities, margins=self._margins(), loss=loss)
         return self._map_rows(fn, X, self.classes_, offset=offset)
+
+    def _score_sums(self) -> Callable[[RowBlock, Any], Any]:
+        return _hits
+
+    def _score_of(self, sums: np.ndarray) -> float:
+        return float(sums[0] / sums[1])
 
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:
         attributes = super()._attributes(W)
@@ -189,6 +147,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
         return "logistic" if len(self.classes_) == 2 else "softmax"
 
 
+@parameters("loss", "hidden_layer_sizes", "activation")
 class MLPRegressor(NumericEstimator, NetworkEstimator):
     r"""Multi-layer perceptron that predicts numbers, for data in memory or in chunks anywhere.
 
@@ -206,11 +165,11 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     ----------
     loss : {'squared_error', 'poisson'}, default='squared_error'
         :math:`\ell`: :math:`\lVert y - z \rVert^2 / 2`, or :math:`e^z - y z` for counts with the mean :math:`e^z`.
-    <shared parameters>
+    <shared network parameters>
 
     Attributes
     ----------
-    <shared attributes>
+    <shared network results>
 
     Examples
     --------
@@ -222,60 +181,15 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
     True
     """
 
+    loss: str = "squared_error"
+    hidden_layer_sizes: Any = (100,)
+    activation: str = "relu"
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NetworkEstimator._parameter_constraints,
         "loss": [StrOptions(set(_LOSSES))],
     }
     _predicts_column = False
-
-    def __init__(
-        self,
-        loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
-        *,
-        solver: str | Solver = "auto",
-        alpha: float = 0.0001,
-        batch_size: int | str | None = "auto",
-        solver_options: dict[str, Any] | None = None,
-        regularizer: Penalty | None = None,
-        initialisation: str = "glorot",
-        max_iter: int = 200,
-        tol: float = 1e-4,
-        n_iter_no_change: int = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        max_rounds: int | None = None,
-        max_bytes: float | None = None,
-        max_seconds: float | None = None,
-        warm_start: bool = False,
-        persist: bool | str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            solver_options=solver_options,
-            regularizer=regularizer,
-            initialisation=initialisation,
-            max_iter=max_iter,
-            tol=tol,
-            n_iter_no_change=n_iter_no_change,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            max_rounds=max_rounds,
-            max_bytes=max_bytes,
-            max_seconds=max_seconds,
-            warm_start=warm_start,
-            persist=persist,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.loss = loss
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -321,23 +235,17 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         ConvergenceWarning
             If training ended on a budget and not by ``tol``.
         """
-        opened = self._check_run(checkpoint)
-        rows, make = self._prepare(X, y, sample_weight, offset=offset)
-        validation = self._open_validation(X_val, y_val, multi_output=self._several_targets, y_numeric=True)
-        return self._fit_rows(
-            rows,
-            make,
-            validation,
-            same_outputs=True,
-            score=_squares,
-            merit=r2,
-            checkpoint=opened,
-            given=(X, y, None if sample_weight is None else {"sample_weight": sample_weight}),
-        )
+        return self._fit(X, y, sample_weight, offset=offset, X_val=X_val, y_val=y_val, checkpoint=checkpoint)
 
     @property
     def _several_targets(self) -> bool:  # type: ignore[override]
         return self.loss == "squared_error"
+
+    def _score_sums(self) -> Callable[[RowBlock, Any], Any]:
+        return _squares
+
+    def _score_of(self, sums: np.ndarray) -> float:
+        return prediction.r2(sums)
 
     def _loss(self, n_targets: int) -> Loss:
         return Squared(n_targets) if self.loss == "squared_error" else Poisson()
@@ -348,12 +256,8 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
 
 
 def _hits(rows: RowBlock, z: Any) -> tuple[float, float]:
-    return accuracy_sums(to_host(codes(z)), rows.y, rows.weight)
-
-
-def _share(sums: np.ndarray) -> float:
-    return float(sums[0] / sums[1])
+    return prediction.accuracy_sums(to_host(prediction.codes(z)), rows.y, rows.weight)
 
 
 def _squares(rows: RowBlock, z: Any) -> np.ndarray:
-    return r2_sums(rows.loss.inverse_link(z), rows.y, rows.weight)
+    return prediction.r2_sums(rows.loss.inverse_link(z), rows.y, rows.weight)

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -98,17 +98,18 @@ class Plateau:
 
 
 class ScikitLearnCallbacks:
-    """Runs the callbacks that the user gave to ``set_callbacks``; each iteration is a task of theirs.
+    """Runs scikit-learn's callbacks, see ``set_callbacks``, for the duration of a fit; each iteration is a task.
 
     Parameters
     ----------
     estimator : Estimator
-    X, y, metadata
-        What the user gave to fit.
+    X, y, sample_weight
+        The arguments of fit.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any] | None) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
         self.estimator = estimator
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.given = {"X": X, "y": y, "metadata": metadata}
         # One task for the start, one for each iteration, and one that is begun and never run.
         self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 2)
@@ -125,10 +126,14 @@ class ScikitLearnCallbacks:
         self.task = self._begin()
         return bool(stop)
 
-    def close(self) -> None:
-        """End the task that never ran, and the fit."""
-        self.task.call_on_fit_task_end(estimator=self.estimator)
-        self.root.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """End the task that never ran, and the fit, unless it failed."""
+        if error is None:
+            self.task.call_on_fit_task_end(estimator=self.estimator)
+            self.root.call_on_fit_task_end(estimator=self.estimator, **self.given, reconstruction_attributes={})
 
     def _begin(self) -> Any:
         task = self.root.subcontext(task_name="iteration")

@@ -1,4 +1,4 @@
-"""What all regressors share: targets that are numbers."""
+"""Regressors, linear or not: targets that are numbers, and their prediction."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = ["NumericEstimator"]
 class NumericEstimator(RegressorMixin, Estimator):
     """A model of targets that are numbers."""
 
+    score_name = "R2"
     _several_targets = True
 
     @abstractmethod
@@ -36,13 +37,16 @@ class NumericEstimator(RegressorMixin, Estimator):
     def _predicts_column(self) -> bool:
         """Whether predictions of one target are a column, as the targets were."""
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any, *, offset: Any = None) -> tuple[Rows, BlockMaker]:
-        several = self._several_targets
-        rows = numeric_targets(self._open(X, y, sample_weight, offset, multi_output=several, y_numeric=True))
+    @property
+    def _target_checks(self) -> dict[str, bool]:  # type: ignore[override]
+        return {"multi_output": self._several_targets, "y_numeric": True}
+
+    def _encode(self, rows: Rows) -> BlockMaker:
+        """Check the targets, and return what makes blocks of the rows."""
+        rows = numeric_targets(rows)
         loss = require_outputs(rows, self._loss(1 if rows.y.ndim == 1 else rows.y.shape[1]))
         self._one_target = rows.y.ndim == loss.n_outputs == 1
-        encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))
-        return rows, BlockMaker(loss, encode)
+        return BlockMaker(loss, functools.partial(as_float, dtype=host_dtype(rows.X.dtype)))
 
     def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Return the expected targets, in the shape of y.
@@ -66,7 +70,7 @@ class NumericEstimator(RegressorMixin, Estimator):
         return self._map_rows(fn, X, None if vector else np.arange(response.size), offset=offset)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        r"""Return :math:`R^2 = 1 - \sum r^2 / \sum (y - \bar y)^2`, its mean over targets.
+        r"""Return :math:`R^2 = 1 - \sum r^2 / \sum (y - \bar y)^2`, the mean over targets.
 
         Parameters
         ----------
@@ -80,4 +84,4 @@ class NumericEstimator(RegressorMixin, Estimator):
     def _sums(self, fn: Any, X: Any, y: Any, sample_weight: Any, **more: Any) -> np.ndarray:
         """Return the sum of ``fn(X, y, sample_weight, offset)`` over all row chunks."""
         fn = functools.partial(fn, margins=self._margins(), **more)
-        return sum_rows(fn, self._rows_with_targets(X, y, sample_weight, multi_output=self._several_targets))
+        return sum_rows(fn, self._open_scored(X, y, sample_weight))

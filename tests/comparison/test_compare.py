@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import re
 
 import dask
 import dask.array as da
@@ -238,7 +239,7 @@ def test_table_text_html_and_file_hold_the_same(found, tmp_path):
     assert row.split()[3:5] == ["converged", f"{run.value:.8g}"] and row.split()[-1] == f"{run.score:.4f}"
     assert "test accuracy" in text and "broken: the floor is gone" in text
     named = dataclasses.replace(found, runs=(dataclasses.replace(run, label="a<b"),))
-    assert "<td>a&lt;b</td><td>converged</td>" in named._repr_html_()
+    assert "<td>a&lt;b</td><td>converged</td>" in re.sub(r">\s+<", "><", named._repr_html_())
     histories = found.histories()
     assert len(histories) == sum(len(run.history) for run in found.runs)
     assert histories.loc[("giant", 2), "objective"] == found["giant"].history[2]["objective"]

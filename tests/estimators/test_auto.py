@@ -210,7 +210,8 @@ def test_streamed_blocks_are_read_by_few():
     y = (X[:, 0] + rng.logistic(size=1000) > 0).astype(int)
     parts = [da.from_delayed(dask.delayed(read, pure=False)(i), (25, 5), meta=X[:0]) for i in range(40)]
     model = LogisticRegression(persist=False)
-    problem, seconds = model._objective(*model._prepare(da.concatenate(parts), da.from_array(y, chunks=25), None))
+    rows = model._open(da.concatenate(parts), da.from_array(y, chunks=25), None, None)
+    problem, seconds = model._objective(rows, model._encode(rows))
     made.clear()
     explanation = explain(problem, seconds)
     assert explanation.streamed and explanation.machine.reading > 0

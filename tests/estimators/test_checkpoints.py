@@ -81,7 +81,7 @@ def test_a_network_that_stopped_improving_stops_again(tmp_path):
 
 
 def test_early_stopping_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="Held-out scores are not saved, so early_stopping=True cannot"):
+    with pytest.raises(ValueError, match="early_stopping cannot be combined with checkpoint"):
         MLPClassifier(early_stopping=True).fit(X, Y, checkpoint=tmp_path / "fit.zarr")
     assert not (tmp_path / "fit.zarr").exists()
 

@@ -298,7 +298,7 @@ def test_mini_batches_are_scikit_learns_for_solvers_that_have_them():
     assert fit(solver_options={"batch_size": 300}).history_[-1]["inner_iterations"] == 2
     assert fit(solver=Adam()).solver_.batch_size is None
     assert fit().solver_.seed != fit(random_state=1).solver_.seed
-    with pytest.raises(ValueError, match="batch_size=100 is for solvers with mini-batches.*solver='lbfgs'"):
+    with pytest.raises(ValueError, match="batch_size=100 needs a named solver with mini-batches.*solver='lbfgs'"):
         clone(short).set_params(batch_size=100, solver="lbfgs").fit(rows, labels)
 
 
