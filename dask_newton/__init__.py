@@ -1,4 +1,4 @@
-"""Communication-efficient second-order and ADMM solvers for regularised models on chunked arrays."""
+"""Regularised linear models and networks on chunked arrays: second-order and ADMM solvers with little communication."""
 
 import logging as _logging
 

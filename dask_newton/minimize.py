@@ -1,4 +1,4 @@
-"""The only loop: step, record, stop."""
+"""The loop of all solvers: step, record, save, stop."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ BUDGETS = (Status.MAX_ITER, Status.MAX_ROUNDS, Status.MAX_BYTES, Status.MAX_SECO
 
 _ADVICE = {
     **{budget: f"raise {budget}, loosen tol, scale the features, or choose another solver" for budget in BUDGETS},
-    Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below what the arithmetic allows (use float64 "
+    Status.LINE_SEARCH_FAILED: "no step decreases the objective: tol is below the accuracy of the data (use float64 "
     "data), or the features are badly scaled",
     Status.NEGATIVE_CURVATURE: "the solver met negative curvature; use a solver for non-convex objectives",
     Status.STATIONARY: "norm(grad F), which the solver decreases, has a stationary point here, and F has none; use a "
     "solver that decreases F, such as 'dino', or start elsewhere",
-    Status.SETTLED: "the split variables agree and the augmented Lagrangian no longer changes, which is all that the "
-    "solver looks for; lower its tolerances, or go on from here with another solver, such as 'gn-cg'",
+    Status.SETTLED: "the split variables agree and the augmented Lagrangian no longer changes, which are the solver's "
+    "own criteria; lower its tolerances, or continue from here with another solver, such as 'gn-cg'",
     Status.DIVERGED: "the iterates diverge: the classes may be separable, so that there is no optimum (add a penalty), "
     "or the steps may be too long (lower the learning rate or raise mu, where the solver has one)",
-    Status.NAN: "NaN or infinity arose; scale the features",
+    Status.NAN: "NaN or infinity occurred; scale the features",
 }
 
 
@@ -58,10 +58,11 @@ class Result:
     n_iter : int
     history : History
     state : State or None
-        Everything needed to go on, see ``minimize(state=...)``. Estimators drop it, as it may hold blocks of a cluster.
+        Everything needed to continue, see ``minimize(state=...)``. Estimators drop it, as it may hold blocks of a
+        cluster.
     convex : bool
-        Whether the objective is convex. If so, a gradient of zero is the optimum; if not, it is a stationary point, and
-        there may be a better one elsewhere.
+        Whether the objective is convex. If so, a point with zero gradient is the optimum; if not, it is a stationary
+        point, and there may be a better one elsewhere.
     """
 
     W: np.ndarray
@@ -100,27 +101,27 @@ def minimize(
     problem : Objective
         Such as one made by :func:`dask_newton.make_problem`.
     solver : str or Solver
-        A name of :doc:`/solvers`, for the solver with its defaults, or a solver with options of your own, such as
+        A name listed in :doc:`/solvers`, for the solver with its defaults, or a solver object such as
         ``GIANT(cg_max_iter=20)``.
     start : ndarray of shape (q, K), optional
-        By default ``problem.null``: for linear models zeros, and for targets that are numbers their best constant
-        model; for networks random weights.
+        By default ``problem.null``: the best constant model for regression, zeros for classification, random weights
+        for networks.
     max_iter : int
-        Iterations at most.
+        Largest number of iterations.
     tol : float
-        Stop when the certificate is at most this: the largest entry of the gradient of the mean objective.
+        Stop when the certificate, the largest entry of the gradient of the mean objective, is at most this.
     max_rounds, max_bytes, max_seconds : float, optional
-        Further budgets: communication rounds, bytes sent up and down, and seconds of this run, as the history counts
-        them. They are looked at between iterations, so that the last iteration may exceed them. A run that goes on
-        from a checkpoint counts iterations, rounds and bytes from the beginning of the first, and seconds from its own.
+        Further budgets: communication rounds, bytes sent up and down, and seconds of this run, as counted in the
+        history. They are checked between iterations, so the last iteration may exceed them. A run that continues from a
+        checkpoint counts iterations, rounds and bytes from the start of the first run, and seconds from its own start.
     state : State, optional
-        Go on from the state of an earlier result instead of from ``start``.
+        Continue from the state of an earlier result instead of from ``start``.
     callbacks : sequence of callable
-        Each is called with the record of every iteration, to which it may add, and with the state. One that returns
-        True ends the run.
+        Each is called with the record of every iteration, to which it may add entries, and with the state. The run ends
+        if one returns True.
     checkpoint : Checkpoint or path, optional
-        Save the run there as it goes on. If a run was saved there already, go on from it instead of from ``start``;
-        the history goes on as well.
+        Where to save the run. If a run was saved there before, continue it instead of beginning at ``start``; its
+        history is continued as well.
 
     Returns
     -------
@@ -129,18 +130,18 @@ def minimize(
     Warns
     -----
     ConvergenceWarning
-        If the certificate did not reach ``tol``; it says how far it is and what to do. Also if F is not convex and ends
-        above its value at the start: what is small there is the gradient of a saddle, a maximum or a plateau.
+        If the certificate did not reach ``tol``; the message has its value and advice. Also if F is not convex and
+        ended above its value at the start, as a small gradient is then one of a saddle, a maximum or a plateau.
 
     Raises
     ------
     UnsupportedError
         If the solver cannot minimise this objective.
     ValueError
-        If no solver has this name, ``start`` has another shape than the coefficients, or the objective is not finite
-        there.
+        If the name of the solver is unknown, ``start`` does not have the shape of the coefficients, or the objective is
+        not finite there.
     CheckpointError
-        If the checkpoint is damaged, or of another problem or solver.
+        If the checkpoint is damaged, or was saved by a run of another problem or solver.
     """
     solver = named_solver(solver, network=isinstance(problem, NetworkObjective))
     solver.check(problem)
@@ -150,7 +151,7 @@ def minimize(
     looking: list[Callable[..., bool | None]] = [*callbacks, *([] if keeper is None else [keeper])]
 
     def record(iteration: int, state: State, info: Info) -> Status | None:
-        """Record an iteration; return why the run ends with it, if a budget or a callback says so."""
+        """Record an iteration; return the reason if a budget or a callback ends the run."""
         row = ledger.write(iteration, state, info)
         logger.debug("%s %s", solver.name, row)
         if any([callback(row, state) for callback in looking]):
@@ -159,7 +160,7 @@ def minimize(
 
     if keeper is not None and keeper.saved is not None:
         if state is not None:
-            raise ValueError("state and checkpoint both say where to go on from; give one of them.")
+            raise ValueError("state and checkpoint both hold a run to continue; give one of them.")
         state = keeper.restore(keeper.saved)
         ledger.go_on()
         iteration, ended = history[-1]["iteration"], ledger.spent(history[-1])
@@ -196,7 +197,7 @@ def minimize(
         logger.info("%s was stopped by a callback after %d iterations.", solver.name, iteration)
     elif status is not Status.CONVERGED:
         lasting = keeper is not None and status is Status.MAX_SECONDS
-        again = "run it again, which goes on from the checkpoint; or " if lasting else ""
+        again = "run it again, to continue from the checkpoint; or " if lasting else ""
         warnings.warn(
             f"{solver.name} stopped without converging ({status.value}) after {iteration} iterations: the largest "
             f"gradient entry is {residual:.3g}, tol is {tol:.3g}. Advice: {again}{_ADVICE[status]}.",
@@ -205,19 +206,19 @@ def minimize(
         )
     if status is Status.CONVERGED and not problem.convex:
         logger.info(
-            "%s found a stationary point. The objective is not convex, so that there may be a better one elsewhere.",
+            "%s found a stationary point. The objective is not convex, so there may be a better one elsewhere.",
             solver.name,
         )
     return Result(state.W, value, residual, status, iteration, history, state, problem.convex)
 
 
 def _start(problem: Objective, solver: Solver[Any], start: np.ndarray | None) -> State:
-    """Return the state at the start."""
+    """Return the initial state."""
     start = np.array(problem.null if start is None else start, dtype=np.float64)
     if start.shape != problem.shape:
         raise ValueError(
             f"start has the shape {start.shape}; this problem has coefficients of the shape {problem.shape}, "
-            "one row per feature (and one for the intercept, the last) and one column per output."
+            "one row per feature (the last row is the intercept, if any) and one column per output."
         )
     state: State = solver.init(problem, start)
     if state.status is Status.NAN:
@@ -226,14 +227,14 @@ def _start(problem: Objective, solver: Solver[Any], start: np.ndarray | None) ->
 
 
 class _Ledger:
-    """Writes the records of a run, and knows its budgets.
+    """Writes the records of a run, and checks its budgets.
 
     Parameters
     ----------
     history : History
     meter : Meter
     limits : tuple
-        Of iterations, rounds, bytes and seconds; None is no limit.
+        Budgets of iterations, rounds, bytes and seconds; None is no limit.
     """
 
     def __init__(self, history: History, meter: Meter, limits: tuple[float | None, ...]) -> None:
@@ -241,7 +242,7 @@ class _Ledger:
         self.began, self.earlier, self.first = time.perf_counter(), 0.0, meter.snapshot()
 
     def go_on(self) -> None:
-        """Count on from the last record, which is of an earlier run."""
+        """Continue the counts of the last record, which is of an earlier run."""
         last = self.history[-1]
         self.first = {key: count - last[key] for key, count in self.first.items()}
         self.earlier = last["seconds"]
@@ -263,7 +264,7 @@ class _Ledger:
         return row
 
     def spent(self, row: dict[str, Any]) -> Status | None:
-        """Return the budget that a record has used up, if there is one; seconds are those of this run."""
+        """Return the budget that a record exhausts, if any; seconds are those of this run."""
         used = (row["iteration"], row["rounds"], row["bytes_up"] + row["bytes_down"], row["seconds"] - self.earlier)
         budgets = zip(BUDGETS, used, self.limits, strict=True)
         return next((name for name, n, limit in budgets if limit is not None and n >= limit), None)

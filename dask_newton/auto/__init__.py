@@ -1,1 +1,1 @@
-"""The choice of ``solver="auto"``: estimated costs, measured rates of the machine, and the table that explains them."""
+"""``solver="auto"``: estimates the cost of every solver from measured rates of the machine, and explains the choice."""

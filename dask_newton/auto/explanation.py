@@ -1,4 +1,4 @@
-"""Why ``solver="auto"`` chose what it chose: a table as text, for notebooks, and for pandas."""
+"""The explanation of a choice by ``solver="auto"``: a table as text, as HTML and for pandas."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ COLUMNS = ("solver", "iterations", "passes", "rounds", "MB", "seconds", "remark"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a solver is expected to cost.
+    """The expected cost of a solver.
 
     Attributes
     ----------
     solver : Solver
     work : Work or None
-        None where it cannot minimise the objective, or its iterations cannot be foreseen.
+        None if it cannot minimise the objective, or if its number of iterations cannot be predicted.
     seconds : float or None
-        At the measured rates, rounded to powers of two.
+        Expected time at the measured rates, which are rounded to powers of two.
     supported : bool
         Whether the solver can minimise the objective.
     remark : str
-        Why there is no estimate.
+        Reason for a missing estimate.
     """
 
     solver: Solver[Any]
@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a choice of a solver is based on. Print it, or let a notebook show it.
+    """The basis of a choice of solver. Print it, or show it in a notebook.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class Explanation:
     machine : Machine
         The measured rates.
     measuring : float
-        Seconds that the measurement took.
+        Duration of the measurement, in seconds.
     estimates : tuple of Estimate
         One for each solver, the fastest first.
     choice : str
         The chosen solver.
     reason : str
     then : tuple of str
-        The solvers that go on, in this order, should the chosen one fail or come to a halt.
+        The solvers that take over, in this order, if the chosen one fails or stalls.
     """
 
     n_rows: int
@@ -83,7 +83,7 @@ class Explanation:
     then: tuple[str, ...]
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame with a row for each solver; nan where there is no estimate."""
+        """Return a pandas DataFrame with one row per solver; NaN without an estimate."""
         import pandas
 
         nothing = float("nan")
@@ -103,10 +103,10 @@ class Explanation:
         return pandas.DataFrame(rows).set_index("solver")
 
     def facts(self) -> dict[str, str]:
-        """Return what was found and measured, by name, in words."""
+        """Return the properties of the data and the measured rates, as text by name."""
         q, K = self.shape
         m = self.machine
-        sparse = f", {self.n_stored / self.n_rows:.3g} stored entries in a row" if self.n_stored < self._dense else ""
+        sparse = f", {self.n_stored / self.n_rows:.3g} stored entries per row" if self.n_stored < self._dense else ""
         where = f"{_many(self.n_blocks, 'block')} in {_many(m.processes, 'process')}"
         return {
             "objective": self.objective,
@@ -122,7 +122,7 @@ class Explanation:
         }
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return the table as words, a row for each solver."""
+        """Return the cells of the table, one row per solver."""
         return [
             (
                 e.solver.name, f"{e.work.iterations:.0f}", f"{e.work.passes:.0f}", f"{e.work.rounds:.0f}",
@@ -132,8 +132,8 @@ class Explanation:
         ]  # fmt: skip
 
     def conclusion(self) -> str:
-        """Return the choice and its reason, in sentences."""
-        then = f" Should it fail or come to a halt, {' and then '.join(self.then)} will go on." if self.then else ""
+        """Return the choice and its reason, as sentences."""
+        then = f" If it fails or stalls, {' and then '.join(self.then)} will take over." if self.then else ""
         return f"solver='auto' chooses {self.choice!r}: {self.reason}.{then}"
 
     def __str__(self) -> str:

@@ -1,13 +1,13 @@
-"""What the machine can do with these blocks: three short passes, measured where the blocks are.
+"""Rates of the machine for these blocks, from a few short passes, measured where the blocks are.
 
-    latency     a pass whose blocks have nothing to do
+    latency     an empty pass
     products    value and gradient of the first rows of every block, in floating point operations per second
-    grams       a weighted Gram matrix of fewer rows, of at most 512 columns
+    grams       a weighted Gram matrix of fewer rows and at most 512 columns
     bandwidth   a pass that sends half a megabyte to every process and back
 
-Blocks are timed inside the tasks, so that the latency of a busy scheduler does not count as arithmetic. Rates hold for
-all the blocks together: floating point operations by the seconds from the first begin to the last end of a process,
-times the number of processes. Rows that are read are not in any cache, as in a fit.
+Blocks are timed inside the tasks, so that the latency of a busy scheduler does not count as arithmetic. Rates are those
+of all blocks together: floating point operations divided by the time from the first start to the last end in a process,
+times the number of processes. As in a fit, the rows are not in any cache.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from dask_newton.solvers.work import Work
 
 __all__ = ["Machine", "measure"]
 
-_ENTRIES = 2**20  # of X, in all blocks together: larger than the caches of cores, and read in milliseconds
+_ENTRIES = 2**20  # of X, over all blocks: more than the caches of the cores hold, and read in milliseconds
 _GRAM_FLOPS = 2**26
 _GRAM_COLUMNS = 512
 _PAYLOAD = np.zeros(2**16)  # half a megabyte
-_BLOCKS = {True: 4, False: 256}  # at most so many are looked at: few where each of them has to be read
-_QUICK = 0.005  # seconds of a pass below which it is run again, against what else the machine does
+_BLOCKS = {True: 4, False: 256}  # blocks measured at most; fewer if each has to be read
+_QUICK = 0.005  # seconds; a shorter pass is run twice, against disturbance by other processes
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Machine:
     Attributes
     ----------
     latency : float
-        Seconds of a pass whose blocks have nothing to do.
+        Seconds of an empty pass.
     products, grams : float
-        Floating point operations per second, of all blocks together: products with X, and Gram matrices.
+        Floating point operations per second over all blocks, for products with X and for Gram matrices.
     driver : float
         Floating point operations per second of this process.
     bandwidth : float
         Bytes per second between this process and one other.
     processes : int
-        How many processes hold blocks.
+        Number of processes that hold blocks.
     reading : float
-        Seconds in which streamed blocks are made again from their source; 0 where they stay in memory.
+        Seconds to read streamed blocks again from their source; 0 if blocks stay in memory.
     """
 
     latency: float
@@ -70,7 +70,7 @@ class Machine:
     reading: float = 0.0
 
     def rounded(self) -> Machine:
-        """Return the rates as powers of two, so that measuring again seldom changes a choice."""
+        """Return the rates rounded to powers of two, so that another measurement rarely changes the choice."""
         return Machine(
             _power(self.latency),
             _power(self.products),
@@ -82,7 +82,7 @@ class Machine:
         )
 
     def seconds(self, work: Work, problem: LinearObjective) -> float:
-        """Return the seconds that some work should take."""
+        """Return the expected seconds for an amount of work."""
         return (
             work.passes * self.latency
             + work.reads * self.reading
@@ -94,7 +94,7 @@ class Machine:
 
 
 def measure(problem: LinearObjective, first_pass: float) -> Machine:
-    """Measure; ``first_pass`` is how many seconds the pass took that looked at the blocks, and read all of them."""
+    """Measure the rates; ``first_pass`` is the duration of the pass that read and examined all blocks."""
     blocks, data, index = _some(problem)
     n = blocks.n_blocks
     rows = max(1, _ENTRIES * problem.n_rows // (n * problem.n_stored + 1))
@@ -106,7 +106,7 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
                 _time_block, data, index, fit_intercept=problem.fit_intercept, rows=rows, gram_rows=gram_rows
             )
         )
-        for _ in range(1 if blocks.streamed else 2)  # of two, as the first may have to start threads and libraries
+        for _ in range(1 if blocks.streamed else 2)  # twice, as the first may have to start threads and libraries
     ]
     _, timed = min(runs, key=lambda run: run[0])
     latency, here = _fastest(lambda: problem.blocks.map_reduce(_whereabouts, problem.index))
@@ -129,7 +129,7 @@ def measure(problem: LinearObjective, first_pass: float) -> Machine:
 
 
 def _some(problem: LinearObjective) -> tuple[Any, Any, Any]:
-    """Return the engine, the data and the indices of the blocks to look at."""
+    """Return the engine, the data and the indices of the blocks to measure."""
     n, most = problem.blocks.n_blocks, _BLOCKS[problem.blocks.streamed]
     if n <= most:
         return problem.blocks, problem.data, problem.index
@@ -138,7 +138,7 @@ def _some(problem: LinearObjective) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class _Timed:
-    """When a block was at work, by the clock of its process, and what it did."""
+    """When a block was computed, by the clock of its process, and how much work it was."""
 
     process: str
     began: float
@@ -204,7 +204,7 @@ def _head(block: RowBlock, n: int) -> RowBlock:
 
 
 def _rates(timed: dict[int, _Timed], processes: int) -> tuple[float, float]:
-    """Return the rates of products and Gram matrices, of all processes together."""
+    """Return the rates of products and of Gram matrices over all processes."""
     rates = []
     for name in {block.process for block in timed.values()}:
         here = [block for block in timed.values() if block.process == name]
@@ -236,7 +236,7 @@ def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _fastest(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds of a run and its result; of the faster of two, if they are quick."""
+    """Return the duration of a run and its result; a quick run is repeated, and the faster one counts."""
     runs = [_seconds(run)]
     if runs[0][0] < _QUICK:
         runs.append(_seconds(run))

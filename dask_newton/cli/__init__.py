@@ -1,7 +1,6 @@
 """The command line: ``dask-newton``, and ``dask newton``.
 
-One file per command. Dask imports this module for each of its own commands, so what is heavy is imported
-inside the commands only.
+One file per command. Dask imports this module for each of its own commands, so heavy imports are inside the commands.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def main(debug: bool) -> None:
     """Fit regularised linear models on chunked arrays with few rounds of communication.
 
-    Exit status: 0 all is well; 1 the input is wrong, in a sentence on standard error; 2 the command line is
-    wrong; 3 a fit, or every solver of a comparison, did not converge.
+    Exit status: 0 success; 1 wrong input, explained on standard error; 2 wrong command line; 3 a fit, or every
+    solver of a comparison, did not converge.
     """
 
 

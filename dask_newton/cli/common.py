@@ -1,4 +1,4 @@
-"""What the commands share: errors as sentences, progress, tables, a place to compute."""
+"""Shared parts of the commands: error messages, progress, printing of tables, clusters."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What wrong input, a full disk or a lost cluster raise. Anything else is a mistake of the library, and a
-# traceback.
+# Raised for wrong input, a full disk or a lost cluster. Anything else is a bug, and gets a traceback.
 _EXPECTED = (ValueError, OSError, MemoryError)
 
 CONNECT_SECONDS = 10
 
 
 class Sentences(click.Group):
-    """A group whose commands end an expected error with one sentence instead of a traceback."""
+    """A group of commands that report an expected error in one sentence instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -61,18 +60,18 @@ def _workers_died(error: BaseException) -> bool:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "Memory ran out; give smaller chunks (--chunk-rows when converting) or more memory."
+        return "Out of memory; use smaller chunks (--chunk-rows when converting) or more memory."
     if _workers_died(error):
         return (
-            "A task was lost with several workers in a row, which probably ran out of memory; give smaller "
-            f"chunks or more memory per worker. {error}"
+            "Several workers died one after the other while they computed the same task, probably because memory ran "
+            f"out; use smaller chunks or more memory per worker. {error}"
         )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'A file'}: {error.strerror}."
     return as_options(" ".join(str(error).split())) or type(error).__name__
 
 
-# The library speaks of its own keywords where the command line has options.
+# Messages of the library name its keywords; the command line has options instead.
 _OPTIONS = {
     "overwrite=True": "--overwrite",
     'target="numbers"': "--target numbers",
@@ -84,7 +83,7 @@ _OPTIONS = {
 
 
 def as_options(sentence: str) -> str:
-    """Say what the library says with the options of the command line."""
+    """Replace the keywords in a message of the library by the options of the command line."""
     for keyword, option in _OPTIONS.items():
         sentence = sentence.replace(keyword, option)
     return re.sub(r"\b(drop|format|label)=\"?([\w,.-]*\w)?\"?", _as_option, sentence)
@@ -95,7 +94,7 @@ def _as_option(match: re.Match[str]) -> str:
 
 
 def example(*lines: str) -> str:
-    """Return the last part of the help of a command."""
+    """Return the examples at the end of the help of a command."""
     # click keeps the lines of a paragraph that begins with a backspace.
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
@@ -103,7 +102,7 @@ def example(*lines: str) -> str:
 def check_destination(
     path: str | None, overwrite: bool, *, zarr: bool = False, inputs: tuple[str | None, ...] = ()
 ) -> None:
-    """Refuse a path that could not be written, before hours of work and not after; never replace an input."""
+    """Refuse a path that cannot be written, before the work begins; never replace an input."""
     if path is None:
         return
     full = os.path.abspath(path)
@@ -129,7 +128,7 @@ def check_destination(
 
 @contextmanager
 def written_whole(path: str) -> Iterator[str]:
-    """Yield a path to write to; the file appears at ``path`` if all goes well, and not at all otherwise."""
+    """Yield a temporary path to write to; the file is moved to ``path`` on success, and removed otherwise."""
     partial = f"{path}.partial-{os.getpid()}"
     try:
         yield partial
@@ -148,7 +147,7 @@ def echo_warnings(seen: list[warnings.WarningMessage] | None = None) -> Iterator
             yield
         finally:
             for warning in caught:
-                if issubclass(warning.category, UserWarning):  # deprecations are no business of the user
+                if issubclass(warning.category, UserWarning):  # not deprecations, which are for developers
                     click.echo(f"Warning: {' '.join(str(warning.message).split())}", err=True)
             if seen is not None:
                 seen += caught
@@ -156,7 +155,7 @@ def echo_warnings(seen: list[warnings.WarningMessage] | None = None) -> Iterator
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
-    """Show progress on standard error while it is a terminal, and leave nothing behind."""
+    """Show progress on standard error if it is a terminal, and remove it at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -167,7 +166,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 def row_progress(progress: Progress, description: str) -> Callable[[int, int | None], None]:
-    """Return what ``save_dataset(progress=...)`` wants."""
+    """Return a callable for ``save_dataset(progress=...)``."""
     task = progress.add_task(description, total=None)
 
     def report(done: int, total: int | None) -> None:
@@ -177,9 +176,9 @@ def row_progress(progress: Progress, description: str) -> Callable[[int, int | N
 
 
 def print_table(table: Table, *, shorten: bool = True) -> None:
-    """Print on standard output; a file or a pipe gets plain text that is wide enough.
+    """Print to standard output; a file or a pipe gets plain text that is wide enough.
 
-    A narrow terminal gets shortened cells, or else breaks the lines.
+    In a narrow terminal cells are shortened, or lines are wrapped if ``shorten`` is false.
     """
     from rich.console import Console
 
@@ -200,12 +199,12 @@ def computing_options(command: F) -> F:
         "--workers",
         type=click.IntRange(1),
         metavar="N",
-        help="Compute in N processes of this machine; by default in the threads of this one.",
+        help="Compute in N processes on this machine; by default in threads of this process.",
     )(command)
     return click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Compute on the Dask cluster there, such as tcp://10.0.0.1:8786.",
+        help="Compute on the Dask cluster with this scheduler, such as tcp://10.0.0.1:8786.",
     )(command)
 
 
@@ -222,7 +221,7 @@ def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | 
 
     if scheduler is not None:
         try:
-            # Not as default: a client that cannot connect would stay the default one all the same.
+            # Not as default, since a client that cannot connect would remain the default client.
             client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise click.ClickException(
@@ -240,7 +239,7 @@ def compute_on(scheduler: str | None, workers: int | None) -> Iterator[Client | 
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
-            # Without these the scheduler warns when another one has taken its usual port for HTTP.
+            # Avoids a warning when the usual HTTP port is in use.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -1,4 +1,4 @@
-"""``dask-newton compare``: a data set -> solvers side by side."""
+"""``dask-newton compare``: compare solvers on a data set."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NOTHING_CERTIFIED = 3
     default="all",
     show_default=True,
     metavar="NAME,...",
-    help='Such as giant,newton-admm; "all" are those that can minimise the objective.',
+    help='Such as giant,newton-admm; "all" means those that can minimise the objective.',
 )
 @click.option(
     "--m",
@@ -53,7 +53,7 @@ NOTHING_CERTIFIED = 3
     type=click.IntRange(1),
     default=8,
     show_default=True,
-    help="Blocks to cut the rows into, in their order.",
+    help="Number of blocks; the rows keep their order.",
 )
 @click.option(
     "--option",
@@ -61,16 +61,16 @@ NOTHING_CERTIFIED = 3
     multiple=True,
     metavar="SOLVER.KEY=VALUE",
     callback=option_values,
-    help="Hyper-parameter of a solver; may be given several times.",
+    help="Hyper-parameter of a solver; may be repeated.",
 )
 @model_options
 @run_options
 @computing_options
-@click.option("--test", metavar="PATH", help="Data set on which to report the score.")
-@click.option("--plot", metavar="FILE", help="Save the picture of the gaps (needs matplotlib).")
+@click.option("--test", metavar="PATH", help="Data set for the score.")
+@click.option("--plot", metavar="FILE", help="Save a plot of the gaps (needs matplotlib).")
 @click.option("--csv", metavar="FILE", help="Save the table as CSV.")
 @click.option("--history", metavar="FILE", help="Save every iteration of every solver as CSV.")
-@click.option("--overwrite", is_flag=True, help="Replace what is at --plot, --csv and --history.")
+@click.option("--overwrite", is_flag=True, help="Overwrite the files --plot, --csv and --history.")
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 @click.pass_context
 def compare(
@@ -90,12 +90,12 @@ def compare(
     seed: int | None,
     **settings: Any,
 ) -> None:
-    """Fit one model with several solvers and compare what they cost.
+    """Fit one model with several solvers and compare their results and costs.
 
     DATA is a Zarr group such as mnist.zarr/train. It is read once, and all solvers run on the same blocks.
 
-    A solver that refuses the objective, fails or runs out of its budget is a row with the reason. Exits with status
-    3 if no solver reached the tolerance.
+    A solver that refuses the objective, fails or exhausts a budget is a row with the reason. The exit status is 3 if
+    no solver reached the tolerance.
     """
     from dask_newton.comparison import compare as compare_solvers
 
@@ -132,7 +132,7 @@ def compare(
 
 
 def _solvers(names: str, options: dict[str, Any], network: bool, batch_size: int | None) -> Any:
-    """Return what ``compare`` wants, after a look at names and options."""
+    """Return the solvers to compare, by name."""
     from dask_newton.estimators.network import BATCH_SIZE
     from dask_newton.estimators.options import has_option, make_solver
     from dask_newton.solvers import SOLVERS
@@ -149,7 +149,7 @@ def _solvers(names: str, options: dict[str, Any], network: bool, batch_size: int
         solver, dot, option = key.partition(".")
         if not dot or solver not in each:
             raise click.UsageError(
-                f"--option {key}={value}: begin with one of the solvers that are compared, such as "
+                f"--option {key}={value}: begin with the name of a compared solver, such as "
                 f"{next(iter(each))}.KEY=VALUE."
             )
         each[solver][option] = value

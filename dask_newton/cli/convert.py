@@ -1,4 +1,4 @@
-"""``dask-newton convert``: raw files -> a Zarr data set, in bounded memory."""
+"""``dask-newton convert``: convert raw files to a Zarr data set, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 
 
 class _Convert(click.Group):
-    """Commands, names of data sets, or else files, which are what ``files`` converts."""
+    """Accepts commands, names of data sets, or files, for which it runs ``files``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         from dask_newton.data.formats.named_sets import NAMED_SETS
@@ -51,10 +51,10 @@ class _Convert(click.Group):
 def convert() -> None:
     """Convert raw files to a Zarr data set.
 
-    RAW are files of one format, which is guessed and told; "convert files --help" shows the options. NAME is a
-    data set below, of which RAW is the folder with its files.
+    RAW are files of one format, which is detected and reported; "convert files --help" shows the options. NAME is a
+    data set below, and RAW is then the folder with its files.
 
-    The data are read, written and verified a chunk at a time, and appear at OUT as a whole or not at all.
+    The data are read, written and verified one chunk at a time. OUT is written completely or not at all.
     """
 
 
@@ -77,13 +77,13 @@ def _writing_options(command: F) -> F:
             multiple=True,
             metavar="KEY=VALUE",
             callback=_pairs("KEY=VALUE, such as licence=CC0"),
-            help="Note name, source, licence and the like; may be given several times.",
+            help="Metadata such as name, source and licence; may be repeated.",
         ),
         click.option(
             "--chunk-rows",
             type=click.IntRange(1),
             metavar="ROWS",
-            help="Rows of a chunk, a block when fitting; by default as many as take 32 MiB.",
+            help="Rows per chunk, which is a block in a fit; by default 32 MiB of rows.",
         ),
     ):
         command = option(command)
@@ -97,7 +97,7 @@ def _value_options(command: F) -> F:
             "--scale",
             type=click.FloatRange(0, min_open=True),
             metavar="FACTOR",
-            help="Multiply X by this, such as 0.00392156862745098 for 1/255; makes float32 of whole numbers.",
+            help="Multiply X by this, such as 0.00392156862745098 for 1/255; integers become float32.",
         ),
     ):
         command = option(command)
@@ -119,9 +119,7 @@ def _value_options(command: F) -> F:
 @click.option("--label", metavar="NAME|NUMBER", help="Tables: column of the label, from 0, -1 the last, or none.")
 @click.option("--drop", metavar="NAME,...", default="", help="Tables: columns to leave out, by name or number.")
 @click.option("--header/--no-header", default=None, help="Tables: whether the first line names the columns.")
-@click.option(
-    "--zero-based/--one-based", default=None, help="LIBSVM: from where indices count; by default from 0 if a 0 occurs."
-)
+@click.option("--zero-based/--one-based", default=None, help="LIBSVM: first index; by default 0 if a 0 occurs, else 1.")
 @click.option("--n-features", type=click.IntRange(1), metavar="N", help="LIBSVM: number of features.")
 @click.option("--labels", type=FILE, help="10x Genomics: table of barcode and label, with a header.")
 @click.option(
@@ -129,7 +127,7 @@ def _value_options(command: F) -> F:
     type=click.Choice(["auto", "classes", "numbers"]),
     default="auto",
     show_default=True,
-    help="What labels are; by default words and few whole numbers are classes.",
+    help="Kind of target; by default strings and a few distinct integers are classes.",
 )
 @click.option(
     "--rename-label",
@@ -137,12 +135,12 @@ def _value_options(command: F) -> F:
     multiple=True,
     metavar="OLD=NEW",
     callback=_pairs("OLD=NEW, such as -1=0"),
-    help="Replace a label; may be given several times.",
+    help="Replace a label; may be repeated.",
 )
 @_value_options
 @_writing_options
 def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any) -> None:
-    """Convert files of one format; the word "files" may be left out.
+    """Convert files of one format; the word "files" may be omitted.
 
     \b
     idx        images and labels of MNIST and its relatives
@@ -154,7 +152,7 @@ def convert_raw_files(raw: tuple[str, ...], out: str, drop: str, **options: Any)
     documents  label TAB words; X counts the words of the training split
     table      CSV, TSV, or columns separated by spaces
 
-    Text and IDX files may be compressed with gzip, bzip2 or xz. Files of text are read one after the other.
+    Text and IDX files may be compressed with gzip, bzip2 or xz. Several text files are concatenated.
     """  # noqa: D301
     from dask_newton.data import convert_files
 
@@ -172,8 +170,8 @@ def _named_command(name: str, known: Any) -> click.Command:
     @click.command(name, help=f"{known.title}.\n\nRAW is a folder with {known.expected}; see {known.source}.")
     @click.argument("raw", metavar="RAW")
     @click.argument("out")
-    @click.option("--fetch", is_flag=True, help="Download into RAW what is missing there.")
-    @click.option("--address", metavar="URL", help="With --fetch: where the files are, such as a mirror.")
+    @click.option("--fetch", is_flag=True, help="Download missing files into RAW.")
+    @click.option("--address", metavar="URL", help="With --fetch: address of the files, such as a mirror.")
     @_value_options
     @_writing_options
     def command(raw: str, out: str, fetch: bool, address: str | None, **options: Any) -> None:
@@ -200,7 +198,7 @@ def _named_command(name: str, known: Any) -> click.Command:
     ),
 )
 @click.argument("out")
-@click.option("--images", type=FILE, required=True, help="Images of the only, or the training, split.")
+@click.option("--images", type=FILE, required=True, help="Images of the training split, or of the only one.")
 @click.option("--labels", type=FILE, required=True, help="Their labels.")
 @click.option("--test-images", type=FILE, help="Images of the test split; then OUT has train/ and test/.")
 @click.option("--test-labels", type=FILE, help="Their labels.")
@@ -247,7 +245,7 @@ def convert_idx_files(
 def convert_npy_files(out: str, x_file: str, y_file: str | None, weight_file: str | None, **options: Any) -> None:
     """Convert NumPy's .npy files, which may be larger than memory.
 
-    Labels that are integers or strings are taken for classes.
+    Integer and string labels are treated as classes.
     """
     from dask_newton.data import save_dataset
     from dask_newton.data.formats.npy import open_npy

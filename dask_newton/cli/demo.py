@@ -34,15 +34,15 @@ GAP = 1e-6
     "--keep",
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Keep the data and the picture in this folder; by default the data are temporary.",
+    help="Keep the data and the plot in this folder; by default the data are temporary.",
 )
-@click.option("--no-plot", is_flag=True, help="Save no picture.")
+@click.option("--no-plot", is_flag=True, help="Do not save a plot.")
 def demo(keep: str | None, no_plot: bool) -> None:
     """Try three solvers on two processes.
 
     Writes the data to Zarr, starts a cluster of two processes on this machine, fits, compares with
-    scikit-learn's optimum, and saves the convergence as convergence.png in this folder (needs matplotlib).
-    Takes well under a minute and ends by itself.
+    scikit-learn's optimum, and saves a plot of the convergence as convergence.png in this folder (needs
+    matplotlib). Takes well under a minute.
     """
     import numpy as np
     from sklearn import linear_model
@@ -55,7 +55,7 @@ def demo(keep: str | None, no_plot: bool) -> None:
         path, (X, y), (X_test, y_test) = _write_digits(folder)
         progress.update(task, advance=1, description="scikit-learn's optimum")
         began = time.perf_counter()
-        with threadpool_limits(1):  # more threads for so small a problem are slower, on a busy machine by far
+        with threadpool_limits(1):  # more threads are slower for such a small problem, much slower on a busy machine
             best = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(X, y)
         optimum = _objective(best, X, y)
         seconds = time.perf_counter() - began
@@ -66,7 +66,7 @@ def demo(keep: str | None, no_plot: bool) -> None:
         progress.update(task, advance=1, description=f"Starting {WORKERS} worker processes")
         with compute_on(None, WORKERS) as client:
             assert client is not None
-            client.run(_import_library)  # or else the first solver would pay for it
+            client.run(_import_library)  # otherwise the first solver would be charged for the import
             progress.update(task, advance=1)
             for name in SOLVERS:
                 progress.update(task, description=f"Fitting with {name}")
@@ -99,7 +99,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
             yield Path(folder)
         return
     if (Path(keep) / "digits.zarr").exists():
-        raise FileExistsError(f"{keep} holds digits.zarr already; give --keep another folder.")
+        raise FileExistsError(f"{keep} already contains digits.zarr; choose another folder for --keep.")
     Path(keep).mkdir(parents=True, exist_ok=True)
     yield Path(keep)
 
@@ -138,7 +138,7 @@ def _fit(name: str, path: Path) -> tuple[Any, float]:
 
 
 def _objective(model: Any, X: np.ndarray, y: np.ndarray) -> float:
-    """Return the objective in the docstring of LogisticRegression, C = 1; the same function for every row."""
+    """Return the objective of LogisticRegression with C = 1, computed alike for all rows of the table."""
     import numpy as np
     from scipy.special import logsumexp
 
@@ -162,7 +162,7 @@ def _row(name: str, model: Any, value: float, optimum: float, path: Path, second
 
 
 def _save_plot(models: dict[str, Any], optimum: float, folder: Path) -> None:
-    """Save the picture; a demonstration does not fail for want of one."""
+    """Save the plot; a failure is reported and does not fail the demo."""
     from dask_newton.cli.plots import plot_gaps, require_matplotlib
 
     target = folder / "convergence.png"
@@ -170,8 +170,8 @@ def _save_plot(models: dict[str, Any], optimum: float, folder: Path) -> None:
         require_matplotlib()
         histories = {name: model.history_ for name, model in models.items()}
         plot_gaps(histories, optimum, "Digits: three solvers against communication rounds", str(target))
-        click.echo(f"Picture: {os.path.abspath(target)}")
+        click.echo(f"Plot: {os.path.abspath(target)}")
     except ValueError as error:
         click.echo(str(error))
     except OSError as error:
-        click.echo(f"The picture was not saved: {target}: {error.strerror}.")
+        click.echo(f"The plot was not saved: {target}: {error.strerror}.")

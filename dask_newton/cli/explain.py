@@ -1,4 +1,4 @@
-"""``dask-newton explain``: which solver ``auto`` chooses for a data set, and why."""
+"""``dask-newton explain``: explain the choice of solver for a data set."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["explain"]
 @model_options
 @computing_options
 def explain(data: str, scheduler: str | None, workers: int | None, **settings: Any) -> None:
-    """Say which solver fits a data set best here, and why.
+    """Explain which solver is chosen for a data set on this machine.
 
-    DATA is a Zarr group such as mnist.zarr/train. It is looked at once, and a few short passes measure latency and
-    arithmetic. The table has what every solver is expected to cost; nothing is fitted.
+    DATA is a Zarr group such as mnist.zarr/train. It is read once, and a few short passes measure latency and
+    arithmetic. The table shows the expected cost of every solver; nothing is fitted.
     """
     from dask_newton.auto.explanation import COLUMNS
     from dask_newton.tables import new_table
 
     if is_network(settings["name"]):
-        raise ValueError("explain is for linear models; dask-newton fit says why it chose the solver of a network.")
+        raise ValueError("explain is for linear models; for networks, dask-newton fit reports the choice.")
     model = make_model("explain", **settings)
     with echo_warnings():
         check_data(data)

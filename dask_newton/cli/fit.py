@@ -1,4 +1,4 @@
-"""``dask-newton fit``: a data set -> a model."""
+"""``dask-newton fit``: fit a model to a data set."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ NOT_CONVERGED = 3
     multiple=True,
     metavar="KEY=VALUE",
     callback=option_values,
-    help="Hyper-parameter of the solver; may be given several times.",
+    help="Hyper-parameter of the solver; may be repeated.",
 )
 @run_options
 @computing_options
-@click.option("--test", metavar="PATH", help="Data set on which to report the score as well.")
-@click.option("--out", metavar="PATH", help="Save the model there, such as model.zarr.")
+@click.option("--test", metavar="PATH", help="Data set for the test score.")
+@click.option("--out", metavar="PATH", help="Path of the saved model, such as model.zarr.")
 @click.option(
     "--checkpoint",
     metavar="PATH",
-    help="Save the fit there as it goes on, such as fit.zarr, and go on from what was saved there.",
+    help="Save the running fit there, such as fit.zarr; a fit saved there is continued.",
 )
-@click.option("--history", metavar="FILE", help="Save what happened at every iteration as CSV.")
-@click.option("--plot", metavar="FILE", help="Save a picture of the convergence (needs matplotlib).")
-@click.option("--overwrite", is_flag=True, help="Replace what is at --out, --history and --plot.")
+@click.option("--history", metavar="FILE", help="Save the record of every iteration as CSV.")
+@click.option("--plot", metavar="FILE", help="Save a plot of the convergence (needs matplotlib).")
+@click.option("--overwrite", is_flag=True, help="Overwrite --out, --history and --plot.")
 @click.option("--verbose", is_flag=True, help="Log every iteration on standard error.")
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 @click.pass_context
@@ -100,9 +100,9 @@ def fit(
     DATA is a Zarr group such as mnist.zarr/train. The default model is a logistic regression, for labels of two
     classes or more; --model mlp is a multi-layer perceptron for labels, mlp-regressor one for numbers.
 
-    A fit that does not converge prints a warning, saves what it was asked to save, and exits with status 3.
+    A fit that does not converge prints a warning, saves its output all the same, and exits with status 3.
     """
-    # A wrong name must not cost a cluster.
+    # Report a wrong name before a cluster is started.
     chosen = solver_options(solver, options, network=is_network(settings["name"]))
     model = make_model("fit", solver=solver, solver_options=chosen, random_state=seed, verbose=int(verbose), **settings)
     for destination in (history, plot):

@@ -1,4 +1,4 @@
-"""``dask-newton info``: what a data set, a model or a checkpoint holds."""
+"""``dask-newton info``: show the contents of a data set, a model or a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["info"]
 )
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--verify", is_flag=True, help="Read a whole data set and compare it with its checksums.")
+@click.option("--verify", is_flag=True, help="Read the whole data set and verify its checksums.")
 def info(path: str, as_json: bool, verify: bool) -> None:
-    """Show what a data set, a model or a checkpoint holds."""
+    """Show the contents of a data set, a model or a checkpoint."""
     from dask_newton.checkpoint import is_checkpoint
     from dask_newton.data import dataset_info, verify_dataset
     from dask_newton.models import is_model
@@ -122,11 +122,11 @@ def _print_dataset(path: str, found: dict[str, Any]) -> None:
             counts = [f"{label} ({count})" for label, count in content["class_counts"].items()]
             notes[f"classes {split}".strip()] = _shorten(counts)
     if "verified_chunks" in found:
-        notes["verified"] = f"{found['verified_chunks']} chunks are as they were written"
+        notes["verified"] = f"{found['verified_chunks']} chunks match their checksums"
     if notes:
         _print_pairs("", notes)
 
 
 def _shorten(entries: list[str], most: int = 12) -> str:
     shown = entries if len(entries) <= most else [*entries[: most - 2], "...", entries[-1]]
-    return f"{', '.join(shown)}" + (f" ({len(entries)} in all)" if len(entries) > most else "")
+    return f"{', '.join(shown)}" + (f" ({len(entries)} in total)" if len(entries) > most else "")

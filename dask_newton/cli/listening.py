@@ -1,4 +1,4 @@
-"""What a fit is doing, heard from the library's log."""
+"""The progress of a fit, read from the library's log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Listener", "in_words", "listening"]
 
 
 class Listener(logging.Handler):
-    """Hears iterations, and more.
+    """A handler of the log that extracts iterations, choices of solvers, and turns of a comparison.
 
     Attributes
     ----------
     reason : str
-        Why solver='auto' chose as it did.
+        The reason for the choice of solver='auto'.
     turn : (str, int, int)
-        Label, number and number of all of the solvers that are compared.
+        Label, number, and total number of the compared solvers.
     """
 
     def __init__(self, on_iteration: Callable[[dict[str, Any]], None]) -> None:
@@ -26,7 +26,7 @@ class Listener(logging.Handler):
         self.on_iteration, self.reason, self.turn = on_iteration, "", ("", 0, 0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hear one record."""
+        """Handle one record."""
         if str(record.msg).startswith("solver='auto' chose"):
             self.reason = f", as {record.getMessage().partition(': ')[2].removesuffix('.')}"
         if str(record.msg).startswith("Comparing") and isinstance(record.args, tuple):
@@ -51,8 +51,8 @@ def listening(on_iteration: Callable[[dict[str, Any]], None]) -> Iterator[Listen
 
 
 def in_words(record: dict[str, Any]) -> str:
-    """Return an iteration in a few words."""
+    """Return a short description of an iteration."""
     text = f"Iteration {record['iteration']}, objective {record['objective']:.6g}"
-    if record["gradient_norm"] == record["gradient_norm"]:  # ADMM evaluates it now and then only
+    if record["gradient_norm"] == record["gradient_norm"]:  # ADMM does not compute it in every iteration
         text += f", largest gradient entry {record['gradient_norm']:.1e}"
     return text

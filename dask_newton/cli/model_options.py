@@ -1,4 +1,4 @@
-"""The options that say what is fitted and how long, and the estimator they make: for all commands that fit."""
+"""The options of all commands that fit: the model, its budgets, and the estimator that they make."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODELS = {
     "mlp": "MLPClassifier",
     "mlp-regressor": "MLPRegressor",
 }
-# Options whose flags are not the names of what they set.
+# Flags that differ from the names of their parameters.
 _FLAGS = {"hidden_layer_sizes": "--hidden", "n_iter_no_change": "--patience", "fit_intercept": "--no-intercept"}
 
 
@@ -35,7 +35,7 @@ def _layer_sizes(_: click.Context, __: click.Parameter, text: str | None) -> tup
         return None
     sizes = [word.strip() for word in text.split(",") if word.strip()]
     if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise click.BadParameter(f"{text!r}: give the units of each hidden layer, such as 400,150.")
+        raise click.BadParameter(f"{text!r}: give the number of units of each hidden layer, such as 400,150.")
     return tuple(map(int, sizes))
 
 
@@ -52,77 +52,78 @@ _OPTIONS = (
     click.option(
         "--alpha",
         type=click.FloatRange(0),
-        help="Strength of the penalty of all other models.  [default: 1; networks 0.0001]",
+        help="Strength of the penalty of other models.  [default: 1; networks 0.0001]",
     ),
     click.option("--l1-ratio", type=click.FloatRange(0, 1), help="Share of the l1 penalty: 0 is l2, 1 is l1."),
-    click.option("--power", type=float, help="Power of the mean that the variance of a Tweedie model is."),
-    click.option("--no-intercept", "fit_intercept", flag_value=False, default=None, help="Fit no intercept."),
+    click.option("--power", type=float, help="Exponent of the Tweedie variance, which is mean ** power."),
+    click.option("--no-intercept", "fit_intercept", flag_value=False, default=None, help="Fit without an intercept."),
     click.option(
         "--hidden",
         "hidden_layer_sizes",
         metavar="N,...",
         callback=_layer_sizes,
-        help='Units of the hidden layers of a network, such as 400,150; "" for none.  [default: 100]',
+        help='Units of each hidden layer of a network, such as 400,150; "" for none.  [default: 100]',
     ),
     click.option(
-        "--activation", help="Of the hidden layers: relu, leaky_relu, tanh, logistic or identity.  [default: relu]"
+        "--activation",
+        help="Hidden layers: relu, leaky_relu, tanh, logistic or identity.  [default: relu]",
     ),
     click.option(
-        "--batch-size", type=click.IntRange(1), help="Rows of a mini-batch, for solvers of networks that have them."
+        "--batch-size", type=click.IntRange(1), help="Rows per mini-batch, for network solvers that use mini-batches."
     ),
     click.option(
         "--early-stopping",
         is_flag=True,
         default=None,
-        help="Hold rows out, and keep the network with the best score on them.",
+        help="Hold out rows, and keep the network with the best score on them.",
     ),
     click.option(
         "--validation-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="Share of the rows to hold out.  [default: 0.1]",
+        help="Fraction of the rows to hold out.  [default: 0.1]",
     ),
     click.option(
         "--patience",
         "n_iter_no_change",
         type=click.IntRange(1),
-        help="Iterations without progress after which training ends.  [default: 10]",
+        help="Iterations without improvement after which training ends.  [default: 10]",
     ),
     click.option("--class-weight", type=click.Choice(["balanced"]), help="Give all classes the same total weight."),
     click.option(
         "--tol",
         type=click.FloatRange(0),
-        help="Largest entry of the gradient of the mean objective at which to stop; for networks also the least that "
-        "the objective must fall.  [default: 1e-6; networks 1e-4]",
+        help="Stop when no entry of the gradient of the mean objective is larger; for networks also the smallest "
+        "decrease of the objective that counts.  [default: 1e-6; networks 1e-4]",
     ),
 )
 
 _LIMITS = (
     click.option(
-        "--max-iter", type=click.IntRange(0), help="Stop after so many iterations.  [default: 100; networks 200]"
+        "--max-iter", type=click.IntRange(0), help="Largest number of iterations.  [default: 100; networks 200]"
     ),
-    click.option("--max-rounds", type=click.IntRange(0), help="Stop after so many communication rounds."),
-    click.option("--max-bytes", type=click.FloatRange(0), help="Stop after so many bytes sent, up and down."),
-    click.option("--max-seconds", type=click.FloatRange(0), help="Stop after so many seconds of the solver."),
+    click.option("--max-rounds", type=click.IntRange(0), help="Largest number of communication rounds."),
+    click.option("--max-bytes", type=click.FloatRange(0), help="Largest number of bytes sent, up and down."),
+    click.option("--max-seconds", type=click.FloatRange(0), help="Largest number of seconds in the solver."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of solvers that draw samples."),
 )
 
 
 def model_options(command: F) -> F:
-    """Add the options that say what is fitted, and how exactly."""
+    """Add the options of the model and its accuracy."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def run_options(command: F) -> F:
-    """Add the options that say when a solver stops, and what it draws."""
+    """Add the options of budgets and of the random seed."""
     for option in reversed(_LIMITS):
         command = option(command)
     return command
 
 
 def option_values(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Parse KEY=VALUE, given several times."""
+    """Parse repeated KEY=VALUE."""
     options = {}
     for value in values:
         key, equals, text = value.partition("=")
@@ -138,12 +139,12 @@ def option_values(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 
 
 def make_model(command: str, name: str, **settings: Any) -> Any:
-    """Return the estimator of a name; settings that are None are left at their defaults.
+    """Return the estimator with a name; settings that are None keep their defaults.
 
     Raises
     ------
     ValueError
-        If the estimator has no such setting; the message points to the help of ``command``.
+        If the estimator does not have a setting; the message refers to the help of ``command``.
     """
     from dask_newton import estimators
 
@@ -157,17 +158,17 @@ def make_model(command: str, name: str, **settings: Any) -> Any:
 
 
 def is_network(model: str) -> bool:
-    """Whether the model of that name is a network."""
+    """Whether the model with this name is a network."""
     return model.startswith("mlp")
 
 
 def solver_options(solver: str, options: dict[str, Any], *, network: bool) -> dict[str, Any] | None:
-    """Return the options of a solver as ``solver_options``, after a look at their names and types.
+    """Return the options of a solver as ``solver_options``.
 
     Raises
     ------
     ValueError
-        If the solver, or one of its options, is not known, or the value is of another type than the default.
+        If the solver or an option is unknown, or if a value does not have the type of the default.
     """
     from dask_newton.estimators.options import make_solver
 
@@ -187,7 +188,7 @@ def solver_options(solver: str, options: dict[str, Any], *, network: bool) -> di
 
 
 def check_data(data: str, test: str | None = None) -> None:
-    """Refuse data without targets, and test data of another width, before hours of work."""
+    """Refuse data without targets, and test data with another number of features, before the fit begins."""
     from dask_newton.data import open_dataset
 
     widths = []
@@ -195,7 +196,7 @@ def check_data(data: str, test: str | None = None) -> None:
         if path is not None:
             dataset = open_dataset(path)
             if dataset.y is None:
-                raise ValueError(f"{path} has no targets 'y'; a fit needs them.")
+                raise ValueError(f"{path} has no targets 'y', which a fit needs.")
             widths.append(dataset.X.shape[1])
     if len(set(widths)) > 1:
-        raise ValueError(f"{data} has {widths[0]} features, but {test} has {widths[1]}; give data alike.")
+        raise ValueError(f"{data} has {widths[0]} features, but {test} has {widths[1]}; the numbers must be equal.")

@@ -1,4 +1,4 @@
-"""Pictures of convergence. matplotlib is optional; no window is ever opened."""
+"""Plots of convergence, saved to files. matplotlib is optional."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dask_newton.cli.common import written_whole
 
 __all__ = ["picture_format", "plot_certificate", "plot_gaps", "require_matplotlib"]
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; markers for print in grey.
+# Okabe and Ito's colours for colour-blind readers, and markers for print in grey.
 _STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
 
 
 def require_matplotlib() -> None:
-    """Raise a sentence if matplotlib is not installed."""
+    """Raise an error if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ValueError("A picture needs matplotlib: pip install 'dask-newton[viz]'.") from error
+        raise ValueError("Plots need matplotlib: pip install 'dask-newton[viz]'.") from error
 
 
 def plot_gaps(histories: Mapping[str, Any], optimum: float, title: str, path: str) -> None:
@@ -32,7 +32,7 @@ def plot_gaps(histories: Mapping[str, Any], optimum: float, title: str, path: st
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_ylabel("relative gap to the optimum")
     ax.set_title(title, loc="left", fontsize="medium")
-    ax.legend(loc="lower left", frameon=False)  # every line begins at the top left
+    ax.legend(loc="lower left", frameon=False)  # all lines begin at the top left
     _save(figure, path)
 
 
@@ -54,12 +54,12 @@ def plot_certificate(history: Any, tol: float, path: str) -> None:
 
 
 def picture_format(path: str) -> str:
-    """Return the format that the name of a file asks for; a file that is not there yet has another name."""
+    """Return the image format for the name of a file, as the file is first written under a temporary name."""
     return os.path.splitext(path)[1].lstrip(".") or "png"
 
 
 def _figure() -> tuple[Any, Any]:
-    # Without pyplot there is no global state and no display to look for.
+    # Without pyplot there is no global state, and no display is needed.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")

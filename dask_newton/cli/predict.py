@@ -1,4 +1,4 @@
-"""``dask-newton predict``: a model and a data set -> predictions, in bounded memory."""
+"""``dask-newton predict``: predict a data set with a model, in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = ["predict"]
 @click.argument("model_path", metavar="MODEL")
 @click.argument("data")
 @click.option("--out", required=True, metavar="PATH", help="Zarr group to write, such as predictions.zarr.")
-@click.option("--proba", is_flag=True, help="Write the probability of every class as well.")
-@click.option("--overwrite", is_flag=True, help="Replace the Zarr group at --out.")
+@click.option("--proba", is_flag=True, help="Also write the probability of every class.")
+@click.option("--overwrite", is_flag=True, help="Overwrite the Zarr group at --out.")
 @computing_options
 def predict(
     model_path: str,
@@ -44,7 +44,7 @@ def predict(
 ) -> None:
     """Predict the classes or targets of a data set with a model.
 
-    Writes the array "prediction", and with --proba "probability"; prints the score if DATA has labels or targets.
+    Writes the array "prediction", and with --proba also "probability". Prints the score if DATA has targets.
     """
     from dask_newton.data import open_dataset
     from dask_newton.models import load_model
@@ -59,7 +59,7 @@ def predict(
         if dataset.X.shape[1] != model.n_features_in_:
             raise ValueError(
                 f"{data} has {dataset.X.shape[1]} features, but the model {model_path} was fitted with "
-                f"{model.n_features_in_}; give the data that go with it."
+                f"{model.n_features_in_}; give data with these features."
             )
         with compute_on(scheduler, workers) as client, progress_bar() as progress:
             threads = sum(client.nthreads().values()) if client else os.cpu_count()
@@ -77,7 +77,7 @@ def predict(
 
 
 def _batches(model: Any, dataset: Any, proba: bool, at_once: int) -> Iterator[dict[str, Any]]:
-    """Predict a few blocks at a time, as many as there are threads."""
+    """Predict as many blocks at a time as there are threads."""
     import dask
 
     for first in range(0, dataset.X.numblocks[0], at_once):
@@ -102,7 +102,7 @@ def _write(
     attrs: dict[str, str],
     report: Any,
 ) -> tuple[float, float]:
-    """Write batches as they come; return the weight of the rows that are right, and of all."""
+    """Write the batches; return the weight of the rows predicted correctly, and of all rows."""
     import numpy as np
     import zarr
 
@@ -118,7 +118,7 @@ def _write(
         if classes is not None:
             columns["class"] = Column.coordinate(group, "class", _plain(classes))
         for batch in batches:
-            # All batches but the last are equally long, so that each one is a whole chunk.
+            # All batches but the last have the same length, so each is a whole chunk.
             for name in ("prediction", "probability"):
                 if name in batch:
                     values = _plain(batch[name])

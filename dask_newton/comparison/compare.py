@@ -1,4 +1,4 @@
-"""Fit one model with several solvers, on rows that are read and cut into blocks once."""
+"""Fit one model with several solvers, on rows that are read and split into blocks once."""
 
 from __future__ import annotations
 
@@ -45,42 +45,42 @@ def compare(
     max_rounds: int | None = None,
     max_bytes: int | None = None,
 ) -> Comparison:
-    """Fit an estimator with several solvers and say what each of them reached, and at what cost.
+    """Fit an estimator with several solvers, and compare their results and costs.
 
-    The rows are opened, cut into blocks and brought to where Dask computes once; all solvers run on these blocks. The
-    order of the rows is kept, and for solvers that average over blocks it matters.
+    The rows are read, split into blocks and placed where Dask computes only once; all solvers run on these blocks. The
+    rows keep their order, which matters for solvers that average over blocks.
 
     Parameters
     ----------
     estimator : estimator
-        What to fit: a prototype with the parameter ``solver``, which is cloned for every solver.
+        The model to fit: a prototype with the parameter ``solver``, cloned for every solver.
     X, y : array-like, Dask array, data frame, or path of a Zarr group
         As in ``fit``.
     solvers : 'all', or sequence of str or Solver, or dict
-        Names, or solvers with their hyper-parameters, or a dict from labels to either. ``'all'`` are those that can
-        minimise the objective of the estimator.
+        Names, solver objects, or a dict from labels to either. ``'all'`` means those that can minimise the objective of
+        the estimator.
     n_blocks : int or None, default=8
-        Blocks to cut the rows into: the m of the papers. None keeps the chunks of X.
+        Number of blocks: the m of the papers. None keeps the chunks of X.
     X_test, y_test : optional
         Rows for the score.
     sample_weight : array-like, optional
     fit_params : dict, optional
-        What else to give to ``fit``, such as a start, ``{"coef_init": W}``. Nothing with a value per row.
+        Other arguments of ``fit``, such as ``{"coef_init": W}``, except those with one value per row.
     optimum : float, optional
-        Value of the objective that gaps refer to; by default the best certified value among the runs.
+        Objective that gaps refer to; by default the best certified value among the runs.
     max_iter, tol, max_seconds, max_rounds, max_bytes : optional
         Parameters of the estimator to set for every run.
 
     Returns
     -------
     Comparison
-        Print it, show it in a notebook, ``plot`` it. A solver that refuses, fails or runs out of its budget is a row
-        with the reason, and does not end the comparison.
+        Print it, show it in a notebook, or ``plot`` it. A solver that refuses the objective, fails or exhausts a budget
+        is a row with the reason, and does not end the comparison.
 
     Raises
     ------
     ValueError
-        If a solver is not known, or if none of them could run.
+        If a solver is unknown, or if none could run.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def compare(
 
 
 def _with_solver(prototype: Any, solver: str | Solver) -> Any:
-    """Return a clone with the solver; the size of mini-batches is for those that are named and have them."""
+    """Return a clone with the solver; ``batch_size`` only goes to named solvers that use mini-batches."""
     model = clone(prototype).set_params(solver=solver)
     if isinstance(model, NetworkEstimator):
         made = make_solver(solver, None, network=True) if isinstance(solver, str) else None
@@ -143,7 +143,7 @@ def _with_solver(prototype: Any, solver: str | Solver) -> Any:
 
 
 def _labelled(solvers: Any, network: bool) -> dict[str, str | Solver]:
-    """Return solvers by label, after a look at their names."""
+    """Return the solvers by label."""
     if isinstance(solvers, str):
         solvers = list(solver_classes(network=True) if network else SOLVERS) if solvers == "all" else [solvers]
     if isinstance(solvers, Mapping):
@@ -153,12 +153,12 @@ def _labelled(solvers: Any, network: bool) -> dict[str, str | Solver]:
         for solver in solvers:
             label = solver.name if isinstance(solver, Solver) else str(solver)
             if label in labelled:
-                raise ValueError(f"Two solvers are called {label!r}; give a dict with a label for each.")
+                raise ValueError(f"Two solvers have the label {label!r}; give a dict with a label for each.")
             labelled[label] = solver
     if not labelled:
-        raise ValueError("There is no solver to compare; give names such as 'giant', or 'all'.")
+        raise ValueError("No solvers to compare were given; give names such as 'giant', or 'all'.")
     for solver in labelled.values():
-        make_solver(solver, None, network=network)  # a wrong name must not cost the runs before it
+        make_solver(solver, None, network=network)  # report a wrong name before the first run
     return labelled
 
 
@@ -170,7 +170,7 @@ def _run(label: str, model: Any, rows: Rows, test: Rows | None, params: dict[str
         model.fit(rows.X, rows.y, **columns, **params)
         score = math.nan if test is None else float(model.score(test.X, test.y))
     result, history = model.result_, model.history_
-    told = result.status in BUDGETS  # by the status, all that the warning would say
+    told = result.status in BUDGETS  # the status says as much as the warning
     heard = [
         " ".join(str(warning.message).split())
         for warning in caught

@@ -1,4 +1,4 @@
-"""The picture of a comparison: the same curves against rounds, passes, bytes and seconds."""
+"""The plot of a comparison: gaps against rounds, passes, bytes and seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["draw"]
 
 _SMALLEST_GAP = 1e-12
 _AGAINST = ("rounds", "passes", "bytes", "seconds")
-# Okabe and Ito's colours, which the colour-blind can tell apart; a second round has other markers and is dashed.
+# Okabe and Ito's colours for colour-blind readers; further curves are dashed, with other markers.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#e69f00", "#56b4e9", "#8c6d31")
 _MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "p", "h", "*")
 
@@ -20,7 +20,7 @@ _MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "p", "h", "*")
 def draw(
     histories: Sequence[History], ended: Collection[str], optimum: float, title: str, where: Any, form: str | None
 ) -> Any:
-    """Draw into four axes, a new figure, or a file; the last point of a run that ``ended`` by failing is crossed."""
+    """Draw into four axes, a new figure, or a file; a cross marks the last point of a run that failed (``ended``)."""
     saved = isinstance(where, str | os.PathLike)
     if where is None or saved:
         figure, axes = _new(saved)
@@ -48,7 +48,7 @@ def draw(
                 last = line.get_xdata()[-1:], line.get_ydata()[-1:]
                 ax.plot(*last, "x", color=colour, markersize=10, markeredgewidth=2)
         ax.set_xscale("log")
-        # The reference is known to its tolerance; its own curve leaves the picture.
+        # The optimum is known to its tolerance only; the curve of the reference itself drops below the axis.
         ax.set_ylim(bottom=_SMALLEST_GAP)
         ax.set_ylabel("")
         ax.grid(color="0.9")
@@ -69,7 +69,7 @@ def draw(
 
 
 def _new(saved: bool) -> tuple[Any, list[Any]]:
-    """Return a figure, for a file without pyplot, so that no display is looked for."""
+    """Return a figure; for a file without pyplot, so that no display is needed."""
     try:
         from matplotlib import figure, pyplot
     except ImportError as error:

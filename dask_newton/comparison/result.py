@@ -1,4 +1,4 @@
-"""What a comparison found: one row per solver, as a table, a data frame, a file or a picture."""
+"""The result of a comparison: one row per solver, as a table, a data frame, a file or a plot."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ _GONE_AS_FAR_AS_ALLOWED = (Status.CONVERGED, Status.NO_CHANGE, Status.STOPPED, *
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one solver reached.
+    """The result of one solver.
 
     Attributes
     ----------
     label : str
     status : str
-        Of the :class:`~dask_newton.solvers.Status`; or 'refused', if the solver cannot minimise the objective, or
-        'error'.
+        The :class:`~dask_newton.solvers.Status`; 'refused' if the solver cannot minimise the objective; or 'error'.
     certified : bool
         Whether the certificate reached the tolerance.
     value, gradient_norm : float
         The objective at the end, and the certificate.
     n_iter, passes, rounds, bytes, seconds : float
-        What it took; bytes are those sent both ways.
+        The cost; bytes are those sent in both directions.
     score : float
-        Score of the estimator on the test rows, nan without any.
+        Score of the estimator on the test rows; NaN without test rows.
     notes : tuple of str
-        Why the run ended as it did, if the status does not say it, and what else it warned of.
+        The reason for the status, unless the status says it, and further warnings.
     history : History
     model : estimator or None
-        As fitted.
+        The fitted estimator.
     convex : bool
-        Whether the objective is, so that the certificate is one of the optimum.
+        Whether the objective is convex, so that the certificate proves the optimum.
     """
 
     label: str
@@ -64,7 +63,7 @@ class Run:
 
     @classmethod
     def failed(cls, label: str, status: str, why: str) -> Run:
-        """Return the row of a solver that found nothing."""
+        """Return the row of a solver without a result."""
         return cls(label, status, notes=(why,), history=History(label))
 
 
@@ -76,11 +75,11 @@ class Comparison:
     ----------
     runs : tuple of Run
     optimum : float
-        What gaps refer to.
+        The objective that gaps refer to.
     source : str
-        Where ``optimum`` comes from.
+        The origin of ``optimum``.
     score_name : str
-        What the score on test rows is called; empty without any.
+        Name of the score on test rows; empty without test rows.
     title : str
     """
 
@@ -92,9 +91,9 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: list[Run], estimator: Any, optimum: float | None) -> Comparison:
-        """Find the reference of the gaps: the value given, or the best certified one, or else the best.
+        """Make a comparison. Gaps refer to the given optimum, or the best certified value, or else the best value.
 
-        Where the objective is not convex, it is the best: no certificate says that there is none better.
+        If the objective is not convex, it is the best value: a certificate does not prove a minimum.
         """
         finite = [run for run in runs if math.isfinite(run.value)]
         sure = [run for run in finite if run.certified and run.convex]
@@ -102,7 +101,7 @@ class Comparison:
         if optimum is not None:
             source = "given"
         elif best is None:
-            optimum, source = _NAN, "not known: no run has a finite objective"
+            optimum, source = _NAN, "unknown: no run has a finite objective"
         elif not best.convex:
             optimum, source = best.value, f"{best.label}, the best found; the objective is not convex"
         else:
@@ -118,16 +117,16 @@ class Comparison:
 
     @property
     def certified(self) -> bool:
-        """Whether at least one run reached the tolerance; for networks, also whether training ended by it."""
+        """Whether at least one run reached the tolerance, or, for networks, stopped improving."""
         return any(run.certified or run.status == Status.NO_CHANGE for run in self.runs)
 
     def gap(self, value: float) -> float:
-        """Return the distance of a value from the optimum, relative to it if it is not 0."""
+        """Return the distance of a value from the optimum, relative to the optimum unless that is 0."""
         return (value - self.optimum) / (abs(self.optimum) or 1.0)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per run, of names and numbers."""
+        """One dictionary per run."""
         names = ("certified", "gradient_norm", "n_iter", "passes", "rounds", "bytes", "seconds", "score")
         return [
             {"solver": run.label, "status": run.status, "objective": run.value, "gap": self.gap(run.value)}
@@ -150,18 +149,18 @@ class Comparison:
         return pandas.DataFrame(records).set_index(["solver", "iteration"])
 
     def reaching(self, gap: float | None = None, *, objective: float | None = None) -> Any:
-        """Return what each solver spent until its objective was first within a relative gap of the optimum.
+        """Return the cost of each solver until its objective was first within a relative gap of the optimum.
 
         Parameters
         ----------
         gap : float, optional
         objective : float, optional
-            A value of the objective to reach in place of the gap.
+            An objective to reach, instead of a gap.
 
         Returns
         -------
         pandas.DataFrame
-            Columns iteration, passes, rounds, bytes and seconds; nan for a solver that never came so near.
+            Columns iteration, passes, rounds, bytes and seconds; NaN for a solver that never reached it.
         """
         import pandas
 
@@ -186,9 +185,9 @@ class Comparison:
         Parameters
         ----------
         where : path or sequence of four matplotlib Axes, optional
-            A file to write, or where to draw; by default a new figure.
+            A file to write, or the axes to draw into; by default a new figure.
         form : str, optional
-            Format of the file, such as 'svg'; by default what its name says.
+            Format of the file, such as 'svg'; by default that of its extension.
 
         Returns
         -------
@@ -228,7 +227,7 @@ class Comparison:
         return table
 
     def remarks(self) -> list[str]:
-        """Return what the table cannot say: the reference of the gaps, and the notes of the runs."""
+        """Return the remarks below the table: the reference of the gaps, and the notes of the runs."""
         lower = [run for run in self.runs if run.value < self.optimum - 1e-12 * abs(self.optimum)]
         return [
             f"{self._reference[0].upper()}{self._reference[1:]}.",

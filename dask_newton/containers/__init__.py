@@ -1,1 +1,1 @@
-"""Any container of rows to blocks: arrays, sparse matrices, data frames, xarray, Dask collections and Zarr groups."""
+"""From any container to blocks of rows: arrays, sparse matrices, data frames, xarray, Dask collections, Zarr groups."""

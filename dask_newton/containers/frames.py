@@ -1,4 +1,4 @@
-"""Data frames and series, of pandas or of Dask: their numbers as arrays, and predictions with their index."""
+"""Data frames and series of pandas or Dask: their values as arrays, and predictions with their index."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def is_frame(a: Any) -> bool:
 
 
 def frame_array(frame: Any, name: str) -> Any:
-    """Return the columns of a data frame as one array of floating point numbers; CSR if all columns are sparse.
+    """Return a data frame as one floating point array; as CSR if all columns are sparse.
 
-    A Dask data frame gives a Dask array with a chunk of unknown length for each partition.
+    A Dask data frame becomes a Dask array with one chunk of unknown length per partition.
 
     Raises
     ------
     TypeError
         If columns do not hold numbers or booleans.
     ValueError
-        If columns of a nullable type have missing values; for a Dask data frame, when it is computed.
+        If values of a nullable type are missing; for a Dask data frame, when it is computed.
     """
     dtypes = list(frame.dtypes)
     wrong = [
@@ -43,8 +43,7 @@ def frame_array(frame: Any, name: str) -> Any:
     ]
     if wrong:
         raise TypeError(
-            f"{name} has columns that do not hold real numbers: {_listed(wrong)}. Encode them before fit, or leave "
-            "them out."
+            f"{name} has columns that do not hold real numbers: {_listed(wrong)}. Encode or drop them before fit."
         )
     common = np.result_type(*map(_plain, dtypes)) if dtypes else np.dtype(np.float64)
     dtype = common if common in (np.float32, np.float64) else np.dtype(np.float64)
@@ -53,12 +52,12 @@ def frame_array(frame: Any, name: str) -> Any:
 
 
 def column_array(a: Any, name: str) -> Any:
-    """Return a series, or a data frame with one or several columns, as an array; other things as they are.
+    """Return a series or data frame as an array; return anything else unchanged.
 
     Raises
     ------
     ValueError
-        If there are missing values; for Dask's collections, when they are computed.
+        If values are missing; for a Dask collection, when it is computed.
     """
     if is_frame(a):
         if len(a.columns) > 1:
@@ -90,8 +89,8 @@ def _labelled(values: Any, frame: Any, *, columns: list[Any] | None) -> Any:
 def _delayed(frame: Any) -> list[Any]:
     """Return one delayed value per partition.
 
-    Columns that are not needed are not read; but Dask's further optimisations could join partitions of one collection
-    and not those of another that was cut from the same file.
+    The expression is simplified, so that unused columns are not read. It is not optimised further: Dask might fuse
+    partitions of X and not those of y, which comes from the same file.
     """
     return frame.simplify().to_delayed(optimize_graph=False)
 

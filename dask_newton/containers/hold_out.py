@@ -1,4 +1,4 @@
-"""Rows that are held out of every block, to see how a model does on what it was not fitted to."""
+"""Rows held out of every block for validation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["HoldOut"]
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Divides the rows of a block in two.
+    """Splits the rows of a block into rows to fit and held-out rows.
 
-    The draw is stratified: rows are put in random order, then in that of their targets, and taken at equal distances,
-    so that every class is held out in proportion. It depends on the targets of the block and on the seed only.
+    The draw is stratified: rows are shuffled, sorted by their targets, and taken at equal distances, so that a fixed
+    fraction of every class is held out. It depends only on the targets of the block and on the seed.
 
     Attributes
     ----------
     fraction : float
-        Of the rows, to be held out.
+        Fraction of the rows to hold out.
     seed : int
     validation : bool
-        Whether the rows that are held out make the block (a copy), or the others: there the rows held out stay, with a
-        weight of zero, so that X is not copied.
+        If true, a block of the held-out rows is made, which copies them. If false, the block keeps all rows, and the
+        held-out ones get a weight of zero, so that X is not copied.
     """
 
     fraction: float
@@ -35,7 +35,7 @@ class HoldOut:
     validation: bool = False
 
     def __call__(self, block: RowBlock) -> RowBlock:
-        """Return the block of some of the rows."""
+        """Return the block of the selected rows."""
         rows = self._rows(to_host(block.y))
         if self.validation:
             return block.take(rows)
@@ -44,7 +44,7 @@ class HoldOut:
         return replace(block, weight=from_host(weight, block.X, block.X.dtype))
 
     def _rows(self, y: np.ndarray) -> np.ndarray:
-        """Return the numbers of the rows that are held out, sorted."""
+        """Return the sorted indices of the held-out rows."""
         rng = np.random.default_rng([self.seed, zlib.crc32(y.tobytes())])
         order = rng.permutation(len(y))
         if y.ndim == 1:

@@ -1,4 +1,4 @@
-"""What the user gives -> row chunks: one adapter for all containers.
+"""From the user's container to row chunks: one adapter for all containers.
 
 NumPy, SciPy CSR, arrays on a device, pandas, xarray in memory -> arrays in memory. Dask arrays and data frames, xarray
 over Dask arrays, Zarr groups by path -> Dask arrays with the same row chunks.
@@ -39,7 +39,7 @@ class Rows:
     offset : array (n_samples,) or (n_samples, n_outputs), or None
     feature_names : sequence of str or None
     container : object
-        The X that was given, which says what predictions look like.
+        The X that the user passed; predictions are returned in its type.
     """
 
     X: Any
@@ -66,21 +66,21 @@ def open_rows(
     y_numeric: bool = False,
     ensure_all_finite: bool = False,
 ) -> Rows:
-    """Open any container: take its arrays and names, check them, and bring Dask arrays to common row chunks.
+    """Open any container: extract its arrays and names, validate them, and give Dask arrays common row chunks.
 
     Parameters
     ----------
     X, y, sample_weight, offset
-        As given by the user. What X brings along, such as the y of a Zarr group, gives way to what is given.
+        As passed by the user. Explicit arguments take precedence over what X contains, such as the y of a Zarr group.
     estimator : estimator, optional
         Named in messages.
     multi_output, y_numeric, ensure_all_finite : bool
-        As for scikit-learn's ``check_X_y``. A fit looks for NaN in its first pass, with all cores.
+        As for scikit-learn's ``check_X_y``. A fit looks for NaN in its first pass instead, on all cores.
 
     Raises
     ------
     ValueError
-        If shapes, lengths or chunks do not fit together.
+        If shapes, lengths or chunks are inconsistent.
     TypeError
         If X does not hold real numbers.
     """
@@ -96,18 +96,18 @@ def open_rows(
 
 
 def delayed_chunks(array: da.Array | None, n_blocks: int) -> list[Any]:
-    """Return one delayed chunk per row block; Nones for None."""
+    """Return one delayed chunk per block of rows; a list of None for None."""
     return [None] * n_blocks if array is None else list(array.to_delayed().ravel())
 
 
 def block_matrix(X: Any) -> Any:
-    """Return a chunk of X as the kernels want it: floating point, rows contiguous or CSR.
+    """Return a chunk of X in the form that the kernels need: floating point, C-contiguous or CSR.
 
-    What a Dask array says of its chunks may be wrong, so this is decided from the chunk.
+    The metadata of a Dask array may be wrong, so the chunk itself decides.
     """
     if hasattr(X, "tocsr"):
         X = X.tocsr()
-        if not X.has_canonical_format:  # entries that are stored twice count as their sum, also when squared
+        if not X.has_canonical_format:  # duplicate entries count as their sum, also when squared
             X = X.copy()
             X.sum_duplicates()
     elif isinstance(X, np.ndarray):
@@ -118,7 +118,7 @@ def block_matrix(X: Any) -> Any:
 
 
 def _unwrapped(X: Any, y: Any, sample_weight: Any, offset: Any) -> Rows:
-    """Take the arrays and the feature names out of a container."""
+    """Extract the arrays and the feature names from a container."""
     container, names = X, None
     found: dict[str, Any] = {}
     if isinstance(X, str | Path):
@@ -142,21 +142,21 @@ def _unwrapped(X: Any, y: Any, sample_weight: Any, offset: Any) -> Rows:
 
 
 def _is_dataset(X: Any) -> bool:
-    data = sys.modules.get("dask_newton.data")  # whoever has opened one has imported it
+    data = sys.modules.get("dask_newton.data")  # imported by anyone who has a Dataset
     return data is not None and isinstance(X, data.Dataset)
 
 
 def column_values(a: Any, name: str, X: Any = None) -> Any:
-    """Take the values out of a series, data frame or DataArray with a value or more per row of X.
+    """Return the values of a series, data frame or DataArray with one or more values per row of X.
 
-    What lies on a device comes home: it goes back with the blocks it belongs to.
+    Arrays on a device are copied to the host; they go back to the device with their blocks.
     """
     a = labelled_column(a, X, name) if is_labelled(a) else column_array(a, name)
     return to_host(a) if is_array(a) and not is_dask_collection(a) else a
 
 
 def _in_memory(rows: Rows, estimator: Any, multi_output: bool, y_numeric: bool, ensure_all_finite: bool) -> Rows:
-    """Check arrays in memory as scikit-learn does."""
+    """Validate arrays in memory with scikit-learn."""
     X = rows.X
     if hasattr(X, "tocsr") and getattr(X, "format", None) != "csr":
         logger.info("X is a %s; converting it to CSR.", type(X).__name__)
@@ -188,15 +188,15 @@ def _in_memory(rows: Rows, estimator: Any, multi_output: bool, y_numeric: bool, 
 
 
 def _chunked(rows: Rows, multi_output: bool) -> Rows:
-    """Bring Dask arrays to one chunk over the columns and common row chunks."""
+    """Rechunk Dask arrays to one chunk over the columns and common row chunks."""
     X = rows.X
     _check_shape(X)
     if X.dtype.kind not in "fiub":
-        raise TypeError(f"X has dtype {X.dtype}; it must hold real numbers. Encode other columns before fit.")
+        raise TypeError(f"X has dtype {X.dtype}; it must hold real numbers. Encode categorical columns before fit.")
     if X.numblocks[1] > 1:
         logger.info("X is chunked in columns (%s); rechunking to one chunk over all columns.", X.chunks[1])
         X = X.rechunk({1: -1})
-    # A copy of the graph's head only: chunk sizes that are found below are set on it, not on what the user has.
+    # A shallow copy: chunk sizes computed below are set on it, and the user's array stays unchanged.
     X = X.copy() if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     return replace(
         rows,
@@ -220,7 +220,7 @@ def _check_shape(X: Any) -> None:
 
 
 def _like(X: da.Array, a: Any, name: str, max_ndim: int) -> da.Array | None:
-    """Bring a companion of X, one value or up to ``max_ndim - 1`` columns per sample, to the row chunks of X."""
+    """Rechunk an array with one value (or, for ``max_ndim=2``, one row) per sample like the rows of X."""
     if a is None:
         return None
     if not isinstance(a, da.Array):
@@ -249,7 +249,7 @@ def _like(X: da.Array, a: Any, name: str, max_ndim: int) -> da.Array | None:
         if a.numblocks[0] != X.numblocks[0]:
             raise ValueError(
                 f"X has {X.numblocks[0]} row chunks and {name} has {a.numblocks[0]}, with unknown sizes; "
-                "chunk them alike, or call compute_chunk_sizes() on both."
+                "give both the same chunks, or call compute_chunk_sizes() on both."
             )
         return a.rechunk({1: -1}) if columns else a
     return a.rechunk((X.chunks[0], *columns))

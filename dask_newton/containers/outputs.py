@@ -1,4 +1,4 @@
-"""Functions of rows, run chunk by chunk, and their results in the type of the container that was given."""
+"""Functions of rows, applied chunk by chunk; results have the type of the container that the user passed."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def map_rows(
     Parameters
     ----------
     fn : callable
-        Of arrays; returns one value, or one row of values, for each row.
+        Returns one value, or one row of values, per row.
     rows : Rows
     columns : sequence or None
-        Labels of the columns of the result; None if it has one dimension.
+        Labels of the columns of the result; None for a one-dimensional result.
     dtype : dtype or None
-        Of the result; None is that of X.
+        dtype of the result; None means that of X.
     dim : str
         Name of the dimension of the columns.
 
     Returns
     -------
     array, Series, DataFrame or DataArray
-        NumPy, and arrays on a device, for all that is in memory but xarray; a lazy Dask array with the row chunks of a
-        Dask array or Zarr group; a Dask series or data frame with the index and divisions of a Dask data frame; a
-        DataArray with the sample coordinates of a DataArray.
+        For arrays and data frames in memory, an array of NumPy or of their device. For a Dask array or Zarr group, a
+        lazy Dask array with its row chunks. For a Dask data frame, a Dask series or data frame with its index and
+        divisions. For a DataArray, a DataArray with its sample coordinates.
     """
     on_chunk = functools.partial(_on_chunk, fn)
     values: Any
@@ -49,7 +49,7 @@ def map_rows(
         values = on_chunk(rows.X, rows.offset)
     else:
         dtype = np.dtype(rows.X.dtype if dtype is None else dtype)
-        # A companion of one dimension would be broadcast along the columns.
+        # A one-dimensional offset would be broadcast along the columns.
         offset = rows.offset[:, None] if rows.offset is not None and rows.offset.ndim == 1 else rows.offset
         arrays = (rows.X,) if offset is None else (rows.X, offset)
         if columns is None:
@@ -61,7 +61,7 @@ def map_rows(
             values = da.map_blocks(on_chunk, *arrays, token="newton-predictions", chunks=chunks, dtype=dtype, meta=meta)
     if is_labelled(rows.container):
         return labelled_like(values, rows.container, columns, dim)
-    # Not so pandas: scikit-learn's own tools take columns of predictions by number, as all its estimators return NumPy.
+    # pandas input gives NumPy output, as in scikit-learn, whose tools index columns of predictions by number.
     if is_frame(rows.container) and is_dask_collection(rows.container):
         return frame_like(values, rows.container, columns)
     return values

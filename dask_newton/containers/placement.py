@@ -1,4 +1,4 @@
-"""Rows -> blocks: in this process, in the memory of a cluster, or streamed from their source in every pass."""
+"""From rows to blocks: in this process, in the memory of a cluster, or streamed from their source in every pass."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _MEASURED = 3  # blocks
 
 @dataclass(frozen=True)
 class BlockMaker:
-    """Makes a block from chunks, where the chunks are.
+    """Makes a block from chunks, on the worker that holds the chunks.
 
     Attributes
     ----------
     loss : Loss
     encode : callable
-        ``encode(y)`` returns the targets as the loss wants them, in NumPy.
+        ``encode(y)`` returns the targets as the loss expects them, as a NumPy array.
     reweigh : callable or None
-        ``reweigh(y, weight)`` returns the weights to use, in NumPy.
+        ``reweigh(y, weight)`` returns the weights to use, as a NumPy array.
     hold_out : HoldOut or None
-        Which of the rows to use.
+        Selects the rows to use.
     """
 
     loss: Loss
@@ -77,7 +77,7 @@ class BlockMaker:
 def place_rows(
     rows: Rows, make: BlockMaker, persist: bool | Literal["auto"], n_blocks: int | None = None
 ) -> tuple[Blocks, PerBlock[RowBlock]]:
-    """Put the rows into blocks: in this process, or where Dask computes.
+    """Place the rows in blocks: in this process, or where Dask computes.
 
     Parameters
     ----------
@@ -85,19 +85,19 @@ def place_rows(
     make : BlockMaker
     persist : bool or 'auto'
         Whether blocks stay in memory between passes. 'auto' keeps them if they take at most the share
-        ``dask-newton.persist.share`` of the memory there is.
+        ``dask-newton.persist.share`` of the available memory.
     n_blocks : int, optional
-        Blocks of about the same number of rows; by default the row chunks there are, or one block in memory.
+        Number of blocks, of about equal length; by default one per row chunk, or one for data in memory.
 
     Raises
     ------
     ValueError
-        If the offset has neither one column nor one for each output, or if the rows cannot be split.
+        If the offset has neither one column nor one per output, or if there are fewer rows than blocks.
     """
     if rows.offset is not None and rows.offset.ndim == 2 and rows.offset.shape[1] not in (1, make.loss.n_outputs):
         raise ValueError(
             f"offset has {rows.offset.shape[1]} columns and the model has {make.loss.n_outputs} outputs; give one "
-            "column, or one for each output."
+            "column, or one per output."
         )
     if not rows.lazy:
         parts = _slices(rows, 1 if n_blocks is None else n_blocks)
@@ -114,20 +114,20 @@ def place_rows(
 
 
 def share_rows(rows: Rows, n_blocks: int | None, persist: bool | Literal["auto"]) -> Rows:
-    """Split rows into blocks for several fits, and read them once for all of these.
+    """Split rows into blocks for several fits, and read them once for all of them.
 
     Parameters
     ----------
     rows : Rows
     n_blocks : int or None
-        Blocks of about the same number of rows; None leaves the chunks there are, or all rows in memory together.
+        Number of blocks, of about equal length; None keeps the row chunks, or one block for data in memory.
     persist : bool or 'auto'
-        As in :func:`place_rows`; without it every pass of every fit reads the rows again.
+        As in :func:`place_rows`. If false, every pass of every fit reads the rows again.
 
     Raises
     ------
     ValueError
-        If the rows cannot be split.
+        If there are fewer rows than blocks.
     """
     if n_blocks is not None:
         rows = _rechunked(rows, n_blocks) if rows.lazy else _chunked(rows, n_blocks)
@@ -143,7 +143,7 @@ def share_rows(rows: Rows, n_blocks: int | None, persist: bool | Literal["auto"]
 
 
 def _chunked(rows: Rows, n_blocks: int) -> Rows:
-    """Make Dask arrays of what is in memory."""
+    """Turn arrays in memory into Dask arrays."""
 
     def array(parts: Sequence[Any]) -> da.Array | None:
         if parts[0] is None:
@@ -158,7 +158,7 @@ def _chunked(rows: Rows, n_blocks: int) -> Rows:
 
 
 def _slices(rows: Rows, n_blocks: int) -> list[tuple[Any, ...]]:
-    """Split columns in memory; dense ones are not copied."""
+    """Split columns in memory; dense ones become views."""
     columns = (rows.y, rows.sample_weight, rows.offset)
     if n_blocks == 1:
         return [(rows.X, *columns)]
@@ -168,7 +168,7 @@ def _slices(rows: Rows, n_blocks: int) -> list[tuple[Any, ...]]:
 
 
 def _rechunked(rows: Rows, n_blocks: int) -> Rows:
-    """Bring Dask arrays to so many row chunks."""
+    """Rechunk Dask arrays to a number of row chunks."""
     if np.isnan(rows.X.shape[0]):
         raise ValueError("n_blocks needs to know the number of rows; call X.compute_chunk_sizes() first.")
     sizes = {0: tuple(_sizes(rows.X.shape[0], n_blocks))}
@@ -180,7 +180,7 @@ def _rechunked(rows: Rows, n_blocks: int) -> Rows:
 
 
 def _sizes(n_rows: int, n_blocks: int) -> list[int]:
-    """Return the numbers of rows of blocks that differ by one at most."""
+    """Return block lengths that differ by at most one."""
     if not 1 <= n_blocks <= n_rows:
         raise ValueError(f"{n_rows} rows cannot be cut into {n_blocks} blocks; give a number from 1 to {n_rows}.")
     return [n_rows // n_blocks + (i < n_rows % n_blocks) for i in range(n_blocks)]
@@ -192,7 +192,7 @@ def _fits(rows: Rows, parts: Sequence[Any]) -> bool:
     allowed = setting("persist.share") * memory
     if rows.X.nbytes <= allowed:  # not so where the number of rows is unknown, which makes it NaN
         return True
-    # Sparse chunks may be far smaller than what their shape says, so a few are looked at.
+    # Sparse chunks may be far smaller than their shape suggests, so a few are measured.
     some = [parts[i] for i in sorted({(len(parts) - 1) * j // (_MEASURED - 1) for j in range(_MEASURED)})]
     measure = delayed(nbytes, "measure-size")
     size = float(np.mean(dask.compute(*map(measure, some)))) * len(parts)

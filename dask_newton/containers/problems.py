@@ -1,4 +1,4 @@
-"""Objectives for :func:`dask_newton.minimize`, from the containers that estimators take."""
+"""Objectives for :func:`dask_newton.minimize`, from any container that estimators accept."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ def make_problem(
     Parameters
     ----------
     X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-        Whatever estimators take. A Zarr group may bring y, sample_weight and offset along.
+        Any container that estimators accept. A Zarr group may contain y, sample_weight and offset as well.
     y : array-like or Dask array of shape (n_samples,) or (n_samples, n_outputs), optional
-        Numbers, as the loss wants them. Classes are given by their codes: 0 and 1 for
+        Numbers, as the loss expects them. Classes are given by their codes: 0 and 1 for
         :class:`~dask_newton.losses.Logistic`, 0 to C - 1 for :class:`~dask_newton.losses.Softmax`.
     loss : Loss
         :math:`\ell`: one of :mod:`dask_newton.losses`, or your own.
     penalty : Penalty or callable, optional
-        R, one of :mod:`dask_newton.penalties`, added to the mean loss as it is; or a function that makes it from S,
-        such as ``lambda S: L2(1 / (C * S))``. By default there is none.
+        R, one of :mod:`dask_newton.penalties`, added to the mean loss unchanged; or a function that returns it for S,
+        such as ``lambda S: L2(1 / (C * S))``. By default there is no penalty.
     sample_weight : array-like or Dask array of shape (n_samples,), optional
         :math:`s_j`; by default 1.
     offset : array-like or Dask array of shape (n_samples,) or (n_samples, n_outputs), optional
         :math:`o_j`, added to the margins.
     fit_intercept : bool
-        Whether there is a b, the last row of W. It is not penalised.
+        Whether the model has an intercept b, the last row of W, which is not penalised.
     n_blocks : int, optional
-        Into how many blocks of rows of about the same size the data are split. By default the row chunks of a Dask
-        array are the blocks, and arrays in memory are one block.
+        Number of blocks of rows, of about equal length. By default the row chunks of a Dask array are the blocks, and
+        arrays in memory are one block.
     persist : bool or 'auto'
         Whether the chunks of a Dask array stay in memory between passes, as for estimators.
 
@@ -71,7 +71,7 @@ def make_problem(
     Raises
     ------
     ValueError
-        If shapes do not fit together, if values are not finite, or if the loss does not allow a target.
+        If shapes are inconsistent, if values are not finite, or if the loss does not allow a target.
 
     Examples
     --------
@@ -117,21 +117,21 @@ def make_network(
     X, y, loss, sample_weight, offset, n_blocks, persist
         As for :func:`make_problem`.
     hidden_layer_sizes : sequence of int
-        Units of every hidden layer; with none the model is linear.
+        Number of units of each hidden layer. Without hidden layers the model is linear.
     activation : str or Activation
         f of the hidden layers: 'identity', 'leaky_relu', 'logistic', 'relu', 'tanh', or an object of
         :mod:`dask_newton.objectives.network.activations`.
     penalty : Penalty or callable, optional
         R, as for :func:`make_problem`, of the weights in one column.
     penalize_bias : bool
-        Whether R sees the biases too.
+        Whether R includes the biases.
     initialisation : {'glorot', 'he', 'gauss'}
-        Random weights to start from: uniform of variance 2 / (n_in + n_out) or normal of variance 2 / n_in, with biases
-        of zero; or weights and biases normal of deviation 0.1.
+        Initial weights. 'glorot': uniform with variance 2 / (n_in + n_out); 'he': normal with variance 2 / n_in; both
+        with zero biases. 'gauss': weights and biases normal with standard deviation 0.1.
     seed : int
-        Of these. Every layer has a stream of its own.
+        Seed of the initial weights. Every layer has its own stream.
     cache_limit : float
-        Bytes of activations that all blocks together may keep from pass to pass.
+        Bytes of activations that all blocks together may keep between passes.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def make_network(
     Raises
     ------
     ValueError
-        If shapes do not fit together, if values are not finite, or if the loss does not allow a target.
+        If shapes are inconsistent, if values are not finite, or if the loss does not allow a target.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def _placed(
     """Return blocks of the rows, and the number of features."""
     rows = open_rows(X, y, sample_weight, offset, multi_output=loss.n_outputs > 1, y_numeric=True)
     if rows.y is None:
-        raise ValueError("y is missing: give it, or a container that holds it.")
+        raise ValueError("y is missing: pass it, or pass a container that holds it.")
     rows = numeric_targets(rows)
     require_outputs(rows, loss)
     encode = functools.partial(as_float, dtype=host_dtype(rows.X.dtype))

@@ -1,4 +1,4 @@
-"""Targets: numbers, or the classes of all chunks, their codes, and class weights."""
+"""Targets: numbers; or labels, with the classes of all chunks, their codes and their weights."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
 
 
 def given_classes(classes: Any) -> np.ndarray:
-    """Return the labels that the user names, sorted.
+    """Return the classes that the user gave, sorted.
 
     Raises
     ------
     ValueError
-        If they are fewer than two, or not all different.
+        If there are fewer than two, or duplicates.
     """
     given = np.asarray(classes)
     unique = np.unique(given)
@@ -44,7 +44,7 @@ def given_classes(classes: Any) -> np.ndarray:
 def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of all chunks and, if ``class_weight`` is 'balanced', the weight of each class.
 
-    With ``given`` classes only their weights are looked for.
+    If the classes are ``given``, only their weights are computed.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def find_classes(rows: Rows, class_weight: Any, given: Any = None) -> tuple[np.n
 
 
 def reweighing(class_weight: Any, classes: np.ndarray, weights: np.ndarray, dtype: Any) -> Any:
-    """Return a function of (y, weight) that multiplies in the class weights; None if there are none.
+    """Return a function of (y, weight) that multiplies the weights by the class weights; None if there are none.
 
     Raises
     ------
     ValueError
-        If ``class_weight`` names a class that is not there.
+        If ``class_weight`` contains an unknown class.
     """
     if class_weight is None:
         return None
@@ -91,18 +91,18 @@ def reweighing(class_weight: Any, classes: np.ndarray, weights: np.ndarray, dtyp
         unknown = set(class_weight) - set(classes.tolist())
         if unknown:
             raise ValueError(
-                f"class_weight names classes that are not in y: {sorted(map(str, unknown))}; y has {list(classes)}."
+                f"class_weight contains classes that are not in y: {sorted(map(str, unknown))}; y has {list(classes)}."
             )
         factors = np.array([class_weight.get(c, 1.0) for c in classes.tolist()])
     return functools.partial(_reweigh, classes=classes, factors=factors.astype(dtype))
 
 
 def _class_weights(y: Any, weight: Any, *, balanced: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of a chunk and, only where it is asked for, as it costs more, the weight of each."""
+    """Return the labels of a chunk, and their weights if these are needed, which costs more."""
     y = to_host(y)
     labels = np.unique(y)
     if len(y):
-        # It sorts y once more; a few labels tell it as much, and are too few for its warning of too many classes.
+        # It sorts y again. A few distinct labels are enough for it, and too few for its warning about many classes.
         check_classification_targets(labels if len(labels) <= 20 else y)
     if not balanced:
         return labels, np.zeros(len(labels))
@@ -133,7 +133,7 @@ def _reweigh(y: Any, weight: np.ndarray | None, *, classes: np.ndarray, factors:
 
 
 def numeric_targets(rows: Rows) -> Rows:
-    """Return the rows; refuse targets that are no numbers, before any work."""
+    """Return the rows, unless their targets are not numbers."""
     if rows.y.dtype.kind not in "fiub":
         raise ValueError(f"y has dtype {rows.y.dtype}; targets must be real numbers.")
     if isinstance(rows.y, da.Array) and rows.y.ndim == 2 and np.isnan(rows.y.shape[1]):
@@ -142,12 +142,12 @@ def numeric_targets(rows: Rows) -> Rows:
 
 
 def require_outputs(rows: Rows, loss: Loss) -> Loss:
-    """Return the loss; refuse targets of another number of columns than it has outputs."""
+    """Return the loss, unless the number of its outputs differs from the number of columns of the targets."""
     if rows.y.ndim == 2 and rows.y.shape[1] != loss.n_outputs:
         raise ValueError(f"y has {rows.y.shape[1]} columns and the loss has {loss.n_outputs} outputs: {loss}.")
     return loss
 
 
 def as_float(y: Any, *, dtype: np.dtype) -> np.ndarray:
-    """Return targets of a block, in NumPy."""
+    """Return the targets of a block as a NumPy array."""
     return np.asarray(to_host(y), dtype=dtype)

@@ -1,4 +1,4 @@
-"""Arrays of xarray with the dimensions ``sample`` and ``feature``, and predictions with their coordinates."""
+"""xarray objects with the dimensions ``sample`` and ``feature``, and predictions with their coordinates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["coordinate", "is_labelled", "labelled_column", "labelled_like", "lab
 
 def is_labelled(a: Any) -> bool:
     """Whether ``a`` is a DataArray or Dataset of xarray."""
-    xarray = sys.modules.get("xarray")  # whoever has one has imported it
+    xarray = sys.modules.get("xarray")  # imported by anyone who has a DataArray
     return xarray is not None and isinstance(a, xarray.DataArray | xarray.Dataset)
 
 
 def variables(X: Any) -> dict[str, Any]:
-    """Return X, and of a Dataset also y, sample_weight and offset, as DataArrays by name; None for what is not there.
+    """Return X, y, sample_weight and offset as DataArrays by name; None for each that is missing.
 
     Raises
     ------
@@ -27,19 +27,19 @@ def variables(X: Any) -> dict[str, Any]:
         return dict.fromkeys(names) | {"X": X}
     if "X" not in X.data_vars:
         raise ValueError(
-            f"The Dataset has no variable 'X', only {', '.join(map(repr, X.data_vars)) or 'nothing'}; rename the one "
-            "that holds the features."
+            f"The Dataset has no variable 'X', only {', '.join(map(repr, X.data_vars)) or 'nothing'}; rename the "
+            "variable that holds the features."
         )
     return {name: X.data_vars.get(name) for name in names}
 
 
 def labelled_matrix(X: Any) -> Any:
-    """Return X with the dimensions (sample, feature), in this order.
+    """Return X with its dimensions in the order (sample, feature).
 
     Raises
     ------
     ValueError
-        If they have other names.
+        If the dimensions have other names.
     """
     if sorted(map(str, X.dims)) != ["feature", "sample"]:
         raise ValueError(
@@ -50,20 +50,19 @@ def labelled_matrix(X: Any) -> Any:
 
 
 def labelled_column(a: Any, X: Any, name: str) -> Any:
-    """Return the values of a companion of X, samples first; ``X`` may be of any type.
+    """Return the values of an array that belongs to X, samples first; ``X`` may be of any type.
 
     Raises
     ------
     ValueError
-        If it has no dimension ``sample``, or if its labels are not those of X.
+        If it has no dimension ``sample``, or if its sample labels differ from those of X.
     """
     if "sample" not in a.dims:
         raise ValueError(f"{name} has the dimensions {a.dims}; one of them must be 'sample'. Use {name}.rename.")
     if is_labelled(X) and "sample" in X.indexes and "sample" in a.indexes:
         if not X.indexes["sample"].equals(a.indexes["sample"]):
             raise ValueError(
-                f"The sample labels of {name} are not those of X; bring both into the same order, such as with "
-                "xarray.align."
+                f"The sample labels of {name} are not those of X; align the two, for example with xarray.align."
             )
     return a.transpose("sample", ...).data
 
@@ -74,7 +73,7 @@ def coordinate(X: Any, name: str) -> list[str] | None:
 
 
 def labelled_like(values: Any, X: Any, columns: Any, dim: str) -> Any:
-    """Return predictions as a DataArray with the coordinates that X has along its samples."""
+    """Return predictions as a DataArray with the sample coordinates of X."""
     from xarray import DataArray
 
     dims = ("sample",) if columns is None else ("sample", dim)

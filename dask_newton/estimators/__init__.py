@@ -1,4 +1,4 @@
-"""Estimators after scikit-learn: validate, place, minimise, set attributes."""
+"""Estimators with the interface of scikit-learn."""
 
 from dask_newton.estimators.glm import GammaRegressor, PoissonRegressor, TweedieRegressor
 from dask_newton.estimators.least_squares import ElasticNet, Lasso, LinearRegression, Ridge

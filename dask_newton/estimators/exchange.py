@@ -1,4 +1,4 @@
-"""To scikit-learn's estimator of the same name, and back."""
+"""Conversion to scikit-learn's estimator of the same name, and back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 __all__ = ["ExchangeMixin"]
 
 _LEARNED = ("coef_", "intercept_", "classes_", "n_iter_", "n_features_in_", "feature_names_in_")
-# Parameters of the same name that mean something else in scikit-learn, or have other values.
+# Parameters with the same name that have another meaning or other values in scikit-learn.
 _OWN = ("solver", "tol", "early_stopping", "n_iter_no_change", "verbose")
 
 
 class ExchangeMixin:
-    """Estimators whose coefficients are those of scikit-learn's class of the same name."""
+    """Converts between an estimator and scikit-learn's class of the same name, which has the same coefficients."""
 
     def to_sklearn(self) -> Any:
-        """Return a fitted estimator of scikit-learn with the same coefficients, for use where this library is not.
+        """Return a fitted scikit-learn estimator with the same coefficients, for use without this library.
 
-        It predicts the same. Solver and tolerance are scikit-learn's own, should it be fitted again.
+        Its predictions are the same. It has scikit-learn's own solver and tolerance, in case it is fitted again.
 
         Returns
         -------
@@ -32,26 +32,26 @@ class ExchangeMixin:
         known = set(inspect.signature(theirs).parameters) - set(_OWN)
         parameters = {name: value for name, value in self.get_params().items() if name in known}  # type: ignore[attr-defined]
         if 0 < parameters.get("l1_ratio", 0) and "solver" in inspect.signature(theirs).parameters:
-            parameters["solver"] = "saga"  # the only one of theirs for all of l1
+            parameters["solver"] = "saga"  # scikit-learn's only solver for every l1_ratio
         model = theirs(**parameters)
         model.__dict__.update({name: value for name, value in vars(self).items() if name in _LEARNED})
-        if hasattr(model, "_get_loss"):  # what a generalised linear model of theirs sets when it is fitted
+        if hasattr(model, "_get_loss"):  # set by fit of scikit-learn's generalised linear models
             model._base_loss = model._get_loss()
         return model
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
-        """Return an estimator with the parameters and coefficients of a fitted one of scikit-learn.
+        """Return an estimator with the parameters and coefficients of a fitted scikit-learn estimator.
 
         Parameters
         ----------
         model : sklearn.linear_model estimator
-            Of the class of the same name.
+            A fitted estimator of the class of the same name.
 
         Raises
         ------
         TypeError
-            If it is of another class.
+            If it has another class.
         """
         theirs = getattr(sklearn.linear_model, cls.__name__)
         if not isinstance(model, theirs):

@@ -1,4 +1,4 @@
-"""Generalised linear models with the logarithmic link: scikit-learn's names and objectives."""
+"""Generalised linear models with scikit-learn's names and objectives."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ class _GeneralisedLinear(PenalisedRegressor):
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y, sample_weight and offset along.
+            A Zarr group may contain y, sample_weight and offset as well.
         y : array-like or Dask array of shape (n_samples,), optional
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array of shape (n_samples,), optional
-            Added to the margins; give it to :meth:`predict` as well.
+            Added to the margins; pass it to :meth:`predict` as well.
         exposure : array-like or Dask array of shape (n_samples,), optional
-            By what means are multiplied, such as time: its logarithm is added to the offset. It must be positive; rows
-            with an exposure of zero tell nothing and are refused, with their number.
+            Factor of the mean, such as the length of observation: its logarithm is added to the offset. It must be
+            positive; rows with an exposure of zero carry no information, and the error says how many there are.
         coef_init, intercept_init : array-like, optional
-            Where to start, in the shapes of ``coef_`` and ``intercept_``.
+            Initial values, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
-            Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+            Held-out rows, whose mean loss is recorded in ``history_`` at every iteration.
         checkpoint : Checkpoint or path, optional
-            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
+            Where to save the fit while it runs. A fit saved there is continued, see :doc:`/checkpoints`.
 
         Returns
         -------
         estimator
-            Itself.
+            The fitted estimator.
 
         Warns
         -----
@@ -120,7 +120,7 @@ class _GeneralisedLinear(PenalisedRegressor):
         return super().predict(X, offset=self._with_exposure(offset, exposure))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        r"""Return the share of the deviance that is explained, :math:`D^2 = 1 - D(y, \mu) / D(y, \bar y)`.
+        r"""Return the fraction of the deviance explained, :math:`D^2 = 1 - D(y, \mu) / D(y, \bar y)`.
 
         Parameters
         ----------
@@ -128,13 +128,13 @@ class _GeneralisedLinear(PenalisedRegressor):
             As in :meth:`fit`.
         """
         loss = self._loss(1)
-        if isinstance(loss, Squared):  # the share is the same, but its losses are not linear in y
+        if isinstance(loss, Squared):  # D2 is R2, but these losses are not linear in y
             return super().score(X, y, sample_weight)
         weight, total, value, smallest = self._sums(prediction.deviances, X, y, sample_weight, loss=loss)
         mean = np.array([total / weight])
-        # The losses are linear in y, so that their sum at one margin is that of the mean target.
+        # The losses are linear in y, so their sum at one margin is that of the mean target.
         null = weight * float(loss.value(mean, loss.null_margin(mean)[None, :])[0])
-        if null == smallest:  # one target only: it is predicted right or not
+        if null == smallest:  # all targets are equal: they are predicted exactly or not
             return float(value == smallest)
         return float(1 - (value - smallest) / (null - smallest))
 
@@ -164,7 +164,9 @@ class _GeneralisedLinear(PenalisedRegressor):
 def _log_exposure(exposure: Any) -> np.ndarray:
     bad = int(np.sum(~(exposure > 0)))
     if bad:
-        raise ValueError(f"exposure has {bad} values that are not positive; drop those rows: they tell nothing.")
+        raise ValueError(
+            f"exposure has {bad} values that are not positive; drop those rows; they carry no information."
+        )
     return np.log(exposure)
 
 
@@ -179,7 +181,7 @@ class PoissonRegressor(_GeneralisedLinear):
         \frac{1}{S} \sum_j s_j \, \bigl( \mu_j - y_j \log \mu_j \bigr)
         + \alpha \Bigl( r \lVert w \rVert_1 + \frac{1 - r}{2} \lVert w \rVert_2^2 \Bigr), \qquad S = \sum_j s_j,
 
-    with ``r = l1_ratio``: scikit-learn's objective, less what depends on y alone.
+    with ``r = l1_ratio``: scikit-learn's objective without the terms that depend only on y.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ class GammaRegressor(_GeneralisedLinear):
         \frac{1}{S} \sum_j s_j \, \bigl( y_j / \mu_j + \log \mu_j \bigr)
         + \alpha \Bigl( r \lVert w \rVert_1 + \frac{1 - r}{2} \lVert w \rVert_2^2 \Bigr), \qquad S = \sum_j s_j,
 
-    with ``r = l1_ratio``: scikit-learn's objective, less what depends on y alone.
+    with ``r = l1_ratio``: scikit-learn's objective without the terms that depend only on y.
 
     Parameters
     ----------
@@ -266,7 +268,7 @@ class TweedieRegressor(_GeneralisedLinear):
         \frac{1}{S} \sum_j s_j \, \Bigl( \frac{\mu_j^{2 - p}}{2 - p} + y_j \frac{\mu_j^{1 - p}}{p - 1} \Bigr)
         + \alpha \Bigl( r \lVert w \rVert_1 + \frac{1 - r}{2} \lVert w \rVert_2^2 \Bigr), \qquad S = \sum_j s_j,
 
-    with ``r = l1_ratio``: scikit-learn's objective, less what depends on y alone.
+    with ``r = l1_ratio``: scikit-learn's objective without the terms that depend only on y.
 
     Parameters
     ----------
@@ -275,10 +277,10 @@ class TweedieRegressor(_GeneralisedLinear):
     l1_ratio : float, default=0.0
         Share of the l1 penalty.
     power : float, default=0.0
-        p: 0 is the normal distribution, with squared errors and the identity link; 1 is Poisson; between 1 and 2 is a
-        compound of Poisson and gamma, positive with a mass at zero; 2 is gamma.
+        p. 0 is the normal distribution, with squared errors and the identity link; 1 is Poisson; between 1 and 2 is a
+        compound Poisson-gamma distribution, positive with a mass at zero; 2 is gamma.
     link : {'auto', 'identity', 'log'}, default='auto'
-        The identity for a power of 0, the logarithm for others; scikit-learn's other combinations are refused.
+        The identity for a power of 0, the logarithm otherwise. Other combinations are not supported.
     fit_intercept : bool, default=True
     <shared solver>
     <shared tol of numbers>
@@ -318,7 +320,7 @@ class TweedieRegressor(_GeneralisedLinear):
         if (not identity and not 1 <= self.power <= 2) or self.link == ("log" if identity else "identity"):
             raise ValueError(
                 f"power={self.power} with link={self.link!r} is not supported: a power of 0 goes with the identity "
-                "link, powers from 1 to 2 with the logarithm."
+                "link, and powers from 1 to 2 go with the logarithm."
             )
         named: dict[float, Loss] = {0: Squared(), 1: Poisson(), 2: Gamma()}
         return named.get(self.power) or Tweedie(self.power)

@@ -1,4 +1,4 @@
-r"""Linear models with squared errors, with the objectives of scikit-learn's classes of the same names.
+r"""Least squares: linear models with the objectives of scikit-learn's classes of the same names.
 
 With targets Y, sample weights s and S = sum s:
 
@@ -41,7 +41,7 @@ class LinearRegression(_LeastSquares):
 
         \frac{1}{2 S} \sum_j s_j \lVert y_j - x_j W - b \rVert_2^2, \qquad S = \sum_j s_j.
 
-    Where columns of X depend on each other, there are many solutions; it is one of them.
+    If columns of X are linearly dependent, there are many solutions, and the result is one of them.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Ridge(_LeastSquares):
     Parameters
     ----------
     alpha : float or array-like of shape (n_targets,), default=1.0
-        Strength of the penalty, for each target if it is an array.
+        Strength of the penalty; an array has one strength per target.
     fit_intercept : bool, default=True
     <shared solver>
     <shared tol of numbers>

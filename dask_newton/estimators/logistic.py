@@ -98,25 +98,25 @@ class LogisticRegression(Classifier, LinearEstimator):
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y, sample_weight and offset along.
+            A Zarr group may contain y, sample_weight and offset as well.
         y : array-like or Dask array of shape (n_samples,), optional
-            Labels of any kind.
+            Labels: numbers, strings or booleans.
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array of shape (n_samples,) or (n_samples, n_classes), optional
-            Added to the margins; give it to prediction as well.
+            Added to the margins; pass it to prediction as well.
         classes : array-like of shape (n_classes,), optional
-            All labels that there are, to save the search for them. One of them may be missing from y.
+            All labels, which saves a pass that looks for them. Some may be missing from y.
         coef_init, intercept_init : array-like, optional
-            Where to start, in the shapes of ``coef_`` and ``intercept_``.
+            Initial values, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
-            Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+            Held-out rows, whose mean loss is recorded in ``history_`` at every iteration.
         checkpoint : Checkpoint or path, optional
-            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
+            Where to save the fit while it runs. A fit saved there is continued, see :doc:`/checkpoints`.
 
         Returns
         -------
         LogisticRegression
-            The estimator itself.
+            The fitted estimator.
 
         Warns
         -----

@@ -1,4 +1,4 @@
-"""A regressor for any loss of targets that are numbers."""
+"""Regression with any loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LossRegressor"]
 
 @parameters("loss")
 class LossRegressor(PenalisedRegressor):
-    r"""Regression with any loss, also one of your own, for data in memory or in chunks anywhere.
+    r"""Regression with any loss, built-in or custom, for data in memory or in chunks anywhere.
 
     Minimises, over coefficients :math:`w` and an intercept :math:`b` that is not penalised,
 
@@ -22,17 +22,16 @@ class LossRegressor(PenalisedRegressor):
         \frac{1}{S} \sum_j s_j \, \ell \bigl( y_j, x_j^\top w + b \bigr)
         + \alpha \Bigl( r \lVert w \rVert_1 + \frac{1 - r}{2} \lVert w \rVert_2^2 \Bigr), \qquad S = \sum_j s_j,
 
-    with ``r = l1_ratio``. Predictions are what ``loss.inverse_link`` makes of the margins.
+    with ``r = l1_ratio``. Predictions are ``loss.inverse_link`` of the margins.
 
-    Where the loss is not convex (``loss.convex`` is False), what a fit finds is a stationary point: the certificate
-    says that the gradient is zero there, and nothing says that there is no better point elsewhere. ``result_.convex``
-    tells which it is. Start from several points, with ``coef_init`` and ``intercept_init``, and compare
-    ``result_.value``.
+    If the loss is not convex (``loss.convex`` is False), a fit finds a stationary point: the certificate says that the
+    gradient is zero there, but there may be a better point elsewhere. ``result_.convex`` tells which case it is. Start
+    from several points, with ``coef_init`` and ``intercept_init``, and compare ``result_.value``.
 
     Parameters
     ----------
     loss : Loss, default=None
-        One of :mod:`dask_newton.losses` whose targets are numbers, or a subclass of
+        A loss of :mod:`dask_newton.losses` for numeric targets, or a subclass of
         :class:`dask_newton.losses.CustomLoss`. None is squared errors.
     alpha : float, default=1.0
         Strength of the penalty.
@@ -75,7 +74,7 @@ class LossRegressor(PenalisedRegressor):
         loss = Squared() if self.loss is None else self.loss
         if not loss.numeric:
             raise ValueError(
-                f"LossRegressor is for losses of numbers, and {loss} is one of classes; use LogisticRegression."
+                f"LossRegressor needs a loss for numbers, and {loss} is for classes; use LogisticRegression."
             )
         return loss
 

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: of labels, and of numbers."""
+"""Multi-layer perceptrons for classification and for regression."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dask_newton.objectives.rows.block import RowBlock
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-_LOSSES = {"squared_error": "identity", "poisson": "exp"}  # with their activations of the outputs
+_LOSSES = {"squared_error": "identity", "poisson": "exp"}  # and the activation of the output
 
 
 @parameters("hidden_layer_sizes", "activation")
 class MLPClassifier(Classifier, NetworkEstimator):
-    r"""Multi-layer perceptron that predicts labels, for data in memory or in chunks anywhere.
+    r"""Multi-layer perceptron for classification, for data in memory or in chunks anywhere.
 
     Minimises, over weights :math:`W_l` and biases :math:`b_l` of the layers,
 
@@ -89,23 +89,23 @@ class MLPClassifier(Classifier, NetworkEstimator):
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y, sample_weight and offset along.
+            A Zarr group may contain y, sample_weight and offset as well.
         y : array-like or Dask array of shape (n_samples,), optional
-            Labels of any kind.
+            Labels: numbers, strings or booleans.
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array of shape (n_samples,) or (n_samples, n_classes), optional
-            Added to the margins; give it to prediction as well.
+            Added to the margins; pass it to prediction as well.
         classes : array-like of shape (n_classes,), optional
-            All labels that there are, to save the search for them. One of them may be missing from y.
+            All labels, which saves a pass that looks for them. Some may be missing from y.
         X_val, y_val : array-like or Dask array, optional
-            Rows that are held out. Their mean loss and accuracy are recorded in ``history_`` at every iteration.
+            Held-out rows, whose mean loss and accuracy are recorded in ``history_`` at every iteration.
         checkpoint : Checkpoint or path, optional
-            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
+            Where to save the fit while it runs. A fit saved there is continued, see :doc:`/checkpoints`.
 
         Returns
         -------
         MLPClassifier
-            The estimator itself.
+            The fitted estimator.
 
         Warns
         -----
@@ -139,7 +139,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
     def _attributes(self, W: np.ndarray) -> dict[str, Any]:
         attributes = super()._attributes(W)
         if len(self.classes_) > 2:
-            attributes["intercepts_"][-1] -= attributes["intercepts_"][-1].mean()  # a common part changes nothing
+            attributes["intercepts_"][-1] -= attributes["intercepts_"][-1].mean()  # no change of probabilities
         return attributes
 
     @property
@@ -149,7 +149,7 @@ class MLPClassifier(Classifier, NetworkEstimator):
 
 @parameters("loss", "hidden_layer_sizes", "activation")
 class MLPRegressor(NumericEstimator, NetworkEstimator):
-    r"""Multi-layer perceptron that predicts numbers, for data in memory or in chunks anywhere.
+    r"""Multi-layer perceptron for regression, for data in memory or in chunks anywhere.
 
     Minimises, over weights :math:`W_l` and biases :math:`b_l` of the layers,
 
@@ -158,8 +158,8 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         \frac{1}{S} \sum_j s_j \, \ell(y_j, z_j) + \frac{\alpha}{2 S} \sum_l \lVert W_l \rVert_F^2, \qquad
         z_j = f(\dots f(x_j W_1 + b_1) \dots) W_L + b_L, \qquad S = \sum_j s_j,
 
-    with sample weights :math:`s_j`. It is scikit-learn's objective, where several targets have the sum of their losses,
-    of which scikit-learn reports the mean. The last biases start at the best constant.
+    with sample weights :math:`s_j`. It is scikit-learn's objective; for several targets it sums their losses, of which
+    scikit-learn reports the mean. The biases of the output start at the best constant model.
 
     Parameters
     ----------
@@ -215,20 +215,20 @@ class MLPRegressor(NumericEstimator, NetworkEstimator):
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y, sample_weight and offset along.
+            A Zarr group may contain y, sample_weight and offset as well.
         y : array-like or Dask array of shape (n_samples,) or (n_samples, n_targets), optional
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array, optional
-            Added to the margins, in the shape of y; give it to :meth:`predict` as well.
+            Added to the margins, in the shape of y; pass it to :meth:`predict` as well.
         X_val, y_val : array-like or Dask array, optional
-            Rows that are held out. Their mean loss and R2 are recorded in ``history_`` at every iteration.
+            Held-out rows, whose mean loss and R2 are recorded in ``history_`` at every iteration.
         checkpoint : Checkpoint or path, optional
-            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
+            Where to save the fit while it runs. A fit saved there is continued, see :doc:`/checkpoints`.
 
         Returns
         -------
         MLPRegressor
-            The estimator itself.
+            The fitted estimator.
 
         Warns
         -----

@@ -1,4 +1,4 @@
-"""What looks on while a fit runs, and may end it: the log, rows held out, scikit-learn's callbacks (SLEP023)."""
+"""Callbacks of a fit, which may end it: the log, held-out rows, and scikit-learn's callbacks (SLEP023)."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 class Validation:
-    """Records how the model does on rows that are held out, and ends the fit once it no longer does better.
+    """Records the loss and the score on held-out rows, and ends the fit when they no longer improve.
 
     Parameters
     ----------
     evaluate : callable
-        Returns what to record of W: ``validation_loss``, and ``validation_score`` where that is what counts.
+        Returns the records of W: ``validation_loss``, and ``validation_score`` if the score is to be improved.
     patience : int or None
-        End after so many iterations without a better model; None never ends the fit.
+        Iterations without improvement after which the fit ends; None never ends it.
     tol : float
-        By how much better it must be.
+        Smallest improvement that counts.
 
     Attributes
     ----------
     best : float
-        The largest score, or the smallest loss with the sign turned.
+        The largest score, or else the negative of the smallest loss.
     best_W : ndarray or None
-        Where that was; None before the first look.
+        The W of ``best``; None before the first iteration.
     ended : bool
         Whether it has ended the fit.
     """
@@ -48,7 +48,7 @@ class Validation:
         self.best_W: Any = None
 
     def __call__(self, record: dict[str, Any], state: State) -> bool:
-        """Look at an iteration; True ends the fit."""
+        """Evaluate an iteration; True ends the fit."""
         found = self.evaluate(state.W)
         record.update(found)
         merit = found.get("validation_score", -found["validation_loss"])
@@ -60,14 +60,14 @@ class Validation:
 
 
 class Plateau:
-    """Ends the fit once the objective no longer becomes smaller.
+    """Ends the fit when the objective no longer decreases.
 
     Parameters
     ----------
     tol : float
-        By how much it must.
+        Smallest decrease that counts.
     patience : int
-        For so many iterations it may not.
+        Iterations without a decrease after which the fit ends.
 
     Attributes
     ----------
@@ -80,18 +80,18 @@ class Plateau:
         self.best, self.waited, self.ended = np.inf, 0, False
 
     def catch_up(self, history: History) -> None:
-        """Look at the iterations of an earlier run that this one goes on from."""
+        """Count the iterations of an earlier run that this one continues."""
         for record in history:
             self._look(record)
 
     def __call__(self, record: dict[str, Any], state: State) -> bool:
-        """Look at an iteration; True ends the fit."""
+        """Evaluate an iteration; True ends the fit."""
         self._look(record)
         return self.ended
 
     def _look(self, record: dict[str, Any]) -> None:
         value = record["objective"]
-        if not np.isnan(value):  # some solvers do not know it in every iteration
+        if not np.isnan(value):  # some solvers do not compute it in every iteration
             self.waited = 0 if value < self.best - self.tol else self.waited + 1
             self.best = min(self.best, value)
         self.ended = self.waited >= self.patience
@@ -111,13 +111,13 @@ class ScikitLearnCallbacks:
         self.estimator = estimator
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.given = {"X": X, "y": y, "metadata": metadata}
-        # One task for the start, one for each iteration, and one that is begun and never run.
+        # One task for the start, one for each iteration, and one that begins and never runs.
         self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 2)
         self.root.call_on_fit_task_begin(estimator=estimator, **self.given)
         self.task = self._begin()
 
     def __call__(self, record: dict[str, Any], state: State) -> bool:
-        """End the task of this iteration and begin the next; True ends the fit."""
+        """End the task of this iteration and begin the next one; True ends the fit."""
         stop = self.task.call_on_fit_task_end(
             estimator=self.estimator,
             **self.given,
@@ -143,7 +143,7 @@ class ScikitLearnCallbacks:
 
 @contextmanager
 def shown_log(verbose: int) -> Iterator[None]:
-    """Show the library's log on standard error while a verbose fit runs."""
+    """Send the library's log to standard error during a verbose fit."""
     root = logging.getLogger("dask_newton")
     if not verbose:
         yield
@@ -159,7 +159,7 @@ def shown_log(verbose: int) -> Iterator[None]:
 
 
 def log_iteration(record: dict[str, Any], state: State) -> None:
-    """Log an iteration; a callback."""
+    """Log an iteration."""
     logger.info(
         "iteration %3d   objective %.10g   gradient %.2e   passes %d   %.2f s",
         record["iteration"],

@@ -1,4 +1,4 @@
-"""From parameters of an estimator to solvers, with their options, and penalties."""
+"""Parameters of estimators that stand for solvers and penalties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["elastic_net", "has_option", "make_solver", "seeded"]
 
 
 def elastic_net(strength: float, l1_ratio: float) -> Penalty:
-    """Return ``strength (l1_ratio norm1(w) + (1 - l1_ratio) / 2 norm(w)^2)``, by the simplest class for it."""
+    """Return ``strength (l1_ratio norm1(w) + (1 - l1_ratio) / 2 norm(w)^2)``, in the simplest class."""
     if strength == 0:
         return NoPenalty()
     if l1_ratio == 0:
@@ -23,22 +23,22 @@ def elastic_net(strength: float, l1_ratio: float) -> Penalty:
 
 
 def make_solver(name: str | Solver, options: dict[str, Any] | None, *, network: bool = False) -> Solver | None:
-    """Return the solver of a name with its options set, for networks if that makes a difference; None for 'auto'.
+    """Return the solver of a name with its options; None for 'auto'. Some names mean another solver for networks.
 
     Raises
     ------
     ValueError
-        If the name or an option is not known; the message has the nearest one that is.
+        If the name or an option is unknown; the message suggests the closest one.
     """
     if name == "auto":
         if options:
-            raise ValueError("solver_options need a named solver; solver='auto' chooses its own.")
+            raise ValueError("solver_options need a named solver; solver='auto' sets its own options.")
         return None
     return with_options(named_solver(name, also=["auto"], network=network), options or {})
 
 
 def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
-    """Return a solver, or a plan of several, with the seed set wherever samples are drawn."""
+    """Return a solver, or a relay of solvers, with the seed set where samples are drawn."""
     if isinstance(solver, Switching):
         stages = [dataclasses.replace(stage, solver=seeded(stage.solver, seed)) for stage in solver.stages]
         return dataclasses.replace(solver, stages=tuple(stages))
@@ -46,5 +46,5 @@ def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
 
 
 def has_option(solver: Any, option: str) -> bool:
-    """Whether a solver has an option of that name."""
+    """Whether a solver has an option with that name."""
     return option in {field.name for field in dataclasses.fields(solver)}

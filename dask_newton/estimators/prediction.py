@@ -1,4 +1,4 @@
-"""Prediction on one chunk: functions of an array of any namespace, and of what makes margins of it."""
+"""Prediction and scoring of one chunk, for arrays of any namespace."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ def _matrix_like(X: Any, offset: Any) -> Any:
 
 
 def decision(X: Any, offset: Any = None, *, margins: Margins, squeeze: bool) -> Any:
-    """Return margins, as a vector where there is one per row."""
+    """Return the margins; one margin per row is returned as a vector if ``squeeze``."""
     z = margins(X, offset)
     return z[:, 0] if squeeze else z
 
 
 def codes(z: Any) -> Any:
-    """Return the number of the most probable class of each row."""
+    """Return the index of the most probable class of each row."""
     xp = namespace(z)
     return xp.astype(z[:, 0] > 0, xp.int64) if z.shape[1] == 1 else xp.argmax(z, axis=1)
 
 
 def predict(X: Any, offset: Any = None, *, margins: Margins, classes: np.ndarray) -> Any:
-    """Return the most probable labels, where X is; in NumPy if they are no numbers."""
+    """Return the most probable labels, on the device of X; labels that are not numbers as a NumPy array."""
     z = margins(X, offset)
     labels = classes[to_host(codes(z))]
     return from_host(labels, z) if labels.dtype.kind in "biuf" else labels
@@ -103,25 +103,25 @@ def log_probabilities(X: Any, offset: Any = None, *, margins: Margins) -> Any:
 
 
 def logs_of_probabilities(X: Any, offset: Any = None, *, margins: Margins, loss: Loss) -> Any:
-    """Return the logarithms of :func:`probabilities`, -inf where these underflow, as scikit-learn's networks do."""
+    """Return the logarithms of :func:`probabilities`, -inf where they underflow, as in scikit-learn's networks."""
     p = probabilities(X, offset, margins=margins, loss=loss)
     with np.errstate(divide="ignore"):
         return namespace(p).log(p)
 
 
 def hits(X: Any, y: Any, weight: Any, offset: Any, *, margins: Margins, classes: np.ndarray) -> tuple[float, float]:
-    """Return the weight of the rows predicted right, and of all rows."""
+    """Return the weight of the rows predicted correctly, and of all rows."""
     return accuracy_sums(to_host(predict(block_matrix(X), offset, margins=margins, classes=classes)), y, weight)
 
 
 def accuracy_sums(predicted: np.ndarray, y: Any, weight: Any) -> tuple[float, float]:
-    """Return the weight of the rows predicted right, and of all rows."""
+    """Return the weight of the rows predicted correctly, and of all rows."""
     hit, w = predicted == to_host(y), _host_weight(weight, len(predicted))
     return float((hit * w).sum()), float(w.sum())
 
 
 def mean(X: Any, offset: Any = None, *, margins: Margins, loss: Loss, squeeze: bool) -> Any:
-    """Return the expected targets, as a vector where that is the shape of the targets."""
+    """Return the expected targets; one target per row is returned as a vector if ``squeeze``."""
     response = loss.inverse_link(margins(X, offset))
     if response.ndim == 1 and not squeeze:
         return response[:, None]
@@ -129,7 +129,7 @@ def mean(X: Any, offset: Any = None, *, margins: Margins, loss: Loss, squeeze: b
 
 
 def squares(X: Any, y: Any, weight: Any, offset: Any, *, margins: Margins, loss: Loss) -> np.ndarray:
-    """Return :func:`r2_sums` of predictions."""
+    """Return :func:`r2_sums` for the predictions of the model."""
     return r2_sums(loss.inverse_link(margins(block_matrix(X), offset)), y, weight)
 
 
@@ -139,12 +139,12 @@ def r2_sums(predicted: Any, y: Any, weight: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there are more predictions for a row than targets.
+        If the numbers of targets and of predictions per row differ.
     """
     y, z = _host_matrix(y), _host_matrix(predicted)
     if y.shape != z.shape:
         raise ValueError(
-            f"y has {y.shape[1]} columns, and the model makes {z.shape[1]} predictions for each row; give as many."
+            f"y has {y.shape[1]} columns, and the model predicts {z.shape[1]} targets per row; they must be equal."
         )
     w = _host_weight(weight, len(y))[:, None]
     ones = np.ones_like(y)
@@ -152,17 +152,17 @@ def r2_sums(predicted: Any, y: Any, weight: Any) -> np.ndarray:
 
 
 def r2(sums: np.ndarray) -> float:
-    """Return :math:`R^2`, its mean over targets, from :func:`r2_sums` of all rows."""
+    """Return :math:`R^2`, the mean over targets, from :func:`r2_sums` of all rows."""
     weight, total, square, error = sums
     spread = square - total**2 / weight
-    # As scikit-learn has it: a constant target is predicted right (1) or not (0).
+    # As in scikit-learn: a constant target is predicted exactly (1) or not (0).
     constant = spread <= 1e-15 * square
     ratio = np.where(constant, error > 1e-15 * square, error / np.where(constant, 1.0, spread))
     return float(np.mean(1 - ratio))
 
 
 def deviances(X: Any, y: Any, weight: Any, offset: Any, *, margins: Margins, loss: Loss) -> np.ndarray:
-    """Return the sums of weights, weighted targets, losses, and smallest losses, shape (4,)."""
+    """Return the sums of weights, weighted targets, losses, and smallest possible losses, shape (4,)."""
     y, z = _host_matrix(y)[:, 0], to_host(margins(block_matrix(X), offset)).astype(np.float64)
     w = _host_weight(weight, len(y))
     return np.array([np.sum(w * a) for a in (np.ones_like(y), y, loss.value(y, z), loss.saturated(y))])

@@ -40,23 +40,23 @@ class Regressor(NumericEstimator, LinearEstimator):
         Parameters
         ----------
         X : array-like or Dask array of shape (n_samples, n_features), or path of a Zarr group
-            A Zarr group may bring y, sample_weight and offset along.
+            A Zarr group may contain y, sample_weight and offset as well.
         y : array-like or Dask array of shape (n_samples,) or (n_samples, n_targets), optional
-            Several targets where the loss has several outputs, such as squared errors.
+            Several targets are possible for losses with several outputs, such as squared errors.
         sample_weight : array-like or Dask array of shape (n_samples,), optional
         offset : array-like or Dask array, optional
-            Added to the margins, in the shape of y; give it to :meth:`predict` as well.
+            Added to the margins, in the shape of y; pass it to :meth:`predict` as well.
         coef_init, intercept_init : array-like, optional
-            Where to start, in the shapes of ``coef_`` and ``intercept_``.
+            Initial values, in the shapes of ``coef_`` and ``intercept_``.
         X_val, y_val : array-like or Dask array, optional
-            Rows that are held out. Their mean loss is recorded in ``history_`` at every iteration.
+            Held-out rows, whose mean loss is recorded in ``history_`` at every iteration.
         checkpoint : Checkpoint or path, optional
-            Save the fit there as it goes on, and go on from what was saved there, see :doc:`/checkpoints`.
+            Where to save the fit while it runs. A fit saved there is continued, see :doc:`/checkpoints`.
 
         Returns
         -------
         estimator
-            Itself.
+            The fitted estimator.
 
         Warns
         -----

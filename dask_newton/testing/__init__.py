@@ -1,4 +1,4 @@
-"""Checks for estimators that take Dask arrays, and for losses: ours, and anybody's."""
+"""Checks for estimators that accept Dask arrays, and for losses; also those of other libraries."""
 
 from dask_newton.testing.loss_checks import check_loss
 from dask_newton.testing.runner import (

@@ -1,4 +1,4 @@
-"""What checks are made of: failures that name the convention, fits, comparisons, and watches over what is computed."""
+"""Building blocks of the checks: failures that name the convention, fits, comparisons, counts of computed chunks."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function",
 
 
 def convention(check: Callable[..., None]) -> Callable[..., None]:
-    """Make a check of a function: its failures name the convention, which is the first line of its docstring.
+    """Turn a function into a check whose failures name the convention, the first line of its docstring.
 
-    It runs on Dask's synchronous scheduler, where errors and counts are the same every time.
+    It runs on Dask's synchronous scheduler, where errors and counts are reproducible.
     """
     rule = inspect.getdoc(check).partition("\n")[0]  # type: ignore[union-attr]
 
@@ -58,7 +58,7 @@ def convention(check: Callable[..., None]) -> Callable[..., None]:
                 found = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
                 case = "".join(f" [{options[name]}]" for name in ("layout", "method") if name in options)
                 raise AssertionError(
-                    f"{type(estimator).__name__} does not keep a convention of estimators on Dask.\n"
+                    f"{type(estimator).__name__} breaks a convention of estimators on Dask.\n"
                     f"Convention: {rule}\nFound: {found}\nCheck: {check.__name__}{case}"
                 ) from error
 
@@ -66,13 +66,13 @@ def convention(check: Callable[..., None]) -> Callable[..., None]:
 
 
 def require(condition: Any, found: str) -> None:
-    """Raise AssertionError with what was found, unless the condition holds."""
+    """Raise an AssertionError with what was found, unless the condition holds."""
     if not condition:
         raise AssertionError(found)
 
 
 def fitted(estimator: Any, X: Any, y: Any = None, weight: Any = None) -> Any:
-    """Return a clone that is fitted, always with the same random state."""
+    """Return a fitted clone, always with the same random state."""
     model = clone(estimator)
     if "random_state" in model.get_params(deep=False):
         model.set_params(random_state=0)
@@ -80,12 +80,12 @@ def fitted(estimator: Any, X: Any, y: Any = None, weight: Any = None) -> Any:
 
 
 def methods_of(estimator: Any) -> tuple[str, ...]:
-    """Return the names of the methods that give a value, or a row of values, for each row."""
+    """Return the names of the methods that return one value, or one row of values, per row."""
     return tuple(name for name in METHODS if hasattr(estimator, name))
 
 
 def fitted_attributes(estimator: Any) -> dict[str, Any]:
-    """Return all attributes that are no parameters, also private ones."""
+    """Return all attributes that are not parameters, including private ones."""
     parameters = estimator.get_params(deep=False)
     return {name: value for name, value in vars(estimator).items() if name not in parameters}
 
@@ -93,21 +93,24 @@ def fitted_attributes(estimator: Any) -> dict[str, Any]:
 def assert_same_attributes(mine: Any, theirs: Any, rtol: float) -> None:
     """Compare the public attributes of two fits that are numbers, strings or arrays.
 
-    Counts, ``n_..._``, may depend on the chunks; but ``n_features_in_`` does not.
+    Counts, ``n_..._``, may depend on the chunks, except ``n_features_in_``.
     """
     for name, expected in fitted_attributes(theirs).items():
         public = name.endswith("_") and not name.startswith("_")
         count = name.startswith("n_") and name != "n_features_in_"
         if not public or count or not isinstance(expected, np.ndarray | np.generic | int | float | str):
             continue
-        require(hasattr(mine, name), f"the fit on Dask arrays sets no attribute {name}, the fit on NumPy arrays does.")
+        require(
+            hasattr(mine, name),
+            f"the fit on Dask arrays does not set {name}, the fit on NumPy arrays does.",
+        )
         assert_same_values(getattr(mine, name), expected, rtol, name)
 
 
 def assert_same_values(mine: Any, expected: Any, rtol: float, what: str) -> None:
-    """Compare arrays: floating point numbers to within ``rtol`` times the largest, all else exactly."""
+    """Compare arrays: floating point numbers to within ``rtol`` times the largest, other values exactly."""
     a, b = (np.asarray(v.toarray() if hasattr(v, "toarray") else v) for v in (mine, expected))
-    require(a.shape == b.shape, f"{what} has shape {a.shape}; on NumPy arrays it has {b.shape}.")
+    require(a.shape == b.shape, f"{what} has shape {a.shape}; on NumPy arrays it is {b.shape}.")
     if b.dtype.kind == "f" and a.dtype.kind in "fiub":
         allowed = rtol * np.max(np.abs(b[np.isfinite(b)]), initial=1.0)
         wrong, about = ~np.isclose(a, b, rtol=0, atol=allowed), f", to within {allowed:.3g}"
@@ -116,13 +119,13 @@ def assert_same_values(mine: Any, expected: Any, rtol: float, what: str) -> None
     if np.any(wrong):
         i = tuple(int(k) for k in np.argwhere(wrong)[0])
         raise AssertionError(
-            f"{what} is not that of NumPy arrays{about}: {np.count_nonzero(wrong)} of {b.size} entries differ, first "
+            f"{what} differs from NumPy arrays{about}: {np.count_nonzero(wrong)} of {b.size} entries differ, first "
             f"{a[i]} from {b[i]}{f' at {i}' if i else ''}."
         )
 
 
 def refuses(call: Callable[[], Any], error: type[Exception], what: str, words: tuple[str, ...] = ()) -> None:
-    """Require an error, with one of the words in its message."""
+    """Require an error whose message contains one of the words."""
     try:
         call()
     except error as caught:
@@ -136,7 +139,7 @@ def refuses(call: Callable[[], Any], error: type[Exception], what: str, words: t
 
 
 class Reads:
-    """Count how often each chunk of an array is computed, by a scheduler of this process."""
+    """Counts how often each chunk of an array is computed by a scheduler of this process."""
 
     def __init__(self) -> None:
         self.chunks: Counter[tuple[int, ...]] = Counter()
@@ -146,7 +149,7 @@ class Reads:
         return self._token
 
     def watch(self, X: da.Array) -> da.Array:
-        """Return the array with every chunk under watch."""
+        """Return the array with all chunks counted."""
         return da.map_blocks(self, X, dtype=X.dtype, meta=X._meta)
 
     def __call__(self, chunk: Any, block_id: tuple[int, ...] = ()) -> Any:
@@ -156,7 +159,7 @@ class Reads:
 
 
 class Joins(Callback):
-    """Find the tasks, of schedulers of this process, whose result has as many entries as all of X."""
+    """Finds tasks on schedulers of this process whose result is as large as all of X."""
 
     def __init__(self, X: da.Array) -> None:
         self.found: list[str] = []
@@ -170,12 +173,12 @@ class Joins(Callback):
 
 
 def pickled(value: Any) -> tuple[int, list[str]]:
-    """Return the size of a pickle and the types in it that belong to Dask's collections or to a cluster."""
+    """Return the size of a pickle, and the types in it that belong to Dask collections or a cluster."""
     found: list[str] = []
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, obj: Any) -> None:
-            """Look at every object on its way into the pickle."""
+            """Inspect every object that is pickled."""
             kind = obj if isinstance(obj, type) else type(obj)
             if kind.__module__.partition(".")[0] == "distributed" or (kind is not obj and is_dask_collection(obj)):
                 found.append(f"{kind.__module__}.{kind.__qualname__}")
@@ -184,6 +187,6 @@ def pickled(value: Any) -> tuple[int, list[str]]:
     try:
         Pickler(file).dump(value)
     except Exception as error:  # whatever an object raises when it is pickled
-        if not found:  # clients cannot be pickled either, but that they are there says more
+        if not found:  # a client cannot be pickled either, but its presence is the better message
             raise AssertionError(f"it cannot be pickled ({type(error).__name__}: {error}).") from error
     return file.tell(), found

@@ -1,4 +1,4 @@
-"""Checks of how a fit is computed: where the user says, chunk by chunk, and with nothing left on a cluster."""
+"""Checks of how a fit is computed: where the user chooses, chunk by chunk, and without leftovers on a cluster."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_dask_fit_keeps_chunks_apart(estimator: Any) -> None:
 
 @convention
 def check_dask_fit_reads(estimator: Any, *, max_reads: int) -> None:
-    """A fit computes each chunk of X no more often than it should."""
+    """A fit computes each chunk of X at most ``max_reads`` times."""
     X, y, _ = problem_for(estimator).chunked("unequal chunks")
     reads = Reads()
     fitted(estimator, reads.watch(X), y)
@@ -73,7 +73,7 @@ def check_dask_fit_reads(estimator: Any, *, max_reads: int) -> None:
 
 @convention
 def check_dask_threads(estimator: Any, *, rtol: float) -> None:
-    """The threaded scheduler gives the results of NumPy arrays."""
+    """The threaded scheduler gives the same results as NumPy arrays."""
     theirs = fitted(estimator, *problem_for(estimator).columns)
     with dask.config.set(scheduler="threads"):
         _fit_like(theirs, estimator, rtol)
@@ -81,7 +81,7 @@ def check_dask_threads(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_distributed(estimator: Any, *, rtol: float) -> None:
-    """A distributed cluster gives the results of NumPy arrays, and after a fit holds nothing of it."""
+    """A distributed cluster gives the same results as NumPy arrays, and holds nothing of a fit afterwards."""
     theirs = fitted(estimator, *problem_for(estimator).columns)
     with _client() as client, client.as_current(), dask.config.set(scheduler=client):
         before = set(client.futures)
@@ -90,7 +90,7 @@ def check_dask_distributed(estimator: Any, *, rtol: float) -> None:
             _, found = pickled(value)
             require(not found, f"the attribute {name} holds {', '.join(sorted(set(found)))}.")
         left = _left(client, before)
-        require(not left, f"while the fitted estimator is there, the cluster keeps {len(left)} results: {left[:3]}.")
+        require(not left, f"the cluster keeps {len(left)} results while the fitted estimator exists: {left[:3]}.")
 
 
 def _fit_like(theirs: Any, estimator: Any, rtol: float) -> Any:
@@ -114,13 +114,13 @@ def _current() -> Client | None:
 
 @contextmanager
 def _client() -> Iterator[Client]:
-    """Give the client that there is, or one of two new worker processes on this machine."""
+    """Yield the current client, or one of two new worker processes on this machine."""
     current = _current()
     if current is not None:
         yield current
         return
     with (
-        # A web server of the scheduler would want a fixed port.
+        # The dashboard of the scheduler would need a fixed port.
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -135,7 +135,7 @@ def _client() -> Iterator[Client]:
 
 
 def _left(client: Client, before: set[Any]) -> list[str]:
-    """Return the results that the client still asks for; it lets go of them on a thread of its own."""
+    """Return the results that the client still holds; it releases them in a background thread."""
     deadline = time.monotonic() + _SECONDS_TO_FORGET
     while True:
         gc.collect()

@@ -1,4 +1,4 @@
-"""Checks of ``fit``: the result of NumPy arrays whatever the chunks, and nothing of Dask left behind."""
+"""Checks of ``fit``: the same result as NumPy arrays for all chunks, and no Dask objects in the fitted estimator."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_dask_fit_equals_numpy(estimator: Any, *, layout: str, rtol: float) -> 
 
 @convention
 def check_dask_fit_on_mixed_arrays(estimator: Any, *, rtol: float) -> None:
-    """With X as Dask array, y and sample_weight may be NumPy arrays, or Dask arrays with other chunks."""
+    """If X is a Dask array, y and sample_weight may be NumPy arrays, or Dask arrays with other chunks."""
     problem = problem_for(estimator)
     theirs = fitted(estimator, *problem.columns)
     X, y, _ = problem.chunked("unequal chunks")
@@ -107,9 +107,9 @@ def check_dask_parameters_are_untouched(estimator: Any) -> None:
 
 @convention
 def check_dask_inputs_are_untouched(estimator: Any) -> None:
-    """Neither the entries nor the chunks of the arrays that are given to fit and predict change."""
+    """Fit and predict change neither the entries nor the chunks of their arguments."""
     for layout in ("one chunk", "unequal chunks", "unknown chunk sizes"):
-        # Chunks that are there already, since Dask copies an array that it cuts into chunks.
+        # Persisted chunks, since Dask copies an array that it splits into chunks.
         X, y, _ = (None if a is None else a.persist() for a in problem_for(estimator).chunked(layout))
         arrays = [a for a in (X, y) if a is not None]
         before = [(a.name, str(a.chunks), a.compute().copy()) for a in arrays]
@@ -146,7 +146,7 @@ def check_dask_sample_weight_is_repetition(estimator: Any, *, rtol: float) -> No
 
 @convention
 def check_dask_labels_by_chunk(estimator: Any, *, rtol: float) -> None:
-    """Classes, of numbers or strings, are those of all chunks, even if every chunk has one of them only."""
+    """Classes, numbers or strings, are collected from all chunks, even if every chunk has only one."""
     problem = problem_for(estimator)
     problem = problem.take(np.argsort(problem.y, kind="stable"))
     for names in (np.array([7, 40, -3]), np.array(["low", "middle", "a long name"])):
@@ -159,15 +159,15 @@ def check_dask_labels_by_chunk(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_one_class(estimator: Any) -> None:
-    """Labels of one class are refused with a ValueError that says so, or are what is predicted."""
+    """Labels of one class are refused with a ValueError that says so, or are always predicted."""
     problem = problem_for(estimator)
     X, y, _ = Problem(problem.X, np.full(len(problem.X), 3)).chunked("unequal chunks")
     try:
         model = fitted(estimator, X, y)
     except ValueError as error:
-        require("class" in str(error), f"the message does not say that there is one class only: {error}")
+        require("class" in str(error), f"the message does not say that there is only one class: {error}")
     else:
-        require(np.all(np.asarray(model.predict(X)) == 3), "it fits, and predicts other labels than the only one.")
+        require(np.all(np.asarray(model.predict(X)) == 3), "it fits, and predicts labels other than the only one.")
 
 
 @convention
@@ -188,7 +188,7 @@ def check_dask_several_targets(estimator: Any, *, layout: str, rtol: float) -> N
 
 
 def _assert_same_fit(mine: Any, theirs: Any, X: np.ndarray, rtol: float) -> None:
-    """Compare attributes, and predictions for NumPy arrays, which are NumPy arrays."""
+    """Compare attributes, and predictions for NumPy arrays, which must be NumPy arrays."""
     assert_same_attributes(mine, theirs, rtol)
     for method in methods_of(theirs):
         values = getattr(mine, method)(X)

@@ -36,7 +36,7 @@ _NAMES = ["length", "width", "age", "depth"]
 
 @convention
 def check_dask_float32(estimator: Any, *, rtol: float) -> None:
-    """Rows of float32 give the dtypes that NumPy arrays of float32 give, and the same values."""
+    """Rows of float32 give the same dtypes and values as NumPy arrays of float32."""
     problem = problem_for(estimator)
     X = problem.X.astype(np.float32)
     theirs = fitted(estimator, X, problem.y)
@@ -60,7 +60,7 @@ def check_dask_float32(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_sparse(estimator: Any, *, rtol: float) -> None:
-    """Chunks that are SciPy CSR give the fit of one CSR matrix in memory, and dense predictions that are lazy."""
+    """CSR chunks give the same fit as one CSR matrix in memory, and lazy dense predictions."""
     problem = problem_for(estimator)
     whole = scipy.sparse.csr_array(problem.X)
     X, y, _ = problem.chunked("unequal chunks")
@@ -75,7 +75,7 @@ def check_dask_sparse(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_dataframe(estimator: Any, *, rtol: float) -> None:
-    """A Dask data frame gives the fit of its values, with the names of its columns in feature_names_in_."""
+    """A Dask data frame gives the same fit as its values, with its column names in feature_names_in_."""
     problem, frame, y = _frame(estimator)
     theirs, mine = fitted(estimator, *problem.columns), fitted(estimator, frame, y)
     names = getattr(mine, "feature_names_in_", None)
@@ -89,7 +89,7 @@ def check_dask_dataframe(estimator: Any, *, rtol: float) -> None:
 
 @convention
 def check_dask_dataframe_columns(estimator: Any) -> None:
-    """Data frames with other columns than in fit, or in another order, give a ValueError that names them."""
+    """Data frames with columns other than in fit, or in another order, raise a ValueError that names them."""
     _, frame, y = _frame(estimator)
     model = fitted(estimator, frame, y)
     for method in methods_of(estimator):
@@ -122,7 +122,7 @@ def check_dask_fit_refuses_nan_targets(estimator: Any, *, value: float) -> None:
 
 @convention
 def check_dask_fit_refuses_lengths(estimator: Any, *, weights: bool) -> None:
-    """Targets, and weights, of another length than X are refused with a ValueError."""
+    """Targets and weights whose length differs from X are refused with a ValueError."""
     problem = problem_for(estimator).weighted()
     X, y, weight = problem.chunked("unequal chunks")
     refuses(lambda: fitted(estimator, X, y[:-1]), ValueError, "fit with a target too few")
@@ -133,12 +133,12 @@ def check_dask_fit_refuses_lengths(estimator: Any, *, weights: bool) -> None:
 
 
 def _frame(estimator: Any) -> tuple[Any, Any, Any]:
-    """Return a problem, and its rows as Dask data frame and its targets as Dask series."""
+    """Return a problem, its rows as a Dask data frame, and its targets as a Dask series."""
     try:
         import dask.dataframe as dd
         import pandas as pd
     except ImportError as error:
-        raise unittest.SkipTest(f"Dask data frames need a package that is not there: {error}") from error
+        raise unittest.SkipTest(f"Dask data frames need a missing package: {error}") from error
     problem = problem_for(estimator)
     frame = pd.DataFrame(problem.X, columns=_NAMES)
     y = None if problem.y is None else dd.from_pandas(_series(pd, problem.y), npartitions=3)

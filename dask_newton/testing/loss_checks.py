@@ -1,4 +1,4 @@
-"""Checks for losses: derivatives against finite differences, and the shapes and promises that solvers rely on."""
+"""Checks for losses: derivatives against finite differences, and the shapes and properties that solvers rely on."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Array = np.ndarray[Any, Any]
 
 
 def check_loss(loss: Any, y: Any, z: Any = None, *, rtol: float = 1e-4) -> None:
-    """Check a loss by finite differences, and everything else that solvers rely on.
+    """Check the derivatives of a loss by finite differences, and the other properties that solvers rely on.
 
     Parameters
     ----------
     loss : Loss
         Such as a subclass of :class:`dask_newton.losses.CustomLoss`.
     y : array-like of shape (n_rows,) or (n_rows, n_targets)
-        Some targets, as different as those of your data.
+        Targets that are as varied as those of your data.
     z : array-like of shape (n_rows, n_outputs), optional
-        Margins at which to look; by default normal draws of the sizes 0.1, 1 and 10, one after the other. Give some
-        where the loss has kinks.
+        Margins at which to check; by default normal draws with standard deviations 0.1, 1 and 10. Choose margins away
+        from kinks of the loss.
     rtol : float
-        Largest difference between a derivative and its finite difference, relative to the largest of those.
+        Largest difference between a derivative and its finite difference, relative to the largest of these.
 
     Raises
     ------
     AssertionError
-        With a list of everything that is wrong, and the row where it is worst.
+        With a list of all faults, and the row where each is worst.
 
     Examples
     --------
@@ -54,14 +54,14 @@ def check_loss(loss: Any, y: Any, z: Any = None, *, rtol: float = 1e-4) -> None:
         ]
         found += [line for line in wrong if line not in found]
         if wrong:
-            break  # at the next size the same would be wrong, in other numbers
+            break  # the next size would show the same faults with other numbers
     found += list(_objects(loss, y))
     if found:
         raise AssertionError(f"{type(loss).__name__} has {len(found)} faults:\n" + "\n".join(f"* {f}" for f in found))
 
 
 def _shapes(loss: Any, y: Array, z: Array) -> Iterator[str]:
-    """Look at shapes and dtypes, of all rows and of none, in both precisions."""
+    """Check shapes and dtypes for all rows and for none, in both precisions."""
     n, K = z.shape
     for dtype in (np.float64, np.float32):
         for rows in (n, 0):
@@ -121,7 +121,7 @@ def _derivatives(loss: Any, y: Array, z: Array, rtol: float) -> Iterator[str]:
 
 
 def _compare(what: str, mine: Array, other: str, expected: Array, y: Array, z: Array, rtol: float) -> Iterator[str]:
-    """Say where two arrays differ most, if that is too much."""
+    """Report where two arrays differ most, if the difference is too large."""
     error = np.abs(mine - expected).reshape(len(z), -1).max(axis=1)
     error[~np.isfinite(error)] = np.inf
     worst = int(np.argmax(error))
@@ -135,7 +135,7 @@ def _compare(what: str, mine: Array, other: str, expected: Array, y: Array, z: A
 
 
 def _hessians(loss: Any, y: Array, z: Array) -> Iterator[str]:
-    """Look at the Hessian of each row: its symmetry, its entries, and what the class promises of it."""
+    """Check the Hessian of each row: its symmetry, its entries, and its declared properties."""
     n, K = z.shape
     curvature = loss.linearize(y, z)[2]
     H = np.stack([loss.hess_mul(curvature, np.broadcast_to(np.eye(K)[k], (n, K))) for k in range(K)], axis=2)
@@ -147,36 +147,36 @@ def _hessians(loss: Any, y: Array, z: Array) -> Iterator[str]:
         return
     entries = np.array([[loss.hess_entry(curvature, k, j) for j in range(K)] for k in range(K)])
     if not np.allclose(entries, H.transpose(1, 2, 0), atol=1e-12 * size):
-        yield "hess_entry does not give the entries of the Hessian that hess_mul multiplies with."
+        yield "hess_entry does not return the entries of the Hessian in hess_mul."
     eigenvalues = np.linalg.eigvalsh(H)
     if loss.convex and eigenvalues.min() < -1e-10 * size:
         row = int(np.argmin(eigenvalues.min(axis=1)))
         yield (
-            f"The class says convex = True, but in row {row} with y = {y[row]} and z = {z[row]} the Hessian has the "
-            f"eigenvalue {eigenvalues.min():.3g}."
+            f"The class declares convex = True, but in row {row} with y = {y[row]} and z = {z[row]} the Hessian has "
+            f"the eigenvalue {eigenvalues.min():.3g}."
         )
     if loss.curvature_bound is not None and eigenvalues.max() > loss.curvature_bound + 1e-10 * size:
         yield f"curvature_bound is {loss.curvature_bound}, but an eigenvalue of a Hessian is {eigenvalues.max():.3g}."
 
 
 def _rows(loss: Any, y: Array, z: Array) -> Iterator[str]:
-    """Each row must count for itself, and what is given must not be changed."""
+    """Check that rows are independent, and that arguments are not modified."""
     before = y.copy(), z.copy()
     whole, part = loss.linearize(y, z), loss.linearize(y[::2], z[::2])
     if any(not np.allclose(a[::2], b, rtol=1e-12, atol=1e-12) for a, b in zip(whole, part, strict=True)):
-        yield "The loss of a row depends on the other rows; every row must count for itself."
+        yield "The loss of a row depends on other rows; rows must be independent."
     loss.hess_mul(whole[2], z)
     if not (np.array_equal(before[0], y) and np.array_equal(before[1], z)):
-        yield "The arrays that are given are changed; return new ones."
+        yield "The arguments are modified; return new arrays."
 
 
 def _objects(loss: Any, y: Array) -> Iterator[str]:
-    """The loss travels to the blocks, and its class says what solvers must know."""
+    """Check that the loss can be pickled, and its other methods."""
     if not np.all(loss.valid(y)):
         yield f"valid says that {int(np.sum(~loss.valid(y)))} of the given targets are not allowed."
     if np.shape(loss.null_margin(np.atleast_1d(y.mean(axis=0)))) != (loss.n_outputs,):
-        yield f"null_margin must return {loss.n_outputs} numbers, one for each margin."
+        yield f"null_margin must return {loss.n_outputs} numbers, one per margin."
     try:
         cloudpickle.loads(cloudpickle.dumps(loss))
     except Exception as error:  # whatever an object raises when it is pickled
-        yield f"It cannot travel to the workers of a cluster: {type(error).__name__}: {error}"
+        yield f"It cannot be sent to the workers of a cluster: {type(error).__name__}: {error}"

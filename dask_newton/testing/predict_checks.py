@@ -1,4 +1,4 @@
-"""Checks of ``predict``, ``transform`` and the like, and of ``score``: lazy, chunk by chunk, the values of NumPy."""
+"""Checks of ``predict``, ``transform``, ``score`` and similar methods: lazy, chunk by chunk, equal to NumPy."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def check_dask_method(estimator: Any, *, method: str, layout: str, rtol: float) 
     reads = Reads()
     X = reads.watch(problem.chunked(layout)[0])
     lazy = getattr(model, method)(X)
-    require(not reads.chunks, f"{method} computes {len(reads.chunks)} chunks of X before it is asked for values.")
-    require(isinstance(lazy, da.Array), f"{method} returns a {type(lazy).__name__}, no Dask array.")
+    require(not reads.chunks, f"{method} computes {len(reads.chunks)} chunks of X before values are requested.")
+    require(isinstance(lazy, da.Array), f"{method} returns a {type(lazy).__name__}, not a Dask array.")
     _assert_says_what_it_is(lazy, X, method)
     computed = lazy.compute()
     dtypes = (lazy.dtype, computed.dtype, expected.dtype)
@@ -53,7 +53,7 @@ def check_dask_method(estimator: Any, *, method: str, layout: str, rtol: float) 
 
 
 def _assert_says_what_it_is(lazy: da.Array, X: da.Array, method: str) -> None:
-    """Require the row chunks of X, and chunks of the sizes that are said."""
+    """Require the row chunks of X, and chunks of the announced sizes."""
     require(
         str(lazy.chunks[0]) == str(X.chunks[0]),
         f"{method} returns the row chunks {lazy.chunks[0]} for those of X, {X.chunks[0]}.",
@@ -64,13 +64,13 @@ def _assert_says_what_it_is(lazy: da.Array, X: da.Array, method: str) -> None:
         known = ~np.isnan(said)
         require(
             np.ndim(chunk) == lazy.ndim and np.array_equal(said[known], np.array(np.shape(chunk))[known]),
-            f"{method} says that a chunk has shape {tuple(said.tolist())}, and it has {np.shape(chunk)}.",
+            f"{method} announces a chunk of shape {tuple(said.tolist())}, and its shape is {np.shape(chunk)}.",
         )
 
 
 @convention
 def check_dask_method_refuses_other_features(estimator: Any, *, method: str) -> None:
-    """Rows with another number of features than in fit are refused at once, with a ValueError."""
+    """Rows whose number of features differs from fit are refused at once, with a ValueError."""
     problem = problem_for(estimator)
     X, y, _ = problem.chunked("unequal chunks")
     call = getattr(fitted(estimator, X, y), method)
@@ -86,13 +86,13 @@ def check_dask_method_refuses_unfitted(estimator: Any, *, method: str) -> None:
 
 @convention
 def check_dask_score(estimator: Any, *, layout: str, rtol: float) -> None:
-    """The score on Dask arrays is a number, that of NumPy arrays."""
+    """The score on Dask arrays is a number, and equals that on NumPy arrays."""
     _score(estimator, problem_for(estimator), layout, rtol)
 
 
 @convention
 def check_dask_score_sample_weight(estimator: Any, *, layout: str, rtol: float) -> None:
-    """The score on Dask arrays with weights is a number, that of NumPy arrays with them."""
+    """The weighted score on Dask arrays is a number, and equals that on NumPy arrays."""
     _score(estimator, problem_for(estimator).weighted(), layout, rtol)
 
 
@@ -101,6 +101,6 @@ def _score(estimator: Any, problem: Problem, layout: str, rtol: float) -> None:
     X, y, weight = problem.chunked(layout)
     more = {} if weight is None else {"sample_weight": weight}
     score = model.score(X, y, **more)
-    require(isinstance(score, Real), f"score returns a {type(score).__name__}, no number.")
+    require(isinstance(score, Real), f"score returns a {type(score).__name__}, not a number.")
     expected = model.score(problem.X, problem.y, **({} if weight is None else {"sample_weight": problem.weight}))
     assert_same_values(score, expected, rtol, "score")

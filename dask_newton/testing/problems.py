@@ -1,4 +1,4 @@
-"""Small data that suit an estimator, by its tags, and the ways to chunk them."""
+"""Small data sets that suit an estimator, according to its tags, and ways to chunk them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sklearn.utils import get_tags
 __all__ = ["LAYOUTS", "Problem", "problem_for"]
 
 N_FEATURES = 4
-_FURTHER_ROWS = [3, 30]  # in front of these, rows are inserted and filtered out again
+_FURTHER_ROWS = [3, 30]  # rows are inserted before these, and filtered out again
 
-# How rows are cut into chunks. Chunks of unknown size are what is left of known ones by a filter.
+# Sizes of the row chunks. Filtering rows makes the sizes unknown.
 _SIZES: dict[str, Callable[[int], tuple[int, ...]]] = {
     "one chunk": lambda n: (n,),
     "unequal chunks": lambda n: (n // 2, 3, n - n // 2 - 3),
@@ -44,7 +44,7 @@ class Problem:
 
     @property
     def columns(self) -> tuple[Any, Any, Any]:
-        """X, y and the weights, as a fit takes them."""
+        """X, y and the weights, the arguments of fit."""
         return self.X, self.y, self.weight
 
     def chunked(self, layout: str) -> tuple[Any, Any, Any]:
@@ -55,16 +55,16 @@ class Problem:
         return X, *(a if a is None else _chunked(a, layout) for a in (self.y, self.weight))
 
     def take(self, rows: Any) -> Problem:
-        """Return some of the rows, in any order."""
+        """Return the rows with these indices."""
         return Problem(*(a if a is None else a[rows] for a in self.columns))
 
     def weighted(self) -> Problem:
-        """Return the same rows with weights, which are whole numbers, some of them zero."""
+        """Return the same rows with integer weights, some of them zero."""
         return replace(self, weight=np.resize([1.0, 2.0, 0.0, 1.0, 3.0], len(self.X)))
 
 
 def problem_for(estimator: Any, n: int = 60) -> Problem:
-    """Return rows that suit the estimator, with targets above zero, or three classes that overlap."""
+    """Return rows that suit the estimator, with positive targets or three overlapping classes."""
     tags = get_tags(estimator)
     rng = np.random.default_rng(7)
     X = rng.normal(size=(n, N_FEATURES)) * [1.0, 2.0, 0.5, 1.0] + [0.5, 0.0, -1.0, 0.0]
@@ -83,7 +83,7 @@ def problem_for(estimator: Any, n: int = 60) -> Problem:
     problem = Problem(X, y)
     for a in problem.columns:
         if a is not None:
-            a.flags.writeable = False  # whoever writes into the arrays in memory is told so at once
+            a.flags.writeable = False  # writing into the arrays raises an error
     return problem
 
 

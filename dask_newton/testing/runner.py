@@ -1,4 +1,4 @@
-"""Which checks an estimator gets, and three ways to run them, after ``sklearn.utils.estimator_checks``."""
+"""Selects the checks for an estimator, and runs them in the three ways of ``sklearn.utils.estimator_checks``."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ Check = Callable[[Any], None]
 def dask_estimator_checks_generator(
     estimator: Any, *, rtol: float = 1e-5, max_reads: int | None = None
 ) -> Iterator[tuple[Any, Check]]:
-    """Yield the checks that apply to an estimator, by its scikit-learn tags and its methods.
+    """Yield the checks that apply to an estimator, according to its scikit-learn tags and its methods.
 
     Parameters
     ----------
     estimator : estimator
-        Not fitted. It must be told apart from NumPy by its arguments alone: one class for both.
+        Not fitted. The same class must accept NumPy and Dask arrays.
     rtol : float, default=1e-5
-        By how much floating point attributes and predictions may differ between chunkings, relative to the largest
-        entry (or 1, if that is more). Iterative solvers agree to their own tolerance only; give them a small one.
+        Allowed difference of floating point attributes and predictions between chunkings, relative to the largest entry
+        or 1. Iterative solvers agree only to their own tolerance; make that small.
     max_reads : int, optional
-        How often a fit may compute each chunk of X; None does not count.
+        Largest number of times that a fit may compute each chunk of X; None is no limit.
 
     Yields
     ------
     estimator, check
-        ``check(estimator)`` raises AssertionError with the convention that is not kept.
+        ``check(estimator)`` raises an AssertionError that names the broken convention.
 
     Raises
     ------
     TypeError
         If ``estimator`` is a class.
     ValueError
-        If its tags say that it does not take rows of numbers.
+        If, according to its tags, it does not accept rows of numbers.
     """
     if isinstance(estimator, type):
-        raise TypeError(f"Give an estimator, {estimator.__name__}(), not the class.")
+        raise TypeError(f"Pass an estimator, {estimator.__name__}(), not the class.")
     tags = get_tags(estimator)
     if not tags.input_tags.two_d_array or tags.input_tags.pairwise:
         name = type(estimator).__name__
-        raise ValueError(f"The checks give rows of numbers; by its tags, {name} takes something else.")
+        raise ValueError(f"The checks pass rows of numbers; according to its tags, {name} takes other input.")
     close = {"rtol": math.inf if tags.non_deterministic else rtol}
     weights, target = has_fit_parameter(estimator, "sample_weight"), tags.target_tags.required
 
@@ -118,11 +118,11 @@ def check_dask_estimator(
     expected_failed_checks: dict[str, str] | None = None,
     on_fail: Literal["raise"] | None = "raise",
 ) -> list[dict[str, Any]]:
-    """Run all checks on an estimator that takes Dask arrays.
+    """Run all checks on an estimator that accepts Dask arrays.
 
-    They are to Dask what :func:`sklearn.utils.estimator_checks.check_estimator` is to NumPy, and do not repeat it. One
-    check needs a cluster. It takes the current distributed client, or else starts two worker processes on this
-    machine, for which a script needs ``if __name__ == "__main__":``.
+    They complement :func:`sklearn.utils.estimator_checks.check_estimator`, which checks NumPy input. One check needs a
+    cluster. It uses the current distributed client, or else starts two worker processes on this machine, for which a
+    script needs ``if __name__ == "__main__":``.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def check_dask_estimator(
     expected_failed_checks : dict, optional
         The reasons why checks may fail, by their names.
     on_fail : 'raise' or None, default='raise'
-        None goes on after a failure.
+        None continues after a failure.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def check_dask_estimator(
     Raises
     ------
     AssertionError
-        At the first failure. It names the convention that is not kept, and what was found.
+        At the first failure. It names the broken convention, and what was found.
 
     Examples
     --------
@@ -222,7 +222,7 @@ def parametrize_with_dask_checks(
 
 
 def _each(check: Callable[..., None], **options: Any) -> Iterator[Check]:
-    """Yield a check with every combination of the options that are tuples."""
+    """Yield a check for every combination of the options that are tuples."""
     for name, values in options.items():
         if isinstance(values, tuple):
             for value in values:

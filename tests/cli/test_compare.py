@@ -82,8 +82,8 @@ def test_the_data_stay_where_they_are(data):
     [
         (("--solvers", "gaint"), 1, "did you mean 'giant'?"),
         (("--solvers", ","), 2, "--solvers is empty"),
-        (("--option", "rho=1"), 2, "begin with one of the solvers"),
-        (("--solvers", "giant", "--option", "lbfgs.memory=3"), 2, "begin with one of the solvers"),
+        (("--option", "rho=1"), 2, "begin with the name of a compared solver"),
+        (("--solvers", "giant", "--option", "lbfgs.memory=3"), 2, "begin with the name of a compared solver"),
         (("--option", "giant.rho=1"), 1, "has no option 'rho'"),
         (("--option", "giant.cg_max_iter=many"), 1, "must be a number"),
         (("--model", "ridge", "--C", 1), 1, "see dask-newton compare --help"),

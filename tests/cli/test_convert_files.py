@@ -48,7 +48,7 @@ def test_splits_and_renamed_labels(tmp_path):
     assert output.endswith(f"Wrote {tmp_path / 'out.zarr'}: test 2 x 5, train 2 x 5.\n")
     assert open_dataset(tmp_path / "out.zarr/train").y.compute().tolist() == [0, 1]
     info = CliRunner().invoke(main, ["info", str(tmp_path / "out.zarr"), "--verify"])
-    assert "float64 CSR" in info.output and "chunks are as they were written" in info.output
+    assert "float64 CSR" in info.output and "chunks match their checksums" in info.output
 
 
 def test_wrong_options_and_files(tmp_path, bikes):

@@ -78,7 +78,7 @@ def test_a_picture_that_cannot_be_written_is_no_failure(without_cluster, tmp_pat
     (tmp_path / "convergence.png").mkdir()
     result = CliRunner().invoke(main, ["demo"])
     assert result.exit_code == 0, result.output
-    assert "The picture was not saved" in result.output
+    assert "The plot was not saved" in result.output
     assert list((tmp_path / "convergence.png").iterdir()) == []
 
 

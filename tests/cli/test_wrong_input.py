@@ -131,7 +131,7 @@ CASES = {
     "predict without out": (("predict", "model.zarr", "good.zarr"), 2, "Missing option '--out'"),
     "info of nothing": (("info", "nowhere"), 1, "There is no data set at nowhere."),
     "info of an empty group": (("info", "empty.zarr"), 1, "not a data set"),
-    "demo into an old one": (("demo", "--keep", "old"), 1, "old holds digits.zarr already"),
+    "demo into an old one": (("demo", "--keep", "old"), 1, "old already contains digits.zarr"),
 }  # fmt: skip
 
 

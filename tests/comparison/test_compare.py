@@ -134,7 +134,7 @@ def test_wrong_names_cost_no_look_at_the_data():
     lazy = da.from_delayed(dask.delayed(unreadable)(), (150, 4), dtype=float)
     for solvers, words in (
         (["giant", "gaint"], "did you mean 'giant'"),
-        ([], "no solver to compare"),
+        ([], "No solvers to compare were given"),
         ([GIANT(), GIANT(cg_max_iter=5)], "Two solvers are called 'giant'"),
         ("gaint", "did you mean 'giant'"),
     ):

@@ -145,7 +145,7 @@ def test_little_is_not_worth_another_choice():
 def test_losses_that_are_not_convex_get_a_solver_for_negative_curvature():
     table = compare_costs(shaped(1000, 20, 1, loss=SquaredSoftplus()), ONE_PROCESS)
     assert table.choice == "newton-mr"
-    assert table.to_pandas().remark["giant"] == "its iterations cannot be foreseen"
+    assert table.to_pandas().remark["giant"] == "its number of iterations cannot be predicted"
     assert "giant" not in table.then and "sampled-newton" not in table.then
     assert chosen(shaped(1000, 20, 1, loss=SquaredSoftplus()), FAR_AWAY) == table.choice
 

@@ -103,7 +103,7 @@ def test_models_hold_losses_of_the_library_alone(tmp_path):
 @pytest.mark.parametrize(
     ("loss", "y", "message"),
     [
-        (Logistic(), (Z > 0).astype(float), "for losses of numbers, and .* use LogisticRegression"),
+        (Logistic(), (Z > 0).astype(float), "needs a loss for numbers, and .* use LogisticRegression"),
         (Poisson(), Z - 5, "targets that Poisson does not allow"),
         (Squared(3), np.zeros((300, 2)), "y has 2 columns and the loss has 3 outputs"),
         ("huber", Z, "The 'loss' parameter of LossRegressor must be an instance of"),

@@ -348,7 +348,7 @@ def test_class_weights_are_weights():
         ({"solver": "gncg"}, "did you mean 'gn-cg'"),
         ({"solver": "adam", "solver_options": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
         ({"solver": "newton-cholesky"}, "is for linear models.*use solver='lbfgs'"),
-        ({"early_stopping": True, "validation_fraction": 1e-6}, "validation set is too small: 0 rows.*Increase"),
+        ({"early_stopping": True, "validation_fraction": 1e-6}, "validation set is too small: it has 0 rows.*Increase"),
     ],
 )
 def test_wrong_parameters_are_refused(change, message):

@@ -1,6 +1,8 @@
 """Constructors, names of scores and the public names: what every estimator of the library keeps to."""
 
+import importlib
 import inspect
+import pkgutil
 
 import dask
 import dask.array as da
@@ -95,3 +97,10 @@ def test_the_score_is_what_its_name_says(name, args, options):
     model.power_of_test = POWERS.get(name, options.get("power"))
     expected = METRICS[model.score_name](model, y, model.predict(X))
     assert model.score(X, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("package", ["", ".losses", ".penalties", ".solvers", ".data", ".models", ".testing"])
+def test_a_package_shows_its_public_names_and_its_modules_only(package):
+    module = importlib.import_module(f"dask_newton{package}")
+    modules = {info.name for info in pkgutil.iter_modules(module.__path__)}
+    assert {name for name in dir(module) if not name.startswith("_")} <= modules | set(module.__all__)

@@ -166,11 +166,11 @@ def wrong(**methods):
                 fun=lambda self, y, z: z * z.mean(), grad=lambda self, y, z: 0 * z + z.mean(),
                 hessp=lambda self, y, z, v: 0 * v,
             ),
-            "depends on the other rows",
+            "depends on other rows",
         ),
         (wrong(valid=lambda self, y: y > 1e9), "30 of the given targets are not allowed"),
         (wrong(null_margin=lambda self, mean: np.zeros(2)), "null_margin must return 1 numbers"),
-        (wrong(__reduce__=lambda self: 1 / 0), "It cannot travel to the workers of a cluster: ZeroDivisionError"),
+        (wrong(__reduce__=lambda self: 1 / 0), "It cannot be sent to the workers of a cluster: ZeroDivisionError"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
