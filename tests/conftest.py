@@ -27,7 +27,7 @@ from distributed import Client, LocalCluster  # noqa: E402
 sys.path.append(str(Path(__file__).parents[1]))
 
 
-# For each marker expression: the name of the suite, its cases, and the CPU seconds that it took where SPIN was measured.
+# For each marker expression: the name of the suite, its cases, and its CPU seconds where SPIN was measured.
 SUITES = {
     "not slow": ("default suite", 10_000, 1100),
     "slow": ("slow suite", 1000, 1000),
@@ -87,6 +87,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return lines
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files without a smoke case where no others run: to import them all takes longer than those cases."""
+    if config.option.markexpr == "smoke" and collection_path.match("test_*.py"):
+        return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Shuffle slow cases, so that runs that are cut off cover all of them in time."""
@@ -122,14 +129,14 @@ def _why_no_gpu() -> str:
 
 
 @contextmanager
-def _started_cluster(n_workers: int = 2, **options: Any) -> Iterator[Client]:
-    """Start worker processes with nannies. The client is not the default one, so that it must be asked for."""
+def _started_cluster(n_workers: int = 2, *, processes: bool = True, **options: Any) -> Iterator[Client]:
+    """Start workers, processes with nannies. The client is not the default one, so that it must be asked for."""
     with (
         # A web server of the scheduler would want a fixed port, which another test run may have.
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
-            processes=True,
+            processes=processes,
             host="127.0.0.1",
             dashboard_address=None,
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
@@ -156,12 +163,20 @@ def cluster_client(session_client: Client) -> Iterator[Client]:
 
 @pytest.fixture
 def start_cluster() -> Callable[..., AbstractContextManager[Client]]:
-    """A function that starts worker processes of one's own."""
+    """A function that starts workers for one test."""
     return _started_cluster
 
 
-@pytest.fixture
-def fragile_client() -> Iterator[Client]:
-    """Two worker processes that the test may kill, current while the test runs."""
-    with _started_cluster() as client, client.as_current():
+@pytest.fixture(scope="module")
+def fragile_cluster() -> Iterator[Client]:
+    """Two worker processes for the tests of a module, whose nannies bring another for each that is killed."""
+    with _started_cluster() as client:
         yield client
+
+
+@pytest.fixture
+def fragile_client(fragile_cluster: Client) -> Iterator[Client]:
+    """Two worker processes that the test may kill, current while the test runs."""
+    fragile_cluster.wait_for_workers(2, timeout=240)
+    with fragile_cluster.as_current():
+        yield fragile_cluster

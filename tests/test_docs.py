@@ -63,6 +63,7 @@ def no_window():
     matplotlib.use(before)
 
 
+@pytest.mark.smoke
 def test_the_python_code_of_the_readme_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", text("README.md"), flags=re.S)
     exec(compile(code, "README.md", "exec"), {})
@@ -174,9 +175,15 @@ def test_auto_chooses_as_the_page_of_solvers_says():
     assert chosen(10**9, (201, 1), L2(1.0), 1.0, Squared()) == rows[5][1]
 
 
-@pytest.mark.parametrize(("module", "name"), documented(), ids=lambda part: part.rpartition(".")[2])
-def test_every_name_of_the_api_page_exists_and_has_a_docstring(module, name):
-    assert getattr(importlib.import_module(module), name).__doc__
+def test_every_name_of_the_api_page_exists_and_has_a_docstring():
+    pages = documented()
+    assert len(pages) > 100
+    missing = [
+        f"{module}.{name}"
+        for module, name in pages
+        if not getattr(getattr(importlib.import_module(module), name, None), "__doc__", None)
+    ]
+    assert not missing
 
 
 def test_every_public_name_is_on_the_api_page():
@@ -205,9 +212,14 @@ def test_every_command_is_on_the_page_of_the_command_line():
             assert f"generated/cli-dask-newton-{'-'.join(words)}.txt" in page
 
 
-@pytest.mark.parametrize("module", modules())
-def test_examples_in_docstrings_are_true(module):
-    assert doctest.testmod(importlib.import_module(module)).failed == 0
+def test_examples_in_docstrings_are_true(capsys):
+    failed, tried = [], 0
+    for module in modules():
+        results = doctest.testmod(importlib.import_module(module))
+        tried += results.attempted
+        failed += [module] * bool(results.failed)
+    assert not failed, capsys.readouterr().out
+    assert tried > 50
 
 
 def test_the_docstring_of_the_estimator_has_an_example():
@@ -235,7 +247,7 @@ def test_an_example_runs_as_a_script(script, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=540,
     )
     assert done.returncode == 0, done.stderr
     assert all(Path(path).stat().st_size for path in picture)

@@ -102,6 +102,7 @@ REGRESSORS = {
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("case", REGRESSORS)
 def test_regressors(tmp_path, case):
     model, targets = REGRESSORS[case]

@@ -34,7 +34,7 @@ __all__ = [
     "check_dask_threads",
 ]
 
-_SECONDS_TO_FORGET = 10.0
+_SECONDS_TO_FORGET = 60.0
 
 
 @convention

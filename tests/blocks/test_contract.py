@@ -70,21 +70,22 @@ def column_sums(X, *, scale=1.0):
 N_BLOCKS = [1, 2, 3, 5, 8, 33]
 
 
-@pytest.mark.parametrize("n_blocks", N_BLOCKS)
-def test_total_has_the_bits_of_the_fixed_tree(engine, n_blocks):
-    blocks, column = engine(rows(n_blocks))
-    assert blocks.n_blocks == n_blocks
-    total = blocks.map_reduce(column_sums, column, scale=1.5)
-    np.testing.assert_array_equal(total, fixed_tree([column_sums(X, scale=1.5) for X in rows(n_blocks)]))
-    assert total.flags.aligned, "products with unaligned arrays have other bits"
-    assert total.flags.writeable
+@pytest.mark.smoke
+def test_total_has_the_bits_of_the_fixed_tree(engine):
+    for n_blocks in N_BLOCKS:
+        blocks, column = engine(rows(n_blocks))
+        assert blocks.n_blocks == n_blocks
+        total = blocks.map_reduce(column_sums, column, scale=1.5)
+        np.testing.assert_array_equal(total, fixed_tree([column_sums(X, scale=1.5) for X in rows(n_blocks)]))
+        assert total.flags.aligned, "products with unaligned arrays have other bits"
+        assert total.flags.writeable
 
 
-@pytest.mark.parametrize("n_blocks", N_BLOCKS)
-def test_integer_totals_equal_the_plain_loop(engine, n_blocks):
-    values = [np.arange(4) * i**3 for i in range(n_blocks)]
-    blocks, column = engine(values)
-    np.testing.assert_array_equal(blocks.map_reduce(np.cumsum, column), np.cumsum(sum(values)))
+def test_integer_totals_equal_the_plain_loop(engine):
+    for n_blocks in N_BLOCKS:
+        values = [np.arange(4) * i**3 for i in range(n_blocks)]
+        blocks, column = engine(values)
+        np.testing.assert_array_equal(blocks.map_reduce(np.cumsum, column), np.cumsum(sum(values)))
 
 
 def test_order_matters_in_these_tests():
@@ -358,7 +359,6 @@ def inner_dask_pass(i):
 
 
 @pytest.mark.parametrize("inner", [inner_pass, inner_dask_pass])
-@pytest.mark.timeout(60)
 def test_passes_inside_passes(engine, inner):
     blocks, column = engine(list(range(20)))
     assert blocks.map_reduce(inner, column) == 190 + 20 * 5
@@ -450,8 +450,8 @@ def test_a_worker_keeps_the_memory_that_arrays_leave_behind():
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         faults[kept] = int(run.stdout)
-    assert faults["0"] > 50_000  # a hundred arrays of about a thousand pages
-    assert faults["128 MB"] < 5_000
+    # A hundred arrays of 4 MB, whose pages are new each time; or those of the first array, whatever a page holds.
+    assert faults["128 MB"] < 0.2 * faults["0"]
 
 
 def test_the_engine_is_abstract():

@@ -165,9 +165,9 @@ def test_what_has_ended_ends_at_once(tmp_path):
 def test_iterations_are_counted_from_the_beginning_and_seconds_from_ones_own(tmp_path):
     path = tmp_path / "fit.zarr"
     with pytest.warns(ConvergenceWarning, match="Advice: run it again, which goes on from the checkpoint; or raise"):
-        first = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=0.2, checkpoint=path)
+        first = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=1e-9, checkpoint=path)
     assert first.status is Status.MAX_SECONDS
-    second = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=0.2, checkpoint=path)
+    second = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=1e-9, checkpoint=path)
     assert second.n_iter > first.n_iter
     ended = minimize(digits(), LBFGS(), max_iter=1, tol=0, checkpoint=path)
     assert ended.status is Status.MAX_ITER
@@ -205,7 +205,7 @@ minimize(
 def test_another_process_goes_on_after_one_was_killed(tmp_path):
     path = str(tmp_path / "fit.zarr")
     script = KILLED.format(path=path, paths=[entry for entry in sys.path if entry])
-    ended = subprocess.run([sys.executable, "-c", script], check=False, timeout=200)
+    ended = subprocess.run([sys.executable, "-c", script], check=False, timeout=540)
     assert ended.returncode == -signal.SIGKILL
     calls = []
     found = minimize(

@@ -26,7 +26,7 @@ ROW = re.compile(
 def test_demo(tmp_path):
     run = subprocess.run(
         [sys.executable, "-W", "error", "-m", "dask_newton.cli", "demo", "--keep", "kept"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240,
+        cwd=tmp_path, capture_output=True, text=True, timeout=540,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     # On a busy machine a worker may take longer to stop than its nanny likes; nothing else may be said.
@@ -34,8 +34,9 @@ def test_demo(tmp_path):
     rows = {row[0]: row[1:] for row in ROW.findall(run.stdout)}
     assert list(rows) == ["scikit-learn", "newton-admm", "giant", "newton-cholesky"], run.stdout
     for name, (objective, gap, accuracy, passes, rounds, sent, _) in rows.items():
-        assert float(accuracy) == 0.9764  # 290 of the 297 test digits
-        assert objective.startswith("0.2162003")
+        # 290 of the 297 test digits; a digit on the edge between two classes may go either way.
+        assert abs(float(accuracy) - 290 / 297) < 1.5 / 297
+        assert abs(float(objective) - 0.2162003) < 1e-6
         if name != "scikit-learn":
             assert abs(float(gap)) < 1e-6
             assert 0 < int(passes) <= int(rounds) <= 2 * int(passes)

@@ -1,5 +1,7 @@
 """Every container: the coefficients of NumPy, predictions in the type and chunks of what was given."""
 
+import itertools
+
 import dask
 import dask.array as da
 import dask.dataframe as dd
@@ -10,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
+from pairwise import cases
 from sklearn.model_selection import cross_val_score
 
 from dask_newton import LogisticRegression, PoissonRegressor, Ridge
@@ -172,7 +175,7 @@ def test_sparse_and_device_arrays_agree_with_numpy(container, expected):
     assert fitted.score(given, y) == expected.score(X, Y)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("sparse", [pytest.param(False, marks=pytest.mark.smoke), True])
 def test_zarr_groups_by_path_and_opened(tmp_path, sparse):
     group = tmp_path / "data.zarr"
     save_dataset(
@@ -195,8 +198,11 @@ def test_zarr_groups_by_path_and_opened(tmp_path, sparse):
         assert_allclose(fitted.coef_, expected.coef_, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("form", ["list", "pandas", "Dask", "Dask frame", "xarray", "device"])
-@pytest.mark.parametrize("lazy", [False, True])
+@cases(
+    "form, lazy",
+    itertools.product(["list", "pandas", "Dask", "Dask frame", "xarray", "device"], [False, True]),
+    together=1,
+)
 def test_weights_come_in_any_form(form, lazy):
     weight = {
         "list": WEIGHT.tolist(),
@@ -283,9 +289,7 @@ def test_predictions_of_dask_frames_have_their_index_and_divisions(named_model, 
     assert_array_equal(getattr(named_model, method)(some).compute().index, FRAME.index[X[:, 0] > 0])
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("turned", [False, True])
+@cases("method, lazy, turned", itertools.product(METHODS, [False, True], [False, True]))
 def test_predictions_of_xarray_have_its_coordinates(named_model, expected, method, lazy, turned):
     given = ARRAY.copy(data=chunked(X)) if lazy else ARRAY
     given = given.T if turned else given
@@ -333,9 +337,9 @@ def test_coefficients_with_names(named_model, expected):
     assert "feature" not in expected.coef_xarray().coords
 
 
-@pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss", "roc_auc_ovr"])
-@pytest.mark.parametrize("given", [FRAME, sp.csr_array(X)], ids=["pandas", "CSR"])
+@cases("given, scoring", itertools.product(["pandas", "CSR"], ["accuracy", "neg_log_loss", "roc_auc_ovr"]), together=1)
 def test_scorers_of_scikit_learn_take_the_predictions(given, scoring):
+    given = {"pandas": FRAME, "CSR": sp.csr_array(X)}[given]
     model = LogisticRegression(tol=1e-10)
     scores = cross_val_score(model, given, pd.Series(Y, FRAME.index), scoring=scoring, cv=3, error_score="raise")
     assert_allclose(scores, cross_val_score(model, X, Y, scoring=scoring, cv=3), atol=1e-9)
@@ -465,6 +469,7 @@ TARGETS = RNG.standard_normal((180, 2)) + X[:, :2]
 COUNTS = RNG.poisson(np.exp(0.3 * X[:, 0] + 0.2 * OFFSET)).astype(float)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("form", ["NumPy", "pandas", "Dask", "Dask frame", "xarray", "CSR", "device"])
 def test_several_targets(form):
     both = FRAME.assign(left=TARGETS[:, 0], right=TARGETS[:, 1])
@@ -492,8 +497,11 @@ def test_several_targets(form):
     assert_allclose(predicted.get() if form == "device" else np.asarray(predicted), expected.predict(X), atol=1e-10)
 
 
-@pytest.mark.parametrize("form", ["NumPy", "pandas", "Dask", "Dask frame", "xarray", "CSR", "device"])
-@pytest.mark.parametrize("name", ["offset", "exposure"])
+@cases(
+    "form, name",
+    itertools.product(["NumPy", "pandas", "Dask", "Dask frame", "xarray", "CSR", "device"], ["offset", "exposure"]),
+    together=1,
+)
 def test_offsets_and_exposures_in_fit_and_predict(form, name):
     values = 0.2 * OFFSET if name == "offset" else np.exp(0.2 * OFFSET)
     frame = FRAME.assign(values=values, y=COUNTS)

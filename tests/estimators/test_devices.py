@@ -1,5 +1,6 @@
 """Whole fits on arrays that are not in the memory of the CPU: stand-ins here, CuPy in tests/gpu."""
 
+import itertools
 from collections import defaultdict
 
 import array_api_strict as strict
@@ -9,6 +10,7 @@ import dask.array as da
 import duck
 import numpy as np
 import pytest
+from pairwise import cases
 from sklearn.exceptions import ConvergenceWarning
 
 from dask_newton import LogisticRegression
@@ -16,13 +18,17 @@ from dask_newton.blocks import Blocks
 
 duck.register()
 
+# Two fits end where no entry of the gradient is above 1e-7, and the penalty makes the objective strongly convex with
+# 1 / (C n) = 1 / 60, so that coefficients differ by at most 2 * 60 * 1e-7 times the root of their number.
+CLOSE = 1e-4
+
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 6))
 Y = np.argmax(X[:, :3] + RNG.gumbel(size=(300, 3)), axis=1)
 BINARY = (X[:, 0] + RNG.logistic(size=300) > 0).astype(int)
 
 FITS = [
-    pytest.param(name, penalty, n_classes, id=f"{name}-{penalty}-{n_classes}")
+    (name, penalty, n_classes)
     for name, case in catalogue.SOLVERS.items()
     if case.registered and case.exact
     for penalty in ("l2", "elastic_net")
@@ -83,7 +89,7 @@ def model(solver, penalty, **options):
     return LogisticRegression(solver=solver, l1_ratio=l1_ratio, C=0.2, tol=1e-7, **options)
 
 
-@pytest.mark.parametrize(("solver", "penalty", "n_classes"), FITS)
+@cases("solver, penalty, n_classes", FITS)
 def test_what_leaves_the_device_in_every_pass(passes, solver, penalty, n_classes):
     y = BINARY if n_classes == 2 else Y
     there = model(solver, penalty).fit(duck.asduck(X), y)
@@ -94,42 +100,43 @@ def test_what_leaves_the_device_in_every_pass(passes, solver, penalty, n_classes
         assert copies in expected_copies(name, K, shared), name
         counts[name].add(copies)
     assert {"_facts", "at"} <= set(counts)
-    here = model(solver, penalty).fit(X, y)
-    # Sums over columns that lie one after the other in memory, which a device does not have, round differently.
-    np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=1e-12)
-    assert there.n_passes_ == here.n_passes_
+    np.testing.assert_allclose(there.coef_, model(solver, penalty).fit(X, y).coef_, rtol=0, atol=CLOSE)
 
 
-@pytest.mark.parametrize(("solver", "penalty", "n_classes"), FITS)
+@cases("solver, penalty, n_classes", FITS, together=1)
 def test_on_a_device_of_the_array_api_standard(solver, penalty, n_classes):
     y = BINARY if n_classes == 2 else Y
     device = strict.Device("device1")
     given = strict.asarray(X, device=device)
     there, here = model(solver, penalty).fit(given, y), model(solver, penalty).fit(X, y)
-    np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=CLOSE)
     probabilities = there.predict_proba(given)
     assert probabilities.device == device and there.predict(given).device == device
     assert there.score(given, y) == here.score(X, y)
 
 
-@pytest.mark.parametrize(("solver", "penalty", "n_classes"), FITS)
+@cases("solver, penalty, n_classes", FITS, together=1)
 def test_blocks_on_devices_give_the_same(solver, penalty, n_classes):
     y = BINARY if n_classes == 2 else Y
     chunks = da.from_array(X, chunks=((120, 0, 180), -1)).map_blocks(duck.asduck, meta=np.empty((0, 0)))
     there = model(solver, penalty).fit(chunks, y)
     here = model(solver, penalty).fit(da.from_array(X, chunks=((120, 0, 180), -1)), y)
-    np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(there.coef_, here.coef_, rtol=0, atol=CLOSE)
     assert type(there.coef_) is type(there.intercept_) is np.ndarray
 
 
-@pytest.mark.parametrize("solver", [name for name, case in catalogue.SOLVERS.items() if not case.exact])
-@pytest.mark.parametrize("y", [BINARY, Y], ids=["binary", "softmax"])
-def test_solvers_that_may_not_arrive_take_the_same_steps(solver, y):
-    def fit(X):
-        with pytest.warns(ConvergenceWarning):
-            return LogisticRegression(solver=catalogue.SOLVERS[solver].solver, tol=0, max_iter=3).fit(X, y)
+MAY_NOT_ARRIVE = [name for name, case in catalogue.SOLVERS.items() if not case.exact]
 
-    np.testing.assert_allclose(fit(duck.asduck(X)).coef_, fit(X).coef_, rtol=0, atol=1e-12)
+
+@cases("solver, penalty, n_classes", [*FITS, *itertools.product(MAY_NOT_ARRIVE, ["l2"], [2, 3])], together=1)
+def test_every_solver_takes_the_same_steps(solver, penalty, n_classes):
+    def fit(X):
+        few = model(catalogue.SOLVERS[solver].solver, penalty).set_params(tol=0, max_iter=3)
+        with pytest.warns(ConvergenceWarning):
+            return few.fit(X, BINARY if n_classes == 2 else Y)
+
+    # Sums over columns that lie one after the other in memory, which a device does not have, round differently.
+    np.testing.assert_allclose(fit(duck.asduck(X)).coef_, fit(X).coef_, rtol=0, atol=1e-10)
 
 
 def test_predictions_stay_on_the_device():

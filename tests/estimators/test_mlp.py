@@ -23,7 +23,6 @@ from sklearn.neural_network import MLPClassifier as ReferenceClassifier
 from sklearn.neural_network import MLPRegressor as ReferenceRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from dask_newton import MLPClassifier, MLPRegressor
 from dask_newton.containers.hold_out import HoldOut
@@ -412,17 +411,3 @@ def test_auto_says_what_it_chose_and_why(caplog, model, y, expected):
         model.set_params(max_iter=1, tol=0).fit(X, y)
     assert f"solver='auto' chose {expected}" in caplog.text
     assert f"'{model.solver_.name}'" in expected
-
-
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [
-        pair
-        for cls in (MLPClassifier, MLPRegressor)
-        for pair in estimator_checks_generator(cls(hidden_layer_sizes=(10,), solver="lbfgs", tol=1e-2))
-    ],
-    ids=lambda value: getattr(getattr(value, "func", value), "__name__", type(value).__name__),
-)
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)

@@ -14,9 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
-import dask_newton
 from dask_newton import (
     ElasticNet,
     GammaRegressor,
@@ -288,17 +286,3 @@ def test_nothing_is_said_to_have_converged_that_has_not():
     with pytest.warns(ConvergenceWarning, match="stopped without converging"):
         mine = PoissonRegressor(alpha=1e-3, solver="lbfgs", max_iter=2).fit(X, COUNTS)
     assert not mine.converged_ and mine.n_iter_ == 2
-
-
-def checks():
-    for name in dask_newton.estimators.__all__:
-        if name == "LogisticRegression":  # test_logistic.py has those
-            continue
-        for estimator, check in estimator_checks_generator(getattr(dask_newton, name)()):
-            yield pytest.param(estimator, check, id=f"{name}-{getattr(check, 'func', check).__name__}")
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(checks()))
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_sklearn_check(estimator, check):
-    check(estimator)
