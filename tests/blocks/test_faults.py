@@ -204,5 +204,5 @@ def test_a_function_that_kills_every_worker_ends_in_an_error(start_cluster):
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), start_cluster(1) as client:
         with client.as_current():
             blocks, column = catalogue.dask_blocks([1, 2])
-            with pytest.raises(KilledWorker, match="always_die"):
+            with pytest.raises(KilledWorker, match="newton-always-die"):
                 blocks.map_reduce(always_die, column)
