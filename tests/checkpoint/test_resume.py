@@ -82,7 +82,18 @@ def test_linear_models_go_on_up_to_rounding(tmp_path, name):
     assert abs(make().value(found.W) - after) <= 1e-3 * abs(after - before)
 
 
-@pytest.mark.parametrize("name", [name for name, case in LINEAR.items() if case.exact])
+# One solver for each kind of state: curvature pairs, consensus with columns on the workers, a point, a preconditioner.
+USUAL = ("lbfgs", "newton-admm", "newton-cholesky", "sampled-newton")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in USUAL else pytest.mark.slow)
+        for name, case in LINEAR.items()
+        if case.exact
+    ],
+)
 def test_they_end_at_the_optimum(tmp_path, name):
     case = LINEAR[name]
     penalty = "l1" if "l2" not in case.penalties else "l2"

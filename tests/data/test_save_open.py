@@ -1,5 +1,6 @@
 """What is saved is what is opened, whatever container the rows come in."""
 
+import itertools
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from pairwise import cases
 
 from dask_newton.data import DatasetError, RowBatches, dataset_info, open_dataset, save_dataset, save_splits
 from dask_newton.data.layout import default_chunk_rows
@@ -94,8 +96,11 @@ def test_several_targets(tmp_path):
     assert dataset.y.chunks == ((4, 2), (2,))
 
 
-@pytest.mark.parametrize("x_chunks", [(7, 5), (103, 2), ((1, 2, 100), (5,)), ((0, 50, 0, 53, 0), (2, 3))])
-@pytest.mark.parametrize("chunk_rows", [1, 10, 64, 1000])
+@cases(
+    "x_chunks, chunk_rows",
+    itertools.product([(7, 5), (103, 2), ((1, 2, 100), (5,)), ((0, 50, 0, 53, 0), (2, 3))], [1, 10, 64, 1000]),
+    together=1,
+)
 def test_misaligned_dask_chunks_lose_nothing(tmp_path, rows, x_chunks, chunk_rows):
     """Chunks that straddle those on disk made ``dask.array.to_zarr`` lose 5-17 % of the cells silently."""
     X, y = rows

@@ -189,7 +189,7 @@ def test_what_is_persisted_is_used_where_it_lies(cluster_client, caplog):
 def test_the_memory_of_a_cluster_is_that_of_its_workers(start_cluster):
     from dask_newton.blocks.client import available_memory
 
-    with start_cluster(processes=False, memory_limit="1 GB") as client, client.as_current():
+    with start_cluster(processes=False, protocol="tcp://", memory_limit="1 GB") as client, client.as_current():
         assert available_memory() == 2e9
 
 
