@@ -29,9 +29,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 # For each marker expression: the name of the suite, its cases, and its CPU seconds where SPIN was measured.
 SUITES = {
-    "not slow": ("default suite", 10_000, 1100),
-    "slow": ("slow suite", 1000, 1000),
-    "smoke": ("smoke suite", 80, 80),
+    "not slow": ("default suite", 5_800, 800),
+    "slow": ("slow suite", 3_300, 1500),
+    "smoke": ("smoke suite", 56, 50),
 }
 START = 20  # seconds until every process has imported and collected
 SPIN = 0.0130  # seconds that _spin took there
