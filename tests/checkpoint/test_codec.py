@@ -26,7 +26,7 @@ def test_values_without_arrays_come_back_as_they_were(value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("solver", {cls for table in (SOLVERS, NETWORK_SOLVERS) for cls in table.values()})
+@pytest.mark.parametrize("solver", dict.fromkeys(cls for table in (SOLVERS, NETWORK_SOLVERS) for cls in table.values()))
 def test_every_solver_comes_back_with_its_options(solver):
     first, *_ = dataclasses.fields(solver)
     assert there_and_back(solver()) == solver(), f"{solver.__name__} or one of its options, such as {first.name}"
