@@ -56,7 +56,12 @@ def walk(problem, solver, n, start=None):
         yield state, info
 
 
-@cases("name, penalty", EVERY, together=1, costly=lambda name, penalty: name == "giant" and penalty in SPARSE)
+def costly(name, penalty):
+    """Tell which runs take seconds."""
+    return (name == "giant" and penalty in SPARSE) or (name in ("dingo", "dino") and penalty != "none")
+
+
+@cases("name, penalty", EVERY, together=1, costly=costly)
 def test_value_and_certificate_are_those_of_W(name, penalty):
     """Recomputed from all rows with SciPy at every iteration. nan and inf say that they are not known yet."""
     problem, certified, steps = usual(penalty), 0, 40 if name == "newton-admm" else 21

@@ -35,7 +35,7 @@ def iterations_to(problem, result, gap):
 # Iteration counts. The bounds leave some room above what a prototype of the same methods needed.
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", [pytest.param("digits", marks=pytest.mark.slow), "breast_cancer"])
 def test_giant_needs_few_iterations(name):
     problem = known(name)
     result = minimize(problem.objective, GIANT(), tol=1e-6)
@@ -51,7 +51,10 @@ def test_newton_cg_needs_few_products(name, products, rtol):
     assert sum(r["inner_iterations"] for r in result.history) <= products
 
 
-@pytest.mark.parametrize(("name", "iterations"), [("digits", 220), ("breast_cancer", 40)])
+@pytest.mark.parametrize(
+    ("name", "iterations"),
+    [pytest.param("digits", 220, marks=pytest.mark.slow), ("breast_cancer", 40)],
+)
 def test_lbfgs_needs_one_pass_per_iteration_and_not_many(name, iterations):
     problem = known(name)
     result = minimize(problem.objective, LBFGS(), tol=1e-6, max_iter=400)
@@ -292,7 +295,7 @@ def test_giant_leaves_out_the_blocks_that_fail():
     assert state.value < F.at(np.zeros(F.shape)).value
 
 
-@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("m", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_newton_cg_leaves_the_saddle_behind(m):
     """14 iterations with one of negative curvature in the specification; F = 3.3065734739."""
     result = minimize(nonconvex(m), NewtonCG(), tol=1e-8, max_iter=60)

@@ -42,7 +42,7 @@ def test_the_papers_condition_is_too_weak():
 # Negative curvature
 
 
-@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("m", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_it_leaves_the_saddle_of_the_least_squares_of_the_dino_paper(m):
     """The prototype: 12 iterations with one of negative curvature, F = 3.3065734739."""
     X, y = load_digits(return_X_y=True)

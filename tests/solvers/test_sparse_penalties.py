@@ -39,7 +39,9 @@ def optimum(name, dense, m=3):
 # Equal penalties
 
 
-@each_solver
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "giant" else name for name in SPARSE]
+)
 def test_a_strength_is_a_unit_of_the_feature(name):
     """lam_j abs(w_j) is lam abs(v_j) for the feature divided by lam_j / lam, with v_j = w_j lam_j / lam."""
     factor = np.geomspace(0.5, 3.0, 30)
