@@ -47,11 +47,16 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else joblib.cpu_count()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed, before the other processes get the options."""
+    """Choose the seed, or take that of the process which started this one."""
     if config.option.slow_seed is None:
-        config.option.slow_seed = int(time.time())
+        config.option.slow_seed = getattr(config, "workerinput", {}).get("slow_seed", int(time.time()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Send the seed to a process that runs a share of the tests."""
+    node.workerinput["slow_seed"] = node.config.option.slow_seed
 
 
 def _suite(config: pytest.Config) -> tuple[str, int, float] | None:
