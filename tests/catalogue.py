@@ -53,7 +53,7 @@ from dask_newton.solvers import (
     Solver,
 )
 from dask_newton.solvers.linear.support_newton import SupportNewton
-from dask_newton.solvers.relay import Stage, Switching
+from dask_newton.solvers.relay import Relay, Stage
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ SPARSE = ("l1", "elastic_net", "weighted_l1", "weighted_elastic_net", "group_las
 SOLVERS: dict[str, SolverCase] = {
     "aide": SolverCase(AIDE(steps=5), SMOOTH, exact=False),
     "auto": SolverCase(
-        Switching((Stage(NewtonCholesky()), Stage(NewtonADMM()))),
+        Relay((Stage(NewtonCholesky()), Stage(NewtonADMM()))),
         SMOOTH + SPARSE,
         registered=False,
         error=1e-8,

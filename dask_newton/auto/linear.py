@@ -31,7 +31,7 @@ from dask_newton.solvers import (
     Solver,
     UnsupportedError,
 )
-from dask_newton.solvers.relay import Stage, Switching
+from dask_newton.solvers.relay import Relay, Stage
 
 __all__ = ["choose_solver", "compare_costs", "explain", "usual_solver"]
 
@@ -144,7 +144,7 @@ def _estimate(problem: LinearObjective, solver: Solver[Any], rates: Machine) -> 
     return Estimate(solver, work, rates.seconds(work, problem))
 
 
-def choose_solver(problem: LinearObjective, first_pass: float, tol: float) -> tuple[Switching, Explanation]:
+def choose_solver(problem: LinearObjective, first_pass: float, tol: float) -> tuple[Relay, Explanation]:
     """Return the chosen solver, with those that take over if it stalls, and the explanation."""
     explanation = explain(problem, first_pass)
     of = {estimate.solver.name: estimate for estimate in explanation.estimates}
@@ -157,4 +157,4 @@ def choose_solver(problem: LinearObjective, first_pass: float, tol: float) -> tu
             if work is None
             else Stage(of[name].solver, work.passes, work.passes / work.iterations)
         )
-    return Switching(tuple(stages), tol, name=explanation.choice), explanation
+    return Relay(tuple(stages), tol, name=explanation.choice), explanation

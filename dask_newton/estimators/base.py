@@ -21,7 +21,7 @@ from dask_newton.estimators.parameters import with_shared_text
 from dask_newton.estimators.prediction import Margins
 from dask_newton.minimize import Result
 from dask_newton.solvers import Solver
-from dask_newton.solvers.relay import Switching
+from dask_newton.solvers.relay import Relay
 
 __all__ = ["Estimator"]
 
@@ -117,7 +117,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.converged_ = result.converged
         self.history_ = result.history
         self.n_passes_, self.n_rounds_ = last["passes"], last["rounds"]
-        self.solver_ = solver.running(state) if isinstance(solver, Switching) else solver  # type: ignore[arg-type]
+        self.solver_ = solver.running(state) if isinstance(solver, Relay) else solver  # type: ignore[arg-type]
         self.history_.solver = self.solver_.name
         self.result_ = dataclasses.replace(result, state=None)  # a state may hold blocks of the cluster
         self.__dict__.update(self._attributes(result.W))

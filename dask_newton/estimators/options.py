@@ -8,7 +8,7 @@ from typing import Any
 from dask_newton.penalties import L1, L2, ElasticNet, NoPenalty, Penalty
 from dask_newton.solvers import Solver
 from dask_newton.solvers.named import named_solver, with_options
-from dask_newton.solvers.relay import Switching
+from dask_newton.solvers.relay import Relay
 
 __all__ = ["elastic_net", "has_option", "make_solver", "seeded"]
 
@@ -39,7 +39,7 @@ def make_solver(name: str | Solver, options: dict[str, Any] | None, *, network: 
 
 def seeded(solver: Solver[Any], seed: int) -> Solver[Any]:
     """Return a solver, or a relay of solvers, with the seed set where samples are drawn."""
-    if isinstance(solver, Switching):
+    if isinstance(solver, Relay):
         stages = [dataclasses.replace(stage, solver=seeded(stage.solver, seed)) for stage in solver.stages]
         return dataclasses.replace(solver, stages=tuple(stages))
     return with_options(solver, {"seed": seed}) if has_option(solver, "seed") else solver

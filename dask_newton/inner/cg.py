@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
-from dask_newton.inner.device_loop import Lane
+from dask_newton.inner.device_loop import DeviceLoop
 from dask_newton.storage.registry import stored
 
 __all__ = ["CG"]
@@ -61,29 +61,29 @@ class CG(LocalSolver):
         LocalResult
             With status 'npc', x is the last iterate, or b if there was none.
         """
-        lane = Lane(b, self.check_every)
-        xp, norm_b = lane.xp, lane.norm(b)
+        loop = DeviceLoop(b, self.check_every)
+        xp, norm_b = loop.xp, loop.norm(b)
         x, r, p = xp.zeros_like(b), b, xp.zeros_like(b)
-        rz, largest, smallest = lane.number(0), lane.number(0), lane.infinity
-        relative = lane.divide(norm_b, norm_b)
-        lane.stop(norm_b == 0, "zero")
-        for k in lane.iterations(self.max_iter):
+        rz, largest, smallest = loop.number(0), loop.number(0), loop.infinity
+        relative = loop.divide(norm_b, norm_b)
+        loop.stop(norm_b == 0, "zero")
+        for k in loop.iterations(self.max_iter):
             z = preconditioner(r) if preconditioner else r
-            rz_new = lane.dot(r, z)
-            p, rz = lane.keep((z + lane.times(lane.divide(rz_new, rz), p), p), (rz_new, rz))
+            rz_new = loop.dot(r, z)
+            p, rz = loop.keep((z + loop.times(loop.divide(rz_new, rz), p), p), (rz_new, rz))
             q = matvec(p)
-            c, pp = lane.dot(p, q), lane.dot(p, p)
-            lane.stop_unless_finite(c)
-            curvature = lane.divide(c, pp)
-            largest, smallest = lane.keep(
+            c, pp = loop.dot(p, q), loop.dot(p, p)
+            loop.stop_unless_finite(c)
+            curvature = loop.divide(c, pp)
+            largest, smallest = loop.keep(
                 (xp.maximum(largest, curvature), largest), (xp.minimum(smallest, curvature), smallest)
             )
-            lane.stop(c <= 1e-14 * largest * pp, "npc")
+            loop.stop(c <= 1e-14 * largest * pp, "npc")
             if k == 1:
-                (x,) = lane.keep((x, b))
-            a = lane.divide(rz, c)
-            x, r = lane.keep((x + lane.times(a, p), x), (r - lane.times(a, q), r))
-            relative = lane.divide(lane.norm(r), norm_b)
-            lane.stop(relative <= self.rtol, "ok")
-        n_iter, status, (relative, smallest) = lane.end(relative, smallest)
+                (x,) = loop.keep((x, b))
+            a = loop.divide(rz, c)
+            x, r = loop.keep((x + loop.times(a, p), x), (r - loop.times(a, q), r))
+            relative = loop.divide(loop.norm(r), norm_b)
+            loop.stop(relative <= self.rtol, "ok")
+        n_iter, status, (relative, smallest) = loop.end(relative, smallest)
         return LocalResult(x, n_iter, n_iter, status, relative, smallest, status == "npc" and n_iter == 1)

@@ -1,7 +1,7 @@
 """Iterations whose scalars stay on the device, so that the host need not wait for each of them.
 
 An ``if`` on a number of the device makes the host wait for all work sent there. So the numbers of a Krylov method are
-arrays without dimensions, and a method that has stopped goes on without effect: its lane is *frozen*, every quantity
+arrays without dimensions, and a method that has stopped goes on without effect: its loop is *frozen*, every quantity
 keeps its value, until the host next looks. The results do not depend on how often it does.
 """
 
@@ -15,12 +15,12 @@ import numpy as np
 from dask_newton.arrays import from_host, is_host, namespace, to_host
 from dask_newton.inner.base import Array
 
-__all__ = ["Lane"]
+__all__ = ["DeviceLoop"]
 
 _STATUSES = ("max_iter", "ok", "zero", "npc", "singular", "nan")
 
 
-class Lane:
+class DeviceLoop:
     """One run of an iterative method.
 
     Parameters
@@ -74,12 +74,12 @@ class Lane:
         return self.xp.where(condition, new, old)
 
     def keep(self, *pairs: tuple[Array, Array]) -> tuple[Array, ...]:
-        """Return, of each pair (new, old), the new one while the lane is active."""
+        """Return, of each pair (new, old), the new one while the loop is active."""
         active = self._active
         return tuple(self.where(active, new, old) for new, old in pairs)
 
     def iterations(self, max_iter: int) -> Iterator[int]:
-        """Yield 1, 2, ... while the lane is active, as far as the host knows."""
+        """Yield 1, 2, ... while the loop is active, as far as the host knows."""
         for k in range(1, max_iter + 1):
             if (k - 1) % self._every == 0 and not to_host(self._active):
                 return
@@ -87,7 +87,7 @@ class Lane:
             yield k
 
     def stop(self, condition: Array, status: str) -> None:
-        """Freeze the lane if the condition holds."""
+        """Freeze the loop if the condition holds."""
         if self._host and not condition:
             return
         now = self.where(self._active, condition, self._never)
@@ -95,12 +95,12 @@ class Lane:
         self._active = self.where(now, self._never, self._active)
 
     def ask(self, stop: Callable[..., bool] | None, *arrays: Array) -> None:
-        """Freeze the lane if the host says so, which is asked while the lane is active."""
+        """Freeze the loop if the host says so, which is asked while the loop is active."""
         if stop is not None and to_host(self._active) and stop(*arrays):
             self.stop(self._active, "ok")
 
     def stop_unless_finite(self, *numbers: Array) -> None:
-        """Freeze the lane with status 'nan' if a number is not finite."""
+        """Freeze the loop with status 'nan' if a number is not finite."""
         for a in numbers:
             self.stop(self.xp.logical_not(self.xp.isfinite(a)), "nan")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
-from dask_newton.inner.device_loop import Lane
+from dask_newton.inner.device_loop import DeviceLoop
 from dask_newton.storage.registry import stored
 
 __all__ = ["LSMR"]
@@ -61,46 +61,46 @@ class LSMR(LocalSolver):
         LocalResult
             The residual is that of the normal equations.
         """
-        lane = Lane(b, self.check_every)
-        xp, number = lane.xp, lane.number
+        loop = DeviceLoop(b, self.check_every)
+        xp, number = loop.xp, loop.number
 
         def unit(w: Array) -> tuple[Array, Array]:
-            norm = lane.norm(w)
-            return norm, lane.times(lane.divide(number(1), norm), w)
+            norm = loop.norm(w)
+            return norm, loop.times(loop.divide(number(1), norm), w)
 
         def rotation(a: Array, b: Array) -> tuple[Array, Array, Array]:
             length = xp.sqrt(a**2 + b**2)
-            return lane.divide(a, length), lane.divide(b, length), length
+            return loop.divide(a, length), loop.divide(b, length), length
 
         beta, u = unit(b)
-        lane.stop(beta == 0, "zero")
+        loop.stop(beta == 0, "zero")
         x = h = h_bar = v = xp.zeros_like(b)
         alpha = alpha_bar = zeta_bar = target = s_bar = number(0)
         rho = rho_bar = c_bar = number(1)
-        for k in lane.iterations(self.max_iter):
+        for k in loop.iterations(self.max_iter):
             if k == 1:
                 alpha, v = unit(matvec(u))
-                lane.stop_unless_finite(alpha)
-                lane.stop(alpha == 0, "zero")
+                loop.stop_unless_finite(alpha)
+                loop.stop(alpha == 0, "zero")
                 alpha_bar, h, zeta_bar, target = alpha, v, alpha * beta, alpha * beta
-            beta_new, u_new = unit(matvec(v) - lane.times(alpha, u))
-            alpha_new, v_new = unit(matvec(u_new) - lane.times(beta_new, v))
-            lane.stop_unless_finite(alpha_new, beta_new)
+            beta_new, u_new = unit(matvec(v) - loop.times(alpha, u))
+            alpha_new, v_new = unit(matvec(u_new) - loop.times(beta_new, v))
+            loop.stop_unless_finite(alpha_new, beta_new)
             _, _, alpha_hat = rotation(alpha_bar, number(self.damping))
             c, s, rho_new = rotation(alpha_hat, beta_new)
             theta, theta_bar = s * alpha_new, s_bar * rho_new
             c_bar_new, s_bar_new, rho_bar_new = rotation(c_bar * rho_new, theta)
-            back = lane.divide(theta_bar * rho_new, rho * rho_bar)
-            h_bar_new = h - lane.times(back, h_bar)
-            x_new = x + lane.times(lane.divide(c_bar_new * zeta_bar, rho_new * rho_bar_new), h_bar_new)
-            h_new = v_new - lane.times(lane.divide(theta, rho_new), h)
-            x, h, h_bar, u, v = lane.keep((x_new, x), (h_new, h), (h_bar_new, h_bar), (u_new, u), (v_new, v))
-            alpha, alpha_bar, zeta_bar = lane.keep(
+            back = loop.divide(theta_bar * rho_new, rho * rho_bar)
+            h_bar_new = h - loop.times(back, h_bar)
+            x_new = x + loop.times(loop.divide(c_bar_new * zeta_bar, rho_new * rho_bar_new), h_bar_new)
+            h_new = v_new - loop.times(loop.divide(theta, rho_new), h)
+            x, h, h_bar, u, v = loop.keep((x_new, x), (h_new, h), (h_bar_new, h_bar), (u_new, u), (v_new, v))
+            alpha, alpha_bar, zeta_bar = loop.keep(
                 (alpha_new, alpha), (c * alpha_new, alpha_bar), (-s_bar_new * zeta_bar, zeta_bar)
             )
-            c_bar, s_bar, rho, rho_bar = lane.keep(
+            c_bar, s_bar, rho, rho_bar = loop.keep(
                 (c_bar_new, c_bar), (s_bar_new, s_bar), (rho_new, rho), (rho_bar_new, rho_bar)
             )
-            lane.stop(xp.abs(zeta_bar) <= self.rtol * target, "ok")
-        n_iter, status, (relative,) = lane.end(lane.divide(xp.abs(zeta_bar), target))
+            loop.stop(xp.abs(zeta_bar) <= self.rtol * target, "ok")
+        n_iter, status, (relative,) = loop.end(loop.divide(xp.abs(zeta_bar), target))
         return LocalResult(x, n_iter, 2 * n_iter + (n_iter > 0), status, relative)

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dask_newton.inner.base import Array, LocalResult, LocalSolver, Operator
-from dask_newton.inner.device_loop import Lane
+from dask_newton.inner.device_loop import DeviceLoop
 from dask_newton.storage.registry import stored
 
 __all__ = ["MINRES"]
@@ -88,49 +88,49 @@ class MINRES(LocalSolver):
             With status 'npc', x is the residual at which the method stopped, a direction of non-positive curvature.
             ``n_iter`` counts products; the last of them often serves the tests alone.
         """
-        lane = Lane(b, self.check_every)
-        xp, number = lane.xp, lane.number
+        loop = DeviceLoop(b, self.check_every)
+        xp, number = loop.xp, loop.number
         zero = xp.zeros_like(b)
-        norm_b = lane.norm(b)
-        lane.stop(norm_b == 0, "zero")
+        norm_b = loop.norm(b)
+        loop.stop(norm_b == 0, "zero")
         x, r, d, d_old, v_old = zero, b, zero, zero, zero
-        v = lane.times(lane.divide(number(1), norm_b), b)
+        v = loop.times(loop.divide(number(1), norm_b), b)
         c, s, beta, delta, epsilon, norm_A = number(-1), number(0), number(0), number(0), number(0), number(0)
-        phi, smallest = norm_b, lane.infinity
-        best, best_x, best_r = lane.infinity, zero, b
+        phi, smallest = norm_b, loop.infinity
+        best, best_x, best_r = loop.infinity, zero, b
         rounding = 50 * float(xp.finfo(b.dtype).eps)
-        for k in lane.iterations(self.max_iter):
-            q = matvec(v) - lane.times(beta, v_old)
-            alpha = lane.dot(v, q)
-            q = q - lane.times(alpha, v)
-            beta_new = lane.norm(q)
-            lane.stop_unless_finite(alpha, beta_new)
-            v_new = lane.times(lane.divide(number(1), beta_new), q)
+        for k in loop.iterations(self.max_iter):
+            q = matvec(v) - loop.times(beta, v_old)
+            alpha = loop.dot(v, q)
+            q = q - loop.times(alpha, v)
+            beta_new = loop.norm(q)
+            loop.stop_unless_finite(alpha, beta_new)
+            v_new = loop.times(loop.divide(number(1), beta_new), q)
             size = xp.sqrt(alpha**2 + beta**2 + beta_new**2)
-            (norm_A,) = lane.keep((xp.maximum(norm_A, size), norm_A))
+            (norm_A,) = loop.keep((xp.maximum(norm_A, size), norm_A))
             delta2, gamma1 = c * delta + s * alpha, s * delta - c * alpha
             epsilon_new, delta_new = s * beta_new, -c * beta_new
             Ar = xp.sqrt(gamma1**2 + delta_new**2)  # relative to norm(r)
-            (better,) = lane.keep((phi * Ar, best))
-            best_x, best_r = lane.where(better < best, x, best_x), lane.where(better < best, r, best_r)
+            (better,) = loop.keep((phi * Ar, best))
+            best_x, best_r = loop.where(better < best, x, best_x), loop.where(better < best, r, best_r)
             best = xp.minimum(best, better)
             if k > 1:
                 Ax = xp.sqrt(xp.maximum(norm_b**2 - phi**2, number(0)))
-                lane.stop(phi * Ar <= self.rtol * Ax, "ok")
+                loop.stop(phi * Ar <= self.rtol * Ax, "ok")
             if k > 1 or not self.detect_npc:
-                lane.stop(Ar <= rounding * norm_A, "ok")  # r is in the null space
-            (smallest,) = lane.keep((xp.minimum(smallest, -c * gamma1), smallest))
+                loop.stop(Ar <= rounding * norm_A, "ok")  # r is in the null space
+            (smallest,) = loop.keep((xp.minimum(smallest, -c * gamma1), smallest))
             if self.detect_npc:
-                lane.stop(c * gamma1 >= 0, "npc")
+                loop.stop(c * gamma1 >= 0, "npc")
             gamma2 = xp.sqrt(gamma1**2 + beta_new**2)
-            c_new, s_new = lane.divide(gamma1, gamma2), lane.divide(beta_new, gamma2)
-            d_new = v - lane.times(delta2, d) - lane.times(epsilon, d_old)
-            d_new = lane.times(lane.divide(number(1), gamma2), d_new)
-            x_new = x + lane.times(c_new * phi, d_new)
-            lane.stop(lane.norm(x_new) * norm_A > self.max_norm * norm_b, "singular")
-            r_new = lane.times(s_new**2, r) - lane.times(s_new * phi * c_new, v_new)
-            x, r, d, d_old, v, v_old = lane.keep((x_new, x), (r_new, r), (d_new, d), (d, d_old), (v_new, v), (v, v_old))
-            c, s, beta, delta, epsilon, phi = lane.keep(
+            c_new, s_new = loop.divide(gamma1, gamma2), loop.divide(beta_new, gamma2)
+            d_new = v - loop.times(delta2, d) - loop.times(epsilon, d_old)
+            d_new = loop.times(loop.divide(number(1), gamma2), d_new)
+            x_new = x + loop.times(c_new * phi, d_new)
+            loop.stop(loop.norm(x_new) * norm_A > self.max_norm * norm_b, "singular")
+            r_new = loop.times(s_new**2, r) - loop.times(s_new * phi * c_new, v_new)
+            x, r, d, d_old, v, v_old = loop.keep((x_new, x), (r_new, r), (d_new, d), (d, d_old), (v_new, v), (v, v_old))
+            c, s, beta, delta, epsilon, phi = loop.keep(
                 (c_new, c),
                 (s_new, s),
                 (beta_new, beta),
@@ -138,13 +138,13 @@ class MINRES(LocalSolver):
                 (epsilon_new, epsilon),
                 (s_new * phi, phi),
             )
-            lane.ask(look, x, r)
-            lane.stop(beta_new <= rounding * norm_A, "ok")  # the Krylov space is exhausted
-        n_iter, status, (relative, smallest) = lane.end(lane.divide(phi, norm_b), smallest)
+            loop.ask(look, x, r)
+            loop.stop(beta_new <= rounding * norm_A, "ok")  # the Krylov space is exhausted
+        n_iter, status, (relative, smallest) = loop.end(loop.divide(phi, norm_b), smallest)
         if status == "npc":
             x = r
         elif status == "singular":
             x, r = best_x, best_r
         if status == "singular" or (status == "ok" and self.lift and relative > 1e-12):
-            x = x - lane.times(lane.divide(lane.dot(r, x), lane.dot(r, r)), r)
+            x = x - loop.times(loop.divide(loop.dot(r, x), loop.dot(r, r)), r)
         return LocalResult(x, n_iter, n_iter, status, relative, smallest, status == "npc")

@@ -130,11 +130,18 @@ class Solver(ABC, Generic[S]):
     ----------
     name : str
         The name under which estimators find it.
+    summary, suited_to : str
+        What it does, and for which problems it is the right choice; for the tables of the documentation.
+    penalties : str
+        Which ones it supports; for the same tables.
     patience : int
-        Iterations over which its progress can be judged, see :class:`~dask_newton.solvers.relay.Switching`.
+        Iterations over which its progress can be judged, see :class:`~dask_newton.solvers.relay.Relay`.
     """
 
     name: ClassVar[str]
+    summary: ClassVar[str]
+    suited_to: ClassVar[str]
+    penalties: ClassVar[str] = "none, l2"
     patience: ClassVar[int] = 20
 
     @abstractmethod

@@ -25,7 +25,7 @@ from dask_newton.objectives.base import Objective
 from dask_newton.solvers.base import Info, Solver, State, Status, UnsupportedError
 from dask_newton.storage.registry import stored
 
-__all__ = ["Stage", "Switching", "SwitchingState"]
+__all__ = ["Stage", "Relay", "RelayState"]
 
 _REASONS = {
     Status.LINE_SEARCH_FAILED: "found no step that decreases the objective",
@@ -56,7 +56,7 @@ class Stage:
 
 @stored("solver-state/relay")
 @dataclass(frozen=True, eq=False)
-class SwitchingState(State):
+class RelayState(State):
     """The state of the solver that runs, and what is known of its progress.
 
     Attributes
@@ -78,7 +78,7 @@ class SwitchingState(State):
 
 @stored("solver/relay")
 @dataclass(frozen=True)
-class Switching(Solver[SwitchingState]):
+class Relay(Solver[RelayState]):
     """Solvers one after the other, each from where the one before came to a halt.
 
     Parameters
@@ -108,12 +108,12 @@ class Switching(Solver[SwitchingState]):
         for stage in self.stages:
             stage.solver.check(problem)
 
-    def init(self, problem: Objective, start: np.ndarray) -> SwitchingState:
+    def init(self, problem: Objective, start: np.ndarray) -> RelayState:
         """Begin with the first solver."""
         inner = self.stages[0].solver.init(problem, start)
         return self._state(inner, 0, inner.residual, (inner.residual,))
 
-    def step(self, problem: Objective, state: SwitchingState) -> tuple[SwitchingState, Info]:
+    def step(self, problem: Objective, state: RelayState) -> tuple[RelayState, Info]:
         """Do a step of the solver that runs, and go over to the next if that was its last."""
         stage = self.stages[state.stage]
         inner, info = stage.solver.step(problem, state.inner)
@@ -131,15 +131,15 @@ class Switching(Solver[SwitchingState]):
         info = replace(info, note="; ".join(filter(None, (info.note, note))))
         return self._state(inner, state.stage + 1, state.first, (inner.residual,)), info
 
-    def running(self, state: SwitchingState) -> Solver[Any]:
+    def running(self, state: RelayState) -> Solver[Any]:
         """Return the solver that runs."""
         return self.stages[state.stage].solver
 
     @staticmethod
-    def _state(inner: State, stage: int, first: float, residuals: tuple[float, ...]) -> SwitchingState:
-        return SwitchingState(inner.W, inner.value, inner.residual, inner.status, inner, stage, first, residuals)
+    def _state(inner: State, stage: int, first: float, residuals: tuple[float, ...]) -> RelayState:
+        return RelayState(inner.W, inner.value, inner.residual, inner.status, inner, stage, first, residuals)
 
-    def _reason(self, problem: Objective, state: SwitchingState) -> str | None:
+    def _reason(self, problem: Objective, state: RelayState) -> str | None:
         """Say why the next solver should go on; None if this one should, or must."""
         if state.stage + 1 == len(self.stages) or state.residual <= self.tol:
             return None

@@ -26,7 +26,7 @@ from dask_newton.data import save_dataset
 from dask_newton.penalties import L2
 from dask_newton.solvers import GIANT, LBFGS, NewtonADMM, NewtonCG, Status
 from dask_newton.solvers.base import PointState
-from dask_newton.solvers.relay import Stage, Switching
+from dask_newton.solvers.relay import Relay, Stage
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -129,7 +129,7 @@ def test_columns_go_back_to_the_device_of_their_blocks(tmp_path):
 
 
 def test_a_plan_goes_on_with_the_solver_that_ran(tmp_path):
-    plan = Switching((Stage(LBFGS(), passes=1.0), Stage(NewtonCG(), passes=1.0)), slow=0.0, margin=0.0)
+    plan = Relay((Stage(LBFGS(), passes=1.0), Stage(NewtonCG(), passes=1.0)), slow=0.0, margin=0.0)
 
     def make():
         return digits()

@@ -22,7 +22,7 @@ from dask_newton.solvers import (
     UnsupportedError,
 )
 from dask_newton.solvers.parts.line_search import LineSearch
-from dask_newton.solvers.relay import Stage, Switching
+from dask_newton.solvers.relay import Relay, Stage
 
 
 def notes(result):
@@ -45,7 +45,7 @@ def not_convex():
 def test_a_stalled_solver_hands_over_and_the_next_converges_in_fewer_passes():
     problem = sorted_rows()
     alone = minimize(problem.objective, GIANT(), tol=1e-9, max_iter=200)
-    plan = Switching((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
+    plan = Relay((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
     result = minimize(problem.objective, plan, tol=1e-9, max_iter=200)
     (note,) = notes(result)
     assert "giant stalled at a gradient of" in note and "newton-cg goes on" in note
@@ -56,7 +56,7 @@ def test_a_stalled_solver_hands_over_and_the_next_converges_in_fewer_passes():
 
 def test_what_was_reached_is_kept():
     problem = sorted_rows()
-    plan = Switching((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
+    plan = Relay((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
     states = []
     minimize(problem.objective, plan, tol=1e-9, callbacks=[lambda record, state: states.append(state) and None])
     (k,) = [k for k, (a, b) in enumerate(itertools.pairwise(states)) if a.stage != b.stage]
@@ -69,7 +69,7 @@ def test_what_was_reached_is_kept():
 def test_a_slow_solver_is_kept_while_the_next_would_take_longer(passes):
     """Of 100 iterations of L-BFGS few halve the gradient."""
     F = known("digits").objective
-    result = minimize(F, Switching((Stage(LBFGS(), 100, 1), Stage(NewtonCG(), passes, 10)), tol=1e-4), tol=1e-4)
+    result = minimize(F, Relay((Stage(LBFGS(), 100, 1), Stage(NewtonCG(), passes, 10)), tol=1e-4), tol=1e-4)
     assert result.converged
     assert [note.partition(" at")[0] for note in notes(result)] == (["lbfgs stalled"] if passes == 5 else [])
 
@@ -77,7 +77,7 @@ def test_a_slow_solver_is_kept_while_the_next_would_take_longer(passes):
 def test_progress_is_judged_over_the_patience_of_the_solver():
     """L-BFGS has iterations in which the gradient grows, even two in a row, and is none the worse for it."""
     problem = known("breast_cancer")
-    plan = Switching((Stage(LBFGS(), 100, 1), Stage(NewtonCG(), 20, 10)), tol=1e-8)
+    plan = Relay((Stage(LBFGS(), 100, 1), Stage(NewtonCG(), 20, 10)), tol=1e-8)
     result = minimize(problem.objective, plan, tol=1e-8)
     norms = [record["gradient_norm"] for record in result.history]
     assert any(b > 0.5 * a and c > 0.5 * b for a, b, c in zip(norms, norms[1:], norms[2:], strict=False))
@@ -88,7 +88,7 @@ def test_negative_curvature_on_a_block_hands_over():
     F, start = not_convex()
     with pytest.warns(ConvergenceWarning, match="npc"):
         assert minimize(F, GIANT(), start, tol=1e-8).status is Status.NEGATIVE_CURVATURE
-    result = minimize(F, Switching((Stage(GIANT()), Stage(NewtonCG()))), start, tol=1e-8)
+    result = minimize(F, Relay((Stage(GIANT()), Stage(NewtonCG()))), start, tol=1e-8)
     assert result.converged
     assert notes(result) == ["npc on 4 blocks; giant met negative curvature; newton-cg goes on"]
 
@@ -99,7 +99,7 @@ def test_nan_in_the_hessian_hands_over_to_a_solver_that_needs_none():
     marked[0] += 2
     dense = Dense(usual.X, marked, usual.weight, 0.0, Poisoned(only_curvature=True), True, usual.penalty)
     F = objective(parts(dense), dense.penalty)
-    result = minimize(F, Switching((Stage(NewtonCholesky()), Stage(LBFGS()))), tol=1e-8, max_iter=300)
+    result = minimize(F, Relay((Stage(NewtonCholesky()), Stage(LBFGS()))), tol=1e-8, max_iter=300)
     assert result.converged
     assert notes(result) == ["nan; newton-cholesky met NaN; lbfgs goes on"]
     assert known("breast_cancer").error(result.W) < 1e-4
@@ -110,7 +110,7 @@ def test_a_failed_line_search_hands_over():
     counts = known("counts")
     start = np.full(counts.objective.shape, 3.0)
     hasty = NewtonCG(line_search=LineSearch(max_halvings=0, armijo=0.9))
-    plan = Switching((Stage(hasty), Stage(NewtonCholesky())))
+    plan = Relay((Stage(hasty), Stage(NewtonCholesky())))
     result = minimize(counts.objective, plan, start, tol=1e-9)
     (note,) = notes(result)
     assert note.endswith("newton-cg found no step that decreases the objective; newton-cholesky goes on")
@@ -120,21 +120,21 @@ def test_a_failed_line_search_hands_over():
 def test_the_end_of_the_arithmetic_is_no_reason():
     F = known("digits", dtype="float32").objective
     with pytest.warns(ConvergenceWarning, match=r"auto stopped without converging \((max_iter|ls_fail)\)"):
-        result = minimize(F, Switching((Stage(SampledNewton()), Stage(NewtonCG(), 1, 1)), tol=1e-14), tol=1e-14)
+        result = minimize(F, Relay((Stage(SampledNewton()), Stage(NewtonCG(), 1, 1)), tol=1e-14), tol=1e-14)
     assert not notes(result) and result.gradient_norm < 1e-7
 
 
 def test_the_failure_of_the_last_solver_is_that_of_the_plan():
     F, start = not_convex()
     with pytest.warns(ConvergenceWarning, match="npc"):
-        result = minimize(F, Switching((Stage(GIANT()), Stage(GIANT(cg_max_iter=20)))), start)
+        result = minimize(F, Relay((Stage(GIANT()), Stage(GIANT(cg_max_iter=20)))), start)
     assert result.status is Status.NEGATIVE_CURVATURE and len(notes(result)) == 1
 
 
 def test_certificates_that_are_not_evaluated_do_not_count():
     """ADMM knows its gradient every tenth iteration only."""
     problem = known("breast_cancer")
-    plan = Switching((Stage(NewtonADMM()), Stage(NewtonCG())), tol=1e-9)
+    plan = Relay((Stage(NewtonADMM()), Stage(NewtonCG())), tol=1e-9)
     result = minimize(problem.objective, plan, tol=1e-9)
     assert result.converged and not notes(result)
     assert result.W == pytest.approx(minimize(problem.objective, NewtonADMM(), tol=1e-9).W, abs=0)
@@ -142,7 +142,7 @@ def test_certificates_that_are_not_evaluated_do_not_count():
 
 def test_a_run_can_be_stopped_and_go_on():
     F = sorted_rows().objective
-    plan = Switching((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
+    plan = Relay((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
     whole = minimize(F, plan, tol=1e-9)
     with pytest.warns(ConvergenceWarning):
         half = minimize(F, plan, tol=1e-9, max_iter=3)
@@ -153,7 +153,7 @@ def test_a_run_can_be_stopped_and_go_on():
 
 def test_the_estimator_names_the_solver_that_finished():
     dense = sorted_rows().dense
-    plan = Switching((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
+    plan = Relay((Stage(GIANT(), 20, 2), Stage(NewtonCG(), 60, 10)), tol=1e-9)
     X, y = da.from_array(dense.X, chunks=(72, -1)), da.from_array(dense.y, chunks=72)
     clf = LogisticRegression(solver=plan, tol=1e-9).fit(X, y)
     assert clf.solver_ == NewtonCG() and clf.history_.solver == "newton-cg" and clf.converged_
@@ -162,6 +162,6 @@ def test_the_estimator_names_the_solver_that_finished():
 def test_every_stage_must_support_the_objective():
     F = known("breast_cancer", "l1").objective
     with pytest.raises(UnsupportedError, match="'newton-cg' needs a differentiable penalty"):
-        minimize(F, Switching((Stage(NewtonCholesky()), Stage(NewtonCG()))))
+        minimize(F, Relay((Stage(NewtonCholesky()), Stage(NewtonCG()))))
     with pytest.raises(UnsupportedError, match="at least one stage"):
-        minimize(F, Switching(()))
+        minimize(F, Relay(()))

@@ -50,6 +50,8 @@ class NetworkADMM(NewtonADMM):
     correlation: float = 0.5
     curvature_floor: float = 0.0
     polish: bool = False
+    summary = "consensus ADMM: every block trains a network by Newton-MR; one pass per iteration"
+    suited_to = "a moderate accuracy in very few rounds"
 
     def check(self, problem: Any) -> None:
         """Refuse other models and options out of range."""

@@ -145,6 +145,9 @@ class NewtonADMM(Solver[NewtonADMMState]):
     smooth_polish: NewtonCG = field(default=NewtonCG())
     sparse_polish: ProxNewton = field(default=ProxNewton())
     name = "newton-admm"
+    summary = "consensus ADMM with Newton steps on the blocks (Fang et al. 2020), finished by Newton-CG"
+    suited_to = "penalties that are not differentiable, with any number of features; or a few digits in few rounds"
+    penalties = "none, l2, l1, elastic net, group lasso, and any other with a proximal operator"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse options out of range; every penalty will do."""

@@ -38,6 +38,8 @@ class Adadelta(FirstOrder):
     rho: float = 0.9
     epsilon: float = 1e-6
     name = "adadelta"
+    summary = "Adadelta, over all rows or mini-batches"
+    suited_to = "baseline"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""

@@ -33,6 +33,8 @@ class Adagrad(FirstOrder):
     learning_rate: float = 0.1
     epsilon: float = 1e-10
     name = "adagrad"
+    summary = "Adagrad, over all rows or mini-batches"
+    suited_to = "baseline"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""

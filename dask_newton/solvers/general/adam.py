@@ -38,6 +38,8 @@ class Adam(FirstOrder):
     beta2: float = 0.999
     epsilon: float = 1e-8
     name = "adam"
+    summary = "Adam, over all rows or mini-batches"
+    suited_to = "baseline"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""

@@ -28,6 +28,8 @@ class GD(FirstOrder):
 
     learning_rate: float = 0.01
     name = "gd"
+    summary = "gradient descent over all rows; one pass per iteration"
+    suited_to = "baseline"
 
     def _move(self, g: np.ndarray, memory: Memory, k: int) -> tuple[np.ndarray, Memory]:
         return -self.learning_rate * g, ()

@@ -69,6 +69,8 @@ class LBFGS(Solver[LBFGSState]):
     memory: int = 10
     line_search: LineSearch = field(default=LineSearch())
     name = "lbfgs"
+    summary = "limited-memory BFGS (Liu and Nocedal 1989); one pass per iteration"
+    suited_to = "many features and moderate accuracy; the classical baseline"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth."""

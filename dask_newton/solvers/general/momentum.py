@@ -33,6 +33,8 @@ class Momentum(FirstOrder):
     learning_rate: float = 0.01
     momentum: float = 0.9
     name = "momentum"
+    summary = "gradient descent with momentum, over all rows or mini-batches"
+    suited_to = "baseline"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""

@@ -81,6 +81,8 @@ class NewtonCG(Solver[NewtonCGState]):
     seed: int = 0
     line_search: LineSearch = field(default=LineSearch())
     name = "newton-cg"
+    summary = "Newton's method with conjugate gradients; one pass per product with the Hessian"
+    suited_to = "too many features for a matrix with as many rows; iterates independent of the chunks"
     patience = 8
 
     def check(self, problem: Objective) -> None:

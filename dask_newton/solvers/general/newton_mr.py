@@ -76,6 +76,8 @@ class NewtonMR(Solver[NewtonMRState]):
     merit: str = "objective"
     gradient_search: GradientSearch = field(default=GradientSearch())
     name = "newton-mr"
+    summary = "Newton's method with MINRES, which uses directions of negative curvature (Liu and Roosta 2022)"
+    suited_to = "losses that are not convex; otherwise somewhat more products than newton-cg"
 
     def check(self, problem: Objective) -> None:
         """Refuse penalties that are not smooth, an unknown merit, and with 'gradnorm' other models."""

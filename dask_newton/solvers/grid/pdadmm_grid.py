@@ -75,6 +75,8 @@ class PDADMMGrid(Layerwise[PDADMMGridState]):
     iterations: int = 10
     message_bits: int = 0
     name = "pdadmm-grid"
+    summary = "pdadmm as a graph of tasks, with layers on workers of their own and no barrier between them"
+    suited_to = "many wide layers, on a cluster"
     reference_start = 10.0
 
     def check(self, problem: Objective) -> None:

@@ -68,6 +68,8 @@ class DLADMM(Layerwise[DLADMMState]):
 
     dual_init: str = "zero"
     name = "dladmm"
+    summary = "ADMM with variables for every layer, swept backward and forward (Wang et al. 2019)"
+    suited_to = "baseline; 2 L - 1 passes per iteration for L layers"
     reference_start = 1.0
 
     def check(self, problem: Objective) -> None:

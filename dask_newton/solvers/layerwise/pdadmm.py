@@ -82,6 +82,8 @@ class PDADMM(Layerwise[PDADMMState]):
     first_layers: int | None = None
     grow_after: int = 50
     name = "pdadmm"
+    summary = "ADMM with variables for every layer, all layers in parallel (Wang et al. 2020)"
+    suited_to = "baseline for networks of many layers; one pass per iteration"
     reference_start = 10.0
 
     def check(self, problem: Objective) -> None:

@@ -71,6 +71,8 @@ class AIDE(Solver[AIDEState]):
     learning_rate: float | None = None
     seed: int = 0
     name = "aide"
+    summary = "inexact-dane, accelerated (Reddi et al. 2016)"
+    suited_to = "baseline; convergence is not guaranteed"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""

@@ -163,6 +163,8 @@ class DANE(AveragingSolver):
     cg_rtol: float = 1e-4
     rtol: float = 1e-8
     name = "dane"
+    summary = "averages the minimisers of corrected local objectives (Shamir et al. 2014)"
+    suited_to = "baseline; convergence is not guaranteed"
 
     def move(self, problem: LinearObjective, point: Point, gradient: np.ndarray, rho: float, iteration: int) -> Move:
         """Return the average move, in one pass."""

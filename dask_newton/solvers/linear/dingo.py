@@ -108,6 +108,8 @@ class DINGO(Solver[PointState]):
     minres_rtol: float = 1e-6
     line_search: GradientSearch = field(default=GradientSearch())
     name = "dingo"
+    summary = "as dino, for the norm of the gradient instead of F (Crane and Roosta 2019)"
+    suited_to = "convex losses; on others it ends at stationary points of any kind"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""

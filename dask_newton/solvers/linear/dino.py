@@ -74,6 +74,8 @@ class DINO(Solver[PointState]):
     max_iter: int = 200
     line_search: LineSearch = field(default=LineSearch())
     name = "dino"
+    summary = "averages directions of local least squares, each of sufficient descent (Crane and Roosta 2020)"
+    suited_to = "losses that are not convex, or blocks with few rows: F decreases whatever the blocks are"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""

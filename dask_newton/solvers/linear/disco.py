@@ -72,6 +72,8 @@ class DiSCO(Solver[DiSCOState]):
     mu: float | None = None
     max_dim: int = 2000
     name = "disco"
+    summary = "damped Newton steps by conjugate gradients, preconditioned with one block (Zhang and Xiao 2015)"
+    suited_to = "many features, if one block represents the whole data"
     patience = 8
 
     def check(self, problem: LinearObjective) -> None:

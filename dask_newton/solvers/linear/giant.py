@@ -79,6 +79,9 @@ class GIANT(Solver[PointState]):
     damping: float = 0.1
     line_search: LineSearch = field(default=LineSearch())
     name = "giant"
+    summary = "averages the Newton directions of the blocks (Wang et al. 2018)"
+    suited_to = "slow communication and large blocks (many more rows than coefficients) in random order"
+    penalties = "none, l2, l1, elastic net, group lasso"
     patience = 2
 
     def check(self, problem: LinearObjective) -> None:

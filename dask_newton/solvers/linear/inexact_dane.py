@@ -67,6 +67,8 @@ class InexactDANE(AveragingSolver):
     learning_rate: float | None = None
     seed: int = 0
     name = "inexact-dane"
+    summary = "as dane, with local minimisers by SVRG (Reddi et al. 2016)"
+    suited_to = "baseline; convergence is not guaranteed"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are not smooth, and options out of range."""

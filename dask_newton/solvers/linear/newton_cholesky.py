@@ -46,6 +46,9 @@ class NewtonCholesky(Solver[PointState]):
     max_dim: int = 2000
     line_search: LineSearch = field(default=LineSearch())
     name = "newton-cholesky"
+    summary = "Newton's method with the whole Hessian, summed over the blocks"
+    suited_to = "few coefficients (up to about 2,000): the fewest rounds of all, and iterates independent of the chunks"
+    penalties = "none, l2, l1, elastic net, group lasso"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse penalties that are neither smooth nor sums of norms, and Hessians that are too large."""

@@ -100,6 +100,8 @@ class SampledNewton(Solver[SampledNewtonState]):
     target: float = 1e-8
     seed: int = 0
     name = "sampled-newton"
+    summary = "L-BFGS built on the Hessian of a sample of the rows; about one pass per iteration"
+    suited_to = "up to some thousand features, or sparse data with any number of them"
     patience = 40  # M is made better in between
 
     def check(self, problem: LinearObjective) -> None:

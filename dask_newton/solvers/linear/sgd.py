@@ -72,6 +72,8 @@ class SGD(Solver[SGDState]):
     certify_every: int = 10
     seed: int = 0
     name = "sgd"
+    summary = "synchronous mini-batch stochastic gradient descent"
+    suited_to = "baseline; the iterates only come near the optimum"
 
     def check(self, problem: LinearObjective) -> None:
         """Refuse other models, penalties that are not smooth, and options out of range."""

@@ -41,6 +41,8 @@ class HFBiCGSTAB(HessianFree):
 
     max_candidates: int = 24
     name = "hf-bicgstab"
+    summary = "hf-cg with Bi-CG-STAB, which follows directions of negative curvature (He et al. 2016)"
+    suited_to = "baseline"
     starts_exact = True
 
     def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:

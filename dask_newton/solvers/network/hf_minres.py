@@ -36,6 +36,8 @@ class HFMINRES(HessianFree):
     """Damped Newton steps by MINRES; its parameters are those of all Hessian-free solvers."""
 
     name = "hf-minres"
+    summary = "hf-cg with MINRES, which stops at negative curvature and follows it"
+    suited_to = "saddle points"
     starts_exact = True
 
     def _solve(self, matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, start: np.ndarray | None) -> Candidates:

@@ -81,6 +81,8 @@ class KFAC(Solver[KFACState]):
     damping_rule: str = "nielsen"
     max_failures: int = 12
     name = "kfac"
+    summary = "natural gradients by Kronecker factors (Martens and Grosse 2015), of optimal length"
+    suited_to = "layers of up to some thousand units; two passes per iteration"
 
     def check(self, problem: NetworkObjective) -> None:
         """Refuse other models, penalties that are not smooth, losses that are not convex, and options out of range."""

@@ -30,3 +30,5 @@ class MiniBatchSGD(GD):
     learning_rate: float = 0.1
     batch_size: int | None = field(default=200, kw_only=True)
     name = "sgd"
+    summary = "gradient descent on mini-batches; an epoch per iteration, a pass per mini-batch"
+    suited_to = "baseline"

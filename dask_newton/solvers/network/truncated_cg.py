@@ -110,6 +110,8 @@ class GNCG(TruncatedCG):
     """Gauss-Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""
 
     name = "gn-cg"
+    summary = "Hessian-free optimisation with the Gauss-Newton matrix (Martens 2010)"
+    suited_to = "networks whose Kronecker factors are too large for kfac"
     starts_exact = False
 
 
@@ -119,6 +121,8 @@ class HFCG(TruncatedCG):
     """Damped Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""
 
     name = "hf-cg"
+    summary = "Hessian-free optimisation with the Hessian"
+    suited_to = "baseline"
     starts_exact = True
 
 
@@ -128,6 +132,8 @@ class HybridCG(TruncatedCG):
     """Newton or Gauss-Newton steps by conjugate gradients; its parameters are those of all Hessian-free solvers."""
 
     name = "hybrid-cg"
+    summary = "hf-cg with the Gauss-Newton matrix after negative curvature (He et al. 2016)"
+    suited_to = "baseline"
     starts_exact = True
 
     def _exact(self, exact: bool, negative: bool) -> bool:
