@@ -107,7 +107,7 @@ def test_results_do_not_depend_on_when_the_host_looks(solver, end):
         seldom = changed(solver, check_every=check_every).solve(product, b)
         np.testing.assert_array_equal(seldom.x, often.x)
         assert dataclasses.replace(seldom, x=None) == dataclasses.replace(often, x=None)
-        # What the lane does after it was frozen is not counted, but bounded.
+        # What the loop does after it was frozen is not counted, but bounded.
         assert product.count <= often.n_products + 2 * check_every
 
 
