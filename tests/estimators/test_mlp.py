@@ -402,7 +402,11 @@ def test_pipelines_and_searches():
     ("model", "y", "expected"),
     [
         (MLPRegressor(hidden_layer_sizes=(3,)), NUMBERS, "'kfac': it needs few rounds, and layers of these widths"),
-        (MLPClassifier((5000,)), LABELS, "'lbfgs': it needs few rounds with little work in each, and layers so wide"),
+        (
+            MLPClassifier((5000,)),
+            LABELS,
+            "'lbfgs': it needs few rounds with little work in each, and the Kronecker factors of such wide layers",
+        ),
         (MLPClassifier((3,), regularizer=L1(0.01)), LABELS, "'pdadmm': the penalty L1(lam=0.01) is not diff"),
     ],
 )
