@@ -23,7 +23,7 @@ MODULES = {
 }
 NAMES = {name: module for module, name in MODULES.items()}
 PARTS = {name.split("/")[0].removesuffix(".py") for name in FILES} - {"__init__"}
-MAX_LINES = 370
+MAX_LINES = 340
 
 # What each part may import, besides itself. Parts are packages, or modules beside them.
 BASE = {"arrays", "trees"}

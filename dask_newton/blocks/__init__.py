@@ -1,7 +1,8 @@
 """Where blocks live and how one pass runs."""
 
 import dask_newton.blocks.config  # noqa: F401  the defaults must be there before anything is run
-from dask_newton.blocks.base import Blocks, Meter, PerBlock
+from dask_newton.blocks.base import Blocks, Meter
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.dask import DaskBlocks
 from dask_newton.blocks.in_memory import SerialBlocks
 from dask_newton.blocks.names import named, task_name

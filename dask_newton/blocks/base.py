@@ -14,42 +14,22 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dask_newton.arrays import is_sparse, nbytes
 from dask_newton.blocks.anchors import Packed, pack, unpack
+from dask_newton.blocks.column import PerBlock
+from dask_newton.blocks.graphs.calls import Call, Held
 from dask_newton.blocks.names import task_name
 
-if TYPE_CHECKING:
-    from dask_newton.blocks.graphs.calls import Call, Held
-
-__all__ = ["Blocks", "Meter", "Nodes", "PerBlock", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
+__all__ = ["Blocks", "Meter", "Nodes", "TreeSum", "add", "payload", "total_of", "tree_reduce"]
 
 T = TypeVar("T")
 
 # A partial sum: the sum of the blocks [index * 2**level, (index + 1) * 2**level), keyed by (level, index).
 Nodes = dict[tuple[int, int], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class PerBlock(Generic[T]):
-    """One ``T`` per block, beside the block. Write-once, and opaque: only the engine that made it looks inside.
-
-    Attributes
-    ----------
-    parts : tuple
-        One handle per block, of the engine's own kind.
-    depth : int
-        How many passes its recipe goes back to data that can be read again; 0 for data and anchored columns.
-    needs : tuple
-        What must exist as long as the column or one made from it does, such as the files that its recipe reads.
-    """
-
-    parts: tuple[Any, ...]
-    depth: int = 0
-    needs: tuple[Any, ...] = ()
 
 
 @dataclass

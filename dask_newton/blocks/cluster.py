@@ -18,7 +18,8 @@ import dask
 from distributed import Client, Future
 
 from dask_newton.blocks.anchors import Folder
-from dask_newton.blocks.base import Blocks, Nodes, PerBlock, payload, total_of
+from dask_newton.blocks.base import Blocks, Nodes, payload, total_of
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.config import n_bytes, setting
 from dask_newton.blocks.graphs.calls import Call, Held
 from dask_newton.blocks.graphs.on_cluster import run_on_cluster

@@ -13,7 +13,8 @@ import dask.base
 import dask.threaded
 import joblib
 
-from dask_newton.blocks.base import Nodes, PerBlock, total_of
+from dask_newton.blocks.base import Nodes, total_of
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.graphs.calls import Call, Held, Ref, run_here
 from dask_newton.blocks.group import contiguous_groups, run_group
 from dask_newton.blocks.in_memory import InMemoryBlocks

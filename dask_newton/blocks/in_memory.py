@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dask_newton.blocks.base import Blocks, PerBlock, total_of
+from dask_newton.blocks.base import Blocks, total_of
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.graphs.calls import Call, Held, run_in_order
 from dask_newton.blocks.group import run_group
 from dask_newton.blocks.streaming import made

@@ -7,8 +7,9 @@ from typing import Any
 
 import dask
 
-from dask_newton.blocks.base import Blocks, PerBlock
+from dask_newton.blocks.base import Blocks
 from dask_newton.blocks.client import current_client
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.dask import DaskBlocks
 from dask_newton.blocks.streaming import recipes
 

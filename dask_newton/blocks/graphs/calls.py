@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_newton.blocks.base import PerBlock
+from dask_newton.blocks.column import PerBlock
 from dask_newton.blocks.streaming import made
 from dask_newton.blocks.threads import thread_budget
 
