@@ -135,7 +135,7 @@ def test_wrong_names_cost_no_look_at_the_data():
     for solvers, words in (
         (["giant", "gaint"], "did you mean 'giant'"),
         ([], "No solvers to compare were given"),
-        ([GIANT(), GIANT(cg_max_iter=5)], "Two solvers are called 'giant'"),
+        ([GIANT(), GIANT(cg_max_iter=5)], "Two solvers have the label 'giant'"),
         ("gaint", "did you mean 'giant'"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -271,7 +271,7 @@ def test_the_table_as_text_html_and_pandas():
     text, page, rows = str(table), table._repr_html_(), table.to_pandas()
     for name in SOLVERS:
         assert name in text and f"<td>{name}</td>" in page
-    for fact in ("0.2 ms", "4 GFlop/s", "30 GFlop/s", "8 blocks in 1 process", "1 stored entries in a row", "5 ms"):
+    for fact in ("0.2 ms", "4 GFlop/s", "30 GFlop/s", "8 blocks in 1 process", "1 stored entries per row", "5 ms"):
         assert fact in text and html.escape(fact) in page
     assert table.conclusion() in text and html.escape(table.conclusion()) in page
     assert table.reason in table.conclusion() and " and then ".join(table.then) in table.conclusion()
