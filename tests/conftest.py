@@ -19,8 +19,15 @@ BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "B
 if not any(name in os.environ for name in BLAS_THREADS):
     os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
 
+import hypothesis  # noqa: E402
 import joblib  # noqa: E402
 from distributed import Client, LocalCluster  # noqa: E402
+
+# How long an example takes says nothing on a machine that does other work.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # Worker processes start with this sys.path and must find the functions of the tests, as `tests.blocks.test_contract`.
 # Last, so that the package under test is the one that is installed.

@@ -152,7 +152,7 @@ def test_table(tmp_path, rng, separator, header):
     assert said[2] == f"The label is column {'d' if header else '3'!r}, as given."
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3), min_size=1, max_size=20))
 def test_every_number_of_a_table_is_read_exactly(tmp_path_factory, rows):
     tmp_path = tmp_path_factory.mktemp("t")

@@ -70,7 +70,7 @@ def test_round_trip(tmp_path, kind, dtype):
 
 
 @pytest.mark.usefixtures("small_chunks")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(0, 9), min_size=1, max_size=30),
     chunk_rows=st.integers(1, 40),

@@ -25,7 +25,7 @@ def test_iterations_are_products():
     assert CG(1e-6, 100).solve(counted, b).n_iter == counted.count
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_every_truncated_iterate_is_a_direction_of_descent(seed):
     """<x, b> > 0, the quadratic falls and norm(x) grows with every iteration, however few are done."""

@@ -27,7 +27,7 @@ def changed(solver, **options):
 
 
 @each
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), d=st.integers(1, 20), scale=st.sampled_from([1e-100, 1e-8, 1.0, 1e8, 1e100]))
 def test_positive_definite_systems_are_solved(name, seed, d, scale):
     A, b = system(d, seed=seed)

@@ -15,7 +15,7 @@ def solve(A, b, **options):
     return MINRES(**options).solve(lambda v: A @ v, b)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_without_negative_curvature_iterates_and_residuals_descend(seed):
     """<x, b> >= <x, A x> > 0, <r, b> = norm(r)^2, norm(x) grows and norm(r) falls, however few iterations are done."""
@@ -59,7 +59,7 @@ def test_it_stops_as_soon_as_the_inexactness_condition_holds(rtol):
         assert ratio(solve(A, b, rtol=0.0, max_iter=found.n_iter - 2).x) > rtol
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), negative=st.integers(1, 10))
 def test_negative_curvature_is_found(seed, negative):
     A, b = spectrum(np.concatenate([-np.linspace(0.1, 2, negative), np.linspace(0.5, 4, 20 - negative)]), seed)
@@ -94,7 +94,7 @@ def test_a_positive_definite_matrix_has_none():
     assert 1e-5 * (1 - 1e-6) <= found.curvature <= 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_indefinite_systems_are_solved_where_curvature_does_not_matter(seed):
     A, b = spectrum(np.concatenate([-np.linspace(0.2, 2, 7), np.linspace(0.5, 4, 8)]), seed)
@@ -103,7 +103,7 @@ def test_indefinite_systems_are_solved_where_curvature_does_not_matter(seed):
     np.testing.assert_allclose(found.x, np.linalg.solve(A, b), atol=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_lifting_gives_the_pseudo_inverse(seed):
     A, b, x = singular(seed)

@@ -14,7 +14,7 @@ def damped(A, damping):
     return A @ A + damping**2 * np.eye(len(A))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_lsmr_equals_the_direct_solution(seed):
     A, b, _ = singular(seed)
@@ -70,7 +70,7 @@ def test_lsmr_knows_a_right_side_in_the_null_space():
     np.testing.assert_array_equal(found.x, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_the_square_is_never_indefinite(seed):
     A, b, _ = singular(seed)

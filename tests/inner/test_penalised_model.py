@@ -45,7 +45,7 @@ def violation(u, parts, g, w, norms):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), units=st.sampled_from([1.0, 1e4]), rtol=st.sampled_from([0.1, 1e-6, 1e-12]))
 def test_optimality_condition_falls_as_asked(family, seed, units, rtol):
     parts, g, w, norms = model(seed, units=units, family=family)

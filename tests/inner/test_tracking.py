@@ -34,7 +34,7 @@ def by_definition(f, slope, a):
     return a
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(bottom=st.floats(1e-6, 1e6), start=st.floats(1e-3, 1e3))
 def test_steps_are_those_of_the_definition(bottom, start):
     """Of a valley whose bottom may be anywhere."""

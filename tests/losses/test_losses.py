@@ -66,7 +66,7 @@ def test_hessian_is_symmetric_and_has_the_entries_it_tells(case):
             np.testing.assert_allclose(case.loss.hess_entry(curvature, k, j), H[:, k, j], atol=1e-15)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.0, 0.1, 1.0, 10.0, 100.0]))
 @pytest.mark.parametrize("name", LOSSES)
 def test_hessian_lies_between_zero_and_the_bound(name, seed, scale):

@@ -17,7 +17,7 @@ finite = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: x + 0.0)
 matrices = arrays(np.float64, (3, 2), elements=finite)
 steps = st.floats(1e-3, 1e3)
 every_penalty = pytest.mark.parametrize("penalty", [make((3, 2)) for make in PENALTIES.values()], ids=PENALTIES)
-examples = settings(max_examples=25, deadline=None)
+examples = settings(max_examples=25)
 
 
 def moreau(penalty, u, w, step):
