@@ -72,8 +72,9 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the slow tests in random order; ``-- --seconds N`` stops them after N seconds."""
-    options = list(session.posargs)
-    seconds = float(options.pop(1)) if options[:1] == ["--seconds"] and options.pop(0) else None
+    options, seconds = session.posargs, None
+    if options[:1] == ["--seconds"]:
+        seconds, options = float(options[1]), options[2:]
     run = subprocess.Popen([sys.executable, "-m", "pytest", "-x", "-m", "slow", *options])
     try:
         status = run.wait(seconds)
@@ -108,11 +109,11 @@ def kernels(session: nox.Session) -> None:
     # The default suite has already run on the processor's own kernel, with one thread.
     runs = [(os.environ.get("OPENBLAS_CORETYPE", ""), own, 2)]
     runs += [(name, kernel, threads) for (kernel, name), threads in zip(others.items(), (1, 2), strict=False)]
-    session.log("OpenBLAS kernels: " + ", ".join(f"{kernel} with {n} BLAS threads" for _, kernel, n in runs))
+    session.log("OpenBLAS kernels: " + ", ".join(f"{kernel} (BLAS threads: {n})" for _, kernel, n in runs))
     if len(runs) < 3:
         session.warn("This processor and this build of OpenBLAS have fewer than three kernels.")
     for name, kernel, n in runs:
-        session.log(f"{kernel}, {n} BLAS threads")
+        session.log(f"{kernel}, BLAS threads: {n}")
         env = {"OPENBLAS_NUM_THREADS": str(n), "OMP_NUM_THREADS": str(n)}
         env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = str(max(1, joblib.cpu_count() // n))
         if name:
