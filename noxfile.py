@@ -69,25 +69,34 @@ def smoke(session: nox.Session) -> None:
     python(session, "pytest", "-m", "smoke", *session.posargs)
 
 
-@nox.session
-def slow(session: nox.Session) -> None:
-    """Run the slow tests in random order; ``-- --seconds N`` stops them after N seconds."""
-    options, seconds = session.posargs, None
-    if options[:1] == ["--seconds"]:
-        seconds, options = float(options[1]), options[2:]
-    run = subprocess.Popen([sys.executable, "-m", "pytest", "-x", "-m", "slow", *options])
+def timed(session: nox.Session, *arguments: str, seconds: float | None, env: dict[str, str] | None = None) -> None:
+    """Run pytest, and stop it after so many seconds: what it has not come to by then is no failure."""
+    run = subprocess.Popen([sys.executable, "-m", "pytest", "-x", *arguments], env={**os.environ, **(env or {})})
     try:
         status = run.wait(seconds)
     except subprocess.TimeoutExpired:
         run.send_signal(signal.SIGINT)  # pytest then says how many have passed
         status = run.wait(60)
         if status == 2:
-            session.log("Time is up; no slow test has failed so far.")
+            session.log("Time is up; no test has failed so far.")
             return
     finally:
         run.kill()
     if status:
         session.error(f"pytest ended with exit status {status}")
+
+
+def seconds_of(session: nox.Session) -> tuple[float | None, list[str]]:
+    """Return the N of ``-- --seconds N``, if it was given, and the other arguments."""
+    given = list(session.posargs)
+    return (float(given[1]), given[2:]) if given[:1] == ["--seconds"] else (None, given)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the slow tests in random order; ``-- --seconds N`` stops them after N seconds."""
+    seconds, options = seconds_of(session)
+    timed(session, "-m", "slow", *options, seconds=seconds)
 
 
 def kernel_in_use(name: str | None) -> str:
@@ -101,7 +110,8 @@ def kernel_in_use(name: str | None) -> str:
 
 @nox.session
 def kernels(session: nox.Session) -> None:
-    """Run the numerical tests on three OpenBLAS kernels, and on one and two BLAS threads."""
+    """Run the numerical tests on three OpenBLAS kernels, on one and two BLAS threads; ``-- --seconds N`` for all."""
+    seconds, options = seconds_of(session)
     own = kernel_in_use(None)
     if not own:
         session.skip("NumPy and SciPy do not use OpenBLAS here")
@@ -118,4 +128,4 @@ def kernels(session: nox.Session) -> None:
         env["PYTEST_XDIST_AUTO_NUM_WORKERS"] = str(max(1, joblib.cpu_count() // n))
         if name:
             env["OPENBLAS_CORETYPE"] = name
-        python(session, "pytest", "-q", *NUMERICAL, *session.posargs, env=env)
+        timed(session, "-q", *NUMERICAL, *options, seconds=seconds and seconds / len(runs), env=env)
