@@ -8,6 +8,7 @@ same parameters would then have the same token, and ``X.map_blocks(model.predict
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
@@ -17,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from dask_newton.objectives.network.activations import ACTIVATIONS
 from dask_newton.objectives.network.layers import INITIALISATIONS
 from dask_newton.penalties import Penalty
-from dask_newton.solvers import Solver
+from dask_newton.solvers import SOLVERS, Solver
 
 __all__ = ["LinearParameters", "NetworkParameters", "parameters", "with_shared_text"]
 
@@ -182,8 +183,9 @@ _TEXTS = {
         :class:`~dask_newton.penalties.GroupLasso` or an l1 penalty with a strength for each coefficient. It is added
         to the mean loss unchanged.
     solver : str or Solver, default='auto'
-        A name listed in :doc:`/solvers`, a :class:`~dask_newton.solvers.Solver`, or ``'auto'``, which chooses by the
-        sizes, the penalty and the speed of the machine, see :meth:`explain`.
+        A name, a :class:`~dask_newton.solvers.Solver`, or ``'auto'``, which chooses by the sizes, the penalty and the
+        speed of the machine, see :meth:`explain`. The names, which :doc:`/solvers` compares, are
+        <names>.
     solver_options : dict, optional
         Hyper-parameters of a named solver, see its class.
 """,
@@ -307,7 +309,9 @@ _TEXTS = {
 
 def with_shared_text(doc: str) -> str:
     """Return a docstring with the shared paragraphs in place of their names."""
+    names = textwrap.fill(", ".join(f"``'{name}'``" for name in sorted(SOLVERS)), 110, break_on_hyphens=False)
     for name, text in _TEXTS.items():
-        paragraphs = [line for line in text.split("\n") if line]
+        filled = text.replace("<names>", names.replace("\n", "\n        "))
+        paragraphs = [line for line in filled.split("\n") if line]
         doc = doc.replace(f"    <shared {name}>", "\n".join(paragraphs))
     return doc
