@@ -116,7 +116,7 @@ def test_the_layers_of_contributing_are_those_of_the_imports():
 PAGES = ["quickstart.rst", "containers.rst", "minimising.rst", "extending.rst", "compare.rst", "networks.rst"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [PAGES[0], *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES[1:])])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = python_blocks(text("docs", page))
     assert blocks

@@ -441,6 +441,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="It is for the malloc of glibc.")
 def test_a_worker_keeps_the_memory_that_arrays_leave_behind():
     faults = {}

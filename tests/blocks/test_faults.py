@@ -134,7 +134,8 @@ def tasks(dask_scheduler):
     return len(dask_scheduler.tasks)
 
 
-@pytest.mark.parametrize("anchors", [pytest.param("in memory", marks=pytest.mark.slow), "in files"])
+@pytest.mark.slow
+@pytest.mark.parametrize("anchors", ["in memory", "in files"])
 def test_a_long_chain_of_passes_is_done_again_only_from_its_last_anchor(fragile_client, tmp_path, anchors):
     every, log, folder = dask.config.get("dask-newton.anchor.every"), tmp_path / "steps", tmp_path / "anchors"
     in_files = {"dask-newton.anchor.max-bytes": 0, "dask-newton.anchor.directory": str(folder)}
@@ -163,6 +164,7 @@ def test_a_long_chain_of_passes_is_done_again_only_from_its_last_anchor(fragile_
     assert blocks.meter == here.meter
 
 
+@pytest.mark.slow
 def test_a_worker_that_joins_changes_no_bit(fragile_client, tmp_path):
     blocks, column = make_blocks(tmp_path / "log")
     before, owners = blocks.map_reduce(column_sums, column, scale=0.1), held_by(blocks)
@@ -204,6 +206,7 @@ def always_die(x):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_function_that_kills_every_worker_ends_in_an_error(start_cluster):
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), start_cluster(1) as client:
         with client.as_current():

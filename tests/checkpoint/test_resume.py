@@ -47,11 +47,19 @@ def digits(**options):
     return known("digits", "l2", **options).objective
 
 
+def by_default(names, *chosen):
+    """Return names as cases, of which those that were not chosen, one of each kind of state, are slow."""
+    assert set(chosen) <= set(names)
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def content(path):
     return zarr.open_group(path, mode="r").attrs["state"]
 
 
-@pytest.mark.parametrize("name", NETWORK_SOLVERS)
+@pytest.mark.parametrize(
+    "name", by_default(NETWORK_SOLVERS, "kfac", "gn-cg", "adam", "newton-admm", "dladmm", "pdadmm")
+)
 def test_networks_go_on_with_the_same_bits(tmp_path, name):
     def make():
         return network(blobs())
@@ -67,7 +75,7 @@ def test_networks_go_on_with_the_same_bits(tmp_path, name):
         np.testing.assert_array_equal(result.W, minimize(make(), solver, max_iter=5, tol=0).W)
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", by_default(LINEAR, "giant", "newton-admm", "newton-cholesky", "lbfgs", "prox-newton"))
 def test_linear_models_go_on_up_to_rounding(tmp_path, name):
     case, path = LINEAR[name], tmp_path / "fit.zarr"
     penalty = "l1" if "l2" not in case.penalties else "l2"

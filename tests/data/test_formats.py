@@ -489,7 +489,9 @@ def test_progress_has_an_end(tmp_path):
 # Memory, interruptions.
 
 
-@pytest.mark.parametrize("kind", ["libsvm", "table", "documents"])
+@pytest.mark.parametrize(
+    "kind", ["libsvm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("table", "documents"))]
+)
 def test_peak_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(files, "_BLOCK_BYTES", 2**14)
     monkeypatch.setattr(csr, "_CHUNK_NONZEROS", 2**13)

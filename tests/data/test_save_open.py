@@ -407,6 +407,7 @@ def test_blocks_are_read_again_by_another_process(tmp_path):
     assert [float(number) for number in result.stdout.split()] == [X.sum(), X[:, 1].sum()]
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_path_says_so(tmp_path):
     path = save_dataset(tmp_path / "d.zarr", np.ones((4, 2)))
     lazy = open_dataset(path).X

@@ -46,7 +46,8 @@ class KillAt(logging.Handler):
 @pytest.mark.cluster
 @pytest.mark.faults
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("persist", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("persist", [True, False])
 def test_newton_admm_survives_a_killed_worker(start_cluster, persist):
     X, y = load_digits(n_class=3, return_X_y=True)
     X, y = da.from_array(X / 16, chunks=(90, -1)), da.from_array(y, chunks=90)
