@@ -76,7 +76,7 @@ class Layerwise(Solver[LS], Generic[LS]):
     steps : {'fast', 'gradient', 'reference'}
         'fast': inputs of layers are exact minimisers, weights are with a proximal term. 'gradient': steps along the
         gradient with closed-form exact line searches, for each row and for each unit. 'reference': the step rules of
-        the authors' code, to compare with: step sizes halved from a fixed first one, hidden margins compared without
+        the authors' code, a baseline: step sizes halved from a fixed first one, hidden margins compared without
         their proximal term, FISTA for the outputs.
     kappa : float
         The proximal term of the weights, relative to the mean diagonal entry of their Hessian; for 'fast'.
