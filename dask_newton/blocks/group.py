@@ -1,4 +1,4 @@
-"""What runs where the blocks are: one call for all the blocks of one worker."""
+"""Code that runs on the workers: one call for all blocks of a worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_group(
     values : sequence of tuple
         The column values of each block, or recipes of them.
     n_blocks : int
-        Number of blocks in all, which fixes the tree.
+        Total number of blocks, which fixes the tree.
     threads : int or None
         Threads to use; None leaves the budget as it is.
 

@@ -1,7 +1,7 @@
-"""Blocks that are streamed: made from their source inside every pass, and forgotten with it.
+"""Blocks that are streamed: built from their source in every pass and discarded after it.
 
 A column may hold recipes in place of values. A pass makes a value when it comes to that block, so that no more blocks
-are in memory than threads work on them. What a pass keeps beside a block is kept as ever.
+are in memory than threads work on them. Values that a pass keeps per block are kept as usual.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _budget: ContextVar[int | None] = ContextVar("dask_newton_threads", default=None
 
 
 def n_threads() -> int:
-    """Return the number of threads that the current task may use (all cores where nothing was said)."""
+    """Return the number of threads that the current task may use (all cores by default)."""
     budget = _budget.get()
     return joblib.cpu_count() if budget is None else budget
 
@@ -48,7 +48,8 @@ class _SingleThreadedBlas:
     """Limits the BLAS to one thread in the threads that are inside.
 
     An OpenBLAS with threads of its own has one limit for the whole process, so tasks that overlap must share it: the
-    first in sets it, the last out restores it. (With a limit each, the last to leave would restore that of another.)
+    first in sets it, the last out restores it. (With a limit each, the last to leave would restore another task's
+    limit.)
     All other libraries have a limit per thread.
     """
 

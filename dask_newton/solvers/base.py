@@ -1,9 +1,9 @@
 """The contract of a distributed solver.
 
-A solver is a frozen dataclass of hyper-parameters; nothing is ever set on it. ``init`` makes a state, ``step`` maps a
-state to the next one and tells what happened. States are frozen dataclasses of scalars, driver arrays and
-:class:`~dask_newton.blocks.PerBlock` columns: all that is carried, so that a run can be stopped and go on.
-Solvers never loop, print, time or count; :func:`dask_newton.minimize` does.
+A solver is a frozen dataclass of hyper-parameters; nothing is ever set on it. ``init`` returns the first state,
+``step`` maps a state to the next one and reports what happened. States are frozen dataclasses of scalars, driver
+arrays and :class:`~dask_newton.blocks.PerBlock` columns. They hold everything that is carried, so a run can stop and
+resume. Solvers never loop, print, time or count; :func:`dask_newton.minimize` does.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class State:
 @stored("solver-state/point")
 @dataclass(frozen=True, eq=False)
 class PointState(State):
-    """The state of a solver that needs the objective linearised at W and nothing else."""
+    """The state of a solver that needs only the objective linearised at W."""
 
     point: Point
 
@@ -157,7 +157,7 @@ class Solver(ABC, Generic[S]):
         """Return the next state and what happened."""
 
     def work(self, problem: LinearObjective) -> Work | None:
-        """Return the work that is expected; None where nobody can tell, as without a guarantee of convergence."""
+        """Return the expected work; None if it cannot be estimated, as without a convergence guarantee."""
         return None
 
 

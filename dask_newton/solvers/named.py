@@ -1,4 +1,4 @@
-"""Solvers by their names, and their options by theirs."""
+"""Look up solvers and their options by name."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def named_solver(solver: str | Solver[Any], also: Iterable[str] = (), *, network
     ----------
     solver : str or Solver
     also : iterable of str
-        Names that the caller knows besides, for the message.
+        Further names known to the caller, for the message.
     network : bool
-        Whether it is for a network, where that makes a difference.
+        Whether the solver is for a network, where that matters.
 
     Raises
     ------
@@ -60,6 +60,6 @@ def with_options(solver: Any, options: dict[str, Any]) -> Solver[Any]:
 
 
 def _nearest(name: str, names: list[str], listed: list[str]) -> str:
-    """Name the nearest of some names, and list those that are of use here."""
+    """Name the closest match among ``names`` and list those in ``listed``."""
     close = difflib.get_close_matches(name, names, 1, 0.4)
     return (f"did you mean {close[0]!r}? Known" if close else "known") + f" are {', '.join(listed)}."

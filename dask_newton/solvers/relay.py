@@ -1,4 +1,4 @@
-"""A plan of several solvers: the first runs, and the next goes on from where it failed or came to a halt.
+"""A plan of several solvers: when one fails or stalls, the next continues from its last point.
 
     W_{k+1} = step of solver s at W_k;     s <- s + 1, and W stays, where the step failed or s is stalled
 
@@ -7,8 +7,8 @@ A solver has failed where its status says so: no step decreases F, negative curv
     r = (residual_k / residual_{k-p})^{1/p},    p = the solver's ``patience``,
 
 it is stalled where r > 1/2 and the iterations still needed at this rate, log(tol / residual_k) / log(r), would take
-``margin`` times the passes that the next solver is expected to take from the beginning. Of GIANT p is 2: two
-iterations that do not halve the gradient show blocks that are too small, or too different. The first condition is that
+``margin`` times the passes that the next solver is expected to take from the beginning. For GIANT p is 2: if the
+gradient does not halve per iteration, the blocks are too small or too different. The first condition is that
 of a recommendation for GIANT, the second is ours: a slow solver is kept while it is still the faster one. As the
 gradients of some methods go up and down, the smallest one of each half of the p iterations counts.
 """
@@ -44,9 +44,9 @@ class Stage:
     ----------
     solver : Solver
     passes : float
-        Passes that it is expected to take in all.
+        Expected total number of passes.
     per_iteration : float
-        Passes that an iteration is expected to take.
+        Expected passes per iteration.
     """
 
     solver: Solver[Any]
@@ -79,20 +79,20 @@ class RelayState(State):
 @stored("solver/relay")
 @dataclass(frozen=True)
 class Relay(Solver[RelayState]):
-    """Solvers one after the other, each from where the one before came to a halt.
+    """Run solvers in sequence, each starting where the previous one stopped.
 
     Parameters
     ----------
     stages : tuple of Stage
         The plan.
     tol : float
-        The certificate that is wanted.
+        Target value of the certificate.
     slow : float
         Mean ratio of successive residuals above which a solver may be called stalled.
     margin : float
-        How many times the passes of the next solver those that are left must be.
+        A stalled solver is replaced if its remaining passes exceed ``margin`` times those of the next.
     name : str
-        What histories and messages call it.
+        Name used in histories and messages.
     """
 
     stages: tuple[Stage, ...]
@@ -114,11 +114,11 @@ class Relay(Solver[RelayState]):
         return self._state(inner, 0, inner.residual, (inner.residual,))
 
     def step(self, problem: Objective, state: RelayState) -> tuple[RelayState, Info]:
-        """Do a step of the solver that runs, and go over to the next if that was its last."""
+        """Do a step of the current solver, and switch to the next if it failed or stalled."""
         stage = self.stages[state.stage]
         inner, info = stage.solver.step(problem, state.inner)
         residuals = state.residuals
-        if math.isfinite(inner.residual):  # consensus methods evaluate it now and then only
+        if math.isfinite(inner.residual):  # consensus methods evaluate it only occasionally
             residuals = (*residuals, inner.residual)[-1 - stage.solver.patience :]
         new = self._state(inner, state.stage, state.first, residuals)
         reason = self._reason(problem, new)
@@ -143,8 +143,8 @@ class Relay(Solver[RelayState]):
         """Say why the next solver should go on; None if this one should, or must."""
         if state.stage + 1 == len(self.stages) or state.residual <= self.tol:
             return None
-        # Values of F cannot be told apart any more where the gradient has become this small: that is the end of the
-        # arithmetic, for all solvers. Where F decreases for ever, none will find an optimum.
+        # With a gradient this small, values of F no longer differ beyond rounding: no solver can make progress.
+        # If F decreases for ever, no solver finds an optimum.
         if state.residuals[-1] <= math.sqrt(problem.precision) * state.first or problem.has_no_optimum(state.value):
             return None
         if state.status is not Status.RUNNING:

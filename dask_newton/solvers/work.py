@@ -1,6 +1,6 @@
-"""What a solver is expected to do until it has converged: the currency in which solvers are compared beforehand.
+"""Expected work of a solver until convergence, used to compare solvers before a fit.
 
-How many iterations a problem needs depends on its conditioning, which nobody knows before. The numbers are typical
+How many iterations a problem needs depends on its conditioning, which is unknown in advance. The numbers are typical
 ones, counted on the problems of asv_bench/benchmarks/problems.py to a certificate of 1e-6; asv_bench/calibrate.py
 compares estimates with fits.
 """
@@ -22,7 +22,7 @@ class Work:
     ----------
     iterations : float
     passes : float
-        Passes in all; a pass is two rounds.
+        Total number of passes; a pass is two rounds.
     products : float
         Products with X and X', in pairs: value and gradient are one pair, a product with a Hessian is one.
     up, down : float
@@ -32,7 +32,7 @@ class Work:
     driver : float
         Floating point operations on the driver.
     sampled : float
-        How many of the passes see a sample of the rows only, which streamed blocks do not read again.
+        Passes that use only a sample of the rows, which streamed blocks do not read again.
     """
 
     iterations: float

@@ -7,11 +7,11 @@
     y_i <- y_i + P_i (z - xr_i)
 
 A number rho_i weighs all directions equally. A block that has seen three of ten classes is curved in the coefficients
-of those three alone, and whatever number is right for them is wrong for the others. Were phi_i quadratic, one output, and
-P_i its Hessian, the iteration would halve its error each time, however little the blocks have in common. Matrix-valued
-penalties are those of AUQ-ADMM (Ye, Wan and Wu Fung 2021, arXiv 2109.01089), which has low-rank ones; one for each
-output is ours. They are computed at z, anew after 2, 4, 8, 16 and 32 iterations, and sent up then, K q (q + 1) / 2
-numbers.
+of those three alone, and whatever number is right for them is wrong for the others. Were phi_i quadratic, one output,
+and P_i its Hessian, the iteration would halve its error each time, however little the blocks have in common.
+Matrix-valued penalties are those of AUQ-ADMM (Ye, Wan and Wu Fung 2021, arXiv 2109.01089), which has low-rank ones;
+one for each output is ours. They are computed at z, anew after 2, 4, 8, 16 and 32 iterations, and sent up then, K q (q
++ 1) / 2 numbers.
 
 With P_i = L L' the x-update is done in u = L' (x - z), where the penalty is norm(u)^2 / 2: conjugate gradients are
 preconditioned by P_i.

@@ -29,7 +29,7 @@ class Adadelta(FirstOrder):
     learning_rate : float
         a; 1 in the paper.
     rho : float
-        How much of the means of squares the next iteration keeps.
+        Decay rate of the means of squares.
     epsilon : float
         eps, which sets the length of the first steps.
     """

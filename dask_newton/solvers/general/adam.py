@@ -28,7 +28,7 @@ class Adam(FirstOrder):
     learning_rate : float
         a.
     beta1, beta2 : float
-        How much of the means of gradients and of their squares the next iteration keeps.
+        Decay rates of the means of the gradients and of their squares.
     epsilon : float
         eps, against division by zero.
     """

@@ -1,9 +1,10 @@
-"""What the synchronous first-order methods share.
+"""Base class of the synchronous first-order methods.
 
     W <- W + d(g_0, ..., g_k),      g_k = grad F(W_k), over all rows or over a mini-batch of those of every block
 
-Every method is a rule for d with a memory of vectors. Nothing is searched, so that F may rise and, where the learning
-rate is too large, does for ever; the run ends where F is not finite. The gradient contains that of the penalty.
+Every method is a rule for d with a memory of vectors. There is no line search, so F may increase; if the
+learning rate is too large, it keeps increasing. The run ends when F is not finite. The gradient
+includes that of the penalty.
 
 With all rows an iteration is one step and one pass. With mini-batches it is an epoch: the rows of every block are dealt
 into T batches, anew for each epoch; T steps, each with a pass over its batch; and one pass over all rows, for F.
@@ -44,12 +45,12 @@ class FirstOrder(Solver[FirstOrderState]):
     Parameters
     ----------
     learning_rate : float
-        How long the steps are.
+        Step size.
     batch_size : int or None
-        Rows of a mini-batch, of all blocks together; for networks. Batches have about that size, as every block gives
-        the same part of its rows. None is all rows.
+        Rows of a mini-batch, of all blocks together; for networks. Batches have about that size, as every block
+        contributes the same fraction of its rows. None is all rows.
     seed : int
-        Of the mini-batches.
+        Seed of the mini-batches.
     """
 
     learning_rate: float
@@ -69,7 +70,7 @@ class FirstOrder(Solver[FirstOrderState]):
         return FirstOrderState.at(problem, problem.at(start), iteration=0, memory=())
 
     def step(self, problem: Objective, state: FirstOrderState) -> tuple[FirstOrderState, Info]:
-        """Move, once or through an epoch, and linearise where that leads."""
+        """Do one step or one epoch, and linearise at the new point."""
         point, W, k = state.point, state.W, state.iteration
         memory = state.memory or self._memory(W)
         gradients = self._gradients(problem, k) or [lambda W: point.gradient]

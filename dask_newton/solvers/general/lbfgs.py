@@ -4,8 +4,8 @@
     P = -B g,     B = the inverse Hessian of BFGS from the last m pairs (s, y), built on <s, y> / <y, y> I
     W <- W + a P  (a = 1 nearly always; its pass brings the next F and g, so that an iteration is one pass)
 
-Pairs without positive curvature are skipped. Nothing but vectors of the size of W is kept. The units of the features
-matter: scale them.
+Pairs without positive curvature are skipped. Only vectors of the size of W are stored. The method is sensitive to the
+scale of the features: scale them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LBFGS(Solver[LBFGSState]):
     Parameters
     ----------
     memory : int
-        Pairs remembered.
+        Number of pairs stored.
     line_search : LineSearch
     """
 
@@ -86,7 +86,7 @@ class LBFGS(Solver[LBFGSState]):
         return LBFGSState.at(problem, problem.at(start))
 
     def step(self, problem: Objective, state: LBFGSState) -> tuple[LBFGSState, Info]:
-        """Search along the direction; forget the pairs, once, if that fails."""
+        """Search along the direction; if that fails, discard the pairs and retry once."""
         point, pairs, note = state.point, state.pairs, ""
         new, size = self.line_search.search(problem, point, self._direction(point.gradient, pairs))
         if new is None and pairs:

@@ -27,7 +27,7 @@ class Momentum(FirstOrder):
     learning_rate : float
         a.
     momentum : float
-        m, how much of a step the next one keeps.
+        m, the fraction of a step that carries over to the next.
     """
 
     learning_rate: float = 0.01

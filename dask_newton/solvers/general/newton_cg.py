@@ -1,4 +1,4 @@
-"""Newton-CG: the Newton direction by conjugate gradients whose every product with the Hessian is one pass.
+"""Newton-CG: the Newton direction by conjugate gradients, with one pass per Hessian product.
 
     g  = grad F(W)
     P ~= -H^{-1} g        (CG on the driver to norm(H P + g) <= eta norm(g); one pass per iteration)
@@ -35,7 +35,7 @@ _PRECONDITIONERS = ("none", "jacobi", "gram")
 @stored("solver-state/newton-cg")
 @dataclass(frozen=True, eq=False)
 class NewtonCGState(PointState):
-    """W, the forcing term, and what the preconditioner is made of.
+    """W, the forcing term and the data of the preconditioner.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class NewtonCG(Solver[NewtonCGState]):
     Parameters
     ----------
     max_cg : int
-        CG iterations per step at most.
+        Maximum number of CG iterations per step.
     rtol : float or None
         A fixed forcing term instead of Eisenstat and Walker's.
     preconditioner : {'gram', 'jacobi', 'none'}
@@ -70,7 +70,7 @@ class NewtonCG(Solver[NewtonCGState]):
         Fraction of every block's rows, drawn anew for each step, that stands for all rows in products with the
         Hessian. The gradient stays exact, and so does the optimum.
     seed : int
-        Of the samples.
+        Seed of the samples.
     line_search : LineSearch
     """
 

@@ -40,7 +40,7 @@ __all__ = ["NewtonMR", "NewtonMRState"]
 @stored("solver-state/newton-mr")
 @dataclass(frozen=True, eq=False)
 class NewtonMRState(PointState):
-    """W, and where tracking begins.
+    """W and the first step size of tracking.
 
     Attributes
     ----------
@@ -61,10 +61,10 @@ class NewtonMR(Solver[NewtonMRState]):
     rtol : float
         eta. The papers' condition is very weak (1e-1 or more); with it far more iterations are needed.
     max_minres : int
-        MINRES iterations per step at most.
+        Maximum number of MINRES iterations per step.
     line_search : LineSearch
     merit : {'objective', 'gradnorm'}
-        What decreases. 'gradnorm', for linear models, is the original method: it goes to a stationary point of any
+        The merit function. 'gradnorm', for linear models, is the original method: it goes to a stationary point of any
         kind, and ignores negative curvature.
     gradient_search : GradientSearch
         The line search of 'gradnorm'.

@@ -6,7 +6,7 @@
     Y    = W+ + beta (W+ - W)
 
 lam is the strong convexity of F. The gradient of the proximal objective is g + tau (W - Y), and its local problems gain
-(tau / 2) norm(V - W)^2, so that InexactDANE does the work as it is.
+(tau / 2) norm(V - W)^2, so InexactDANE can be used unchanged.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     W  <- sum_i omega_i V_i,    omega_i = S_i / S
 
 f_i is the mean objective of block i. The blocks find V_i - W, from remembered margins, so that g is all they are sent.
-Nothing makes F smaller but the likeness of the blocks, or a large mu. A step that more than doubles F ends the run.
+F decreases only if the blocks are similar or mu is large. A step that more than doubles F ends the run.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def accept(problem: LinearObjective, point: Point, P: np.ndarray) -> Point | Non
 
 @dataclass(frozen=True)
 class AveragingSolver(Solver[DANEState]):
-    """What DANE and InexactDANE share: all but how a block solves its problem.
+    """What DANE and InexactDANE share: everything except the local solver.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class AveragingSolver(Solver[DANEState]):
         problem, point
             The objective, linearised at W.
         gradient : ndarray, shape (q, K)
-            What the local problems have for their gradient at W.
+            Gradient of the local problems at W.
         rho : float
             Weight of the proximal term of the local problems.
         iteration : int
@@ -124,7 +124,7 @@ class AveragingSolver(Solver[DANEState]):
         return DANEState.at(problem, problem.at(start), iteration=0)
 
     def step(self, problem: LinearObjective, state: DANEState) -> tuple[DANEState, Info]:
-        """Let the blocks solve their problems and go to the average of their solutions."""
+        """Solve the local problems and move to the average of their solutions."""
         point, iteration = state.point, state.iteration + 1
         move = self.move(problem, point, self.eta * point.gradient, self.mu, state.iteration)
         if move.failed:

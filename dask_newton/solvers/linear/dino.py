@@ -8,8 +8,8 @@
     P   = sum_i omega_i p_i,      omega_i = S_i / S
     W  += a P                                                                                (pass 3: line search)
 
-H_i is the Hessian of the mean objective of block i. Every p_i has <p_i, g> <= -theta norm(g)^2 whatever H_i is, and so
-has P: F decreases also where it is not convex. The papers count six rounds, without the speculative line search.
+H_i is the Hessian of the mean objective of block i. Every p_i has <p_i, g> <= -theta norm(g)^2 for any H_i, and so
+has P: F decreases even where it is not convex. The papers count six rounds, without the speculative line search.
 """
 
 from __future__ import annotations

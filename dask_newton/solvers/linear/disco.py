@@ -6,7 +6,7 @@
     delta = sqrt(<v, H v>)
     W -= v / (1 + delta)
 
-The machine that leads holds the block of H_1 in the paper. Here its rows come to the driver once, so that M is known at
+In the paper the leading machine holds the block of H_1. Here its rows are sent to the driver once, so M is available at
 every W. An iteration of k products has 2 + 2 k rounds. Damped Newton steps need no line search; that 1 / (1 + delta) is
 the right length supposes a self-concordant F, which the mean of the losses is nearly, and their sum is not.
 """
@@ -55,7 +55,7 @@ class DiSCO(Solver[DiSCOState]):
     rtol : float
         Relative residual at which conjugate gradients stop.
     max_cg : int
-        Products with the Hessian per step at most.
+        Maximum number of products with the Hessian per step.
     preconditioner : {'first-block', 'none'}
         'first-block' is M above, of the block with the largest weight, the first of them if there are several. Of a
         block with more than 2^25 entries a sample of the rows is taken.
@@ -63,7 +63,7 @@ class DiSCO(Solver[DiSCOState]):
         Added to the diagonal of M: about how much the Hessian of the block differs from that of all rows. By default
         a hundredth of the mean of the diagonal of H_1.
     max_dim : int
-        M is factored up to so many coefficients. Beyond, it is solved with by conjugate gradients on the driver.
+        Largest number of coefficients for which M is factored. Above it, CG on the driver solves with M.
     """
 
     rtol: float = 1e-4

@@ -5,7 +5,7 @@
     P   = sum_i omega_i p_i,  omega_i = S_i / S
     W  += a P                                    (pass 3: line search)
 
-With the speculative line search pass 3 brings the gradient of the next iteration along, so an iteration has two passes;
+With the speculative line search, pass 3 also computes the next gradient, so an iteration has two passes;
 the papers count six rounds, without it. Plain averages of the papers are weighted by the blocks' sample weights here.
 
 With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w_g), this is prox-GIANT:
@@ -56,13 +56,13 @@ class GIANT(Solver[PointState]):
     Parameters
     ----------
     cg_max_iter : int
-        CG iterations of a block at most; for a penalty that is not smooth twice as many of FISTA and CG.
+        Maximum number of CG iterations of a block; for a penalty that is not smooth twice as many of FISTA and CG.
     cg_rtol : float
         Relative residual at which a block stops.
     npc : {'abort', 'skip', 'steepest'}
         What to do when a block meets negative curvature or NaN: stop, as the reference codes do; leave the block
-        out of the average; or let it answer -g. Curvature zero of a convex loss (a block with fewer rows than
-        features, and no penalty) is not meant: there the last iterate of CG descends.
+        out of the average; or let it answer -g. This excludes zero curvature of a convex loss (a block with fewer rows
+        than features, and no penalty): there the last iterate of CG descends.
     max_dim : int
         With a penalty that is not smooth, blocks form their Hessians up to so many coefficients. Beyond they use
         products.

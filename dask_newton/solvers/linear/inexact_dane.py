@@ -5,7 +5,7 @@
     W  <- sum_i omega_i V_i,    omega_i = S_i / S
 
 With D = V - W, the gradient of a local problem is ``[grad f_i(W + D) - grad f_i(W)] + mu D + eta g``. SVRG estimates
-the bracket from mini-batches, and no block needs a look at all its rows.
+the bracket from mini-batches, so no block reads all its rows.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class InexactDANE(AveragingSolver):
     batch_size : int
         Rows of a mini-batch.
     learning_rate : float or None
-        Of SVRG. None is one over a bound of the curvature of the local problems: that of the loss times the mean
-        squared norm of a row; for a loss whose curvature has no bound the trace of the block's Hessian at W.
+        Step size of SVRG. None is one over a bound of the curvature of the local problems: that of the loss times the
+        mean squared norm of a row; for a loss whose curvature has no bound the trace of the block's Hessian at W.
     seed : int
-        Of the mini-batches.
+        Seed of the mini-batches.
     """
 
     steps: int = 50

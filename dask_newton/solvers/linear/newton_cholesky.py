@@ -8,7 +8,7 @@ With a penalty that is a sum of norms (l1, group lasso), R(w) = sum_g t_g norm(w
 
     P   = argmin_P <g, P> + <P, H P> / 2 + R(w + p)                  (on the driver, to a small part of its residual)
 
-The iterates do not depend on the blocks; convergence is quadratic. H of a quadratic loss is added up once. The price
+The iterates do not depend on the blocks; convergence is quadratic. H of a quadratic loss is summed once. The cost
 is d (d + 1) / 2 numbers up per block and pass, d = q K, so the method is for d up to a few thousand. scikit-learn's
 'newton-cholesky' is the same method on one machine.
 """

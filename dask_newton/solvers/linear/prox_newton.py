@@ -8,7 +8,7 @@ M has a block for each output: the Hessian of a row sample (all rows where there
 a softmax the blocks between outputs are left out, and the Hessian lies between 0 and 2 M. For one output and all rows M
 is the Hessian. U finds which coefficients are zero; once that no longer changes, steps are Newton's on the support, see
 :mod:`~dask_newton.solvers.linear.support_newton`, with CG preconditioned by M, and quadratic near the optimum.
-Source: Lee, Sun and Saunders 2014; the metric and the change of gear are ours.
+Source: Lee, Sun and Saunders 2014; the metric and the switch to Newton steps are ours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["ProxNewton", "ProxNewtonState"]
 @stored("solver-state/prox-newton")
 @dataclass(frozen=True, eq=False)
 class ProxNewtonState(PointState):
-    """W, the metric and what is known of the support.
+    """W, the metric and the state of the support.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class ProxNewtonState(PointState):
         The blocks of M, of the last time they were computed.
     iteration : int
     settled : int
-        Steps in a row in which hardly a sign changed.
+        Consecutive steps in which almost no sign changed.
     """
 
     metric: np.ndarray
@@ -65,7 +65,7 @@ class ProxNewton(Solver[ProxNewtonState]):
     finish : SupportNewton
     line_search : LineSearch
     seed : int
-        Of the samples.
+        Seed of the samples.
     """
 
     hessian_rows: float = 6.0

@@ -4,7 +4,7 @@
     P = -B g,     B = the L-BFGS inverse from the last m pairs (s, y), built on M^{-1} instead of a multiple of I
     W <- W + a P  (a = 1 nearly always; its pass brings the next F and g, so that an iteration is one pass)
 
-M, the Hessian of a sample of the rows, gets better only as far as it pays:
+M, the Hessian of a sample of the rows, is refined only when that pays off:
 
     1. many rows for the number of coefficients (n >= 1000 q K): the Hessian of 10 % of the rows, at the optimum of
        these rows, found by Newton's method on 1 % and 10 %; full passes start where the sample knows no better
@@ -59,7 +59,7 @@ class SampledNewtonState(PointState):
     decrements : tuple of float
         ``<g, B g> / 2`` of the iterations with this M: about the gap to the optimum.
     builds : int
-        How often M was made better.
+        How often M was refined.
     """
 
     kind: str
@@ -77,7 +77,7 @@ class SampledNewton(Solver[SampledNewtonState]):
     Parameters
     ----------
     memory : int
-        Pairs remembered.
+        Number of pairs stored.
     gram_rows : float
         Rows of the first Gram matrix, as a multiple of q.
     hessian_rows : float
@@ -89,7 +89,7 @@ class SampledNewton(Solver[SampledNewtonState]):
     target : float
         Relative gap up to which the iterations still needed are counted when a better M is weighed.
     seed : int
-        Of the samples.
+        Seed of the samples.
     """
 
     memory: int = 10

@@ -3,9 +3,9 @@
     g_i = the gradient of block i's mean loss, over a part of its rows, drawn without replacement      (on every block)
     W  -= a ( sum_i omega_i g_i + grad R(W) ),    omega_i = S_i / S                                    (on the driver)
 
-One pass per iteration. Its iterates come to move about the optimum, the closer the smaller a is, and do not reach it.
+One pass per iteration. The iterates end up fluctuating around the optimum, closer for smaller a, and do not reach it.
 
-F is not known from a part of the rows. Now and then the pass looks at all of them as well, at the W that it was given:
+A mini-batch does not give F. Every ``certify_every`` iterations the pass also evaluates all rows, at its input W:
 so W is the point that the last pass was given, and the next one is carried along.
 """
 
@@ -60,11 +60,11 @@ class SGD(Solver[SGDState]):
         a. None is one over a bound of the curvature: that of the loss times the mean squared norm of a row; for a loss
         whose curvature has no bound the trace of the batch's Hessian stands for it.
     fraction : float
-        Part of every block's rows that an iteration looks at.
+        Fraction of every block's rows used in an iteration.
     certify_every : int
         Iterations between evaluations of F and its gradient over all rows, which ride on the pass.
     seed : int
-        Of the mini-batches.
+        Seed of the mini-batches.
     """
 
     learning_rate: float | None = None
@@ -92,7 +92,7 @@ class SGD(Solver[SGDState]):
         return SGDState(start, point.value, residual, status, start, 0, start, point.value)
 
     def step(self, problem: LinearObjective, state: SGDState) -> tuple[SGDState, Info]:
-        """Go against the gradient of a mini-batch of every block."""
+        """Step along the negative mini-batch gradient."""
         W, S, k = state.next, problem.total_weight, state.iteration
         certify = k > 0 and k % self.certify_every == 0
         gradient, curvature, whole = problem.blocks.map_reduce(

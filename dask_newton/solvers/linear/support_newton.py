@@ -35,7 +35,7 @@ class SupportNewton(Solver[PointState]):
     Parameters
     ----------
     max_cg : int
-        CG iterations per step at most; one pass each.
+        Maximum number of CG iterations per step; one pass each.
     max_halvings : int
         Step sizes tried are ``2**0 ... 2**-max_halvings``; one pass each.
     """
@@ -65,7 +65,7 @@ class SupportNewton(Solver[PointState]):
     ) -> tuple[PointState, Info]:
         """Do a step; CG is preconditioned by the blocks (K, q, q) of a metric, or by the diagonal of the Hessian.
 
-        Whoever has a metric has a better step to fall back on than one of the proximal gradient, which is left to them.
+        A caller with a metric has a better fallback than a proximal gradient step, so none is taken here.
         """
         point, norms = state.point, problem.norms()
         W, g = point.W.ravel(), point.gradient.ravel()

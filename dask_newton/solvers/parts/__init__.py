@@ -1,1 +1,1 @@
-"""What several solvers share: line searches, damping, local least squares."""
+"""Parts shared by several solvers: line searches, damping, local least squares."""

@@ -28,7 +28,7 @@ def _nielsen(ratio: float) -> float:
     return max(1 / 3, 1 - (2 * ratio - 1) ** 3) if ratio > 0 else 2.0
 
 
-#: Name -> function that says from rho by what the damping changes. A rho of nan is a model that predicted no decrease,
+#: Name -> function that maps rho to the factor of the damping. A rho of nan is a model that predicted no decrease,
 #: or no step.
 DAMPING_RULES: dict[str, Callable[[float], float]] = {"martens": _martens, "nielsen": _nielsen}
 

@@ -1,7 +1,7 @@
-"""Backtracking line search on the norm of the gradient, for directions that decrease it and not F.
+"""Backtracking line search on the norm of the gradient, for directions that decrease it rather than F.
 
 The step is the largest a in {2^0, 2^-1, ..., 2^-50} with norm(grad F(W + a D))^2 <= norm(g)^2 + 2 a c <D, H g>, where
-<D, H g> < 0. No value of F is looked at.
+<D, H g> < 0. F is never evaluated.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The step is the largest a in {2^0, 2^-1, ..., 2^-50} with F(W + a D) <= F(W) + c a s, where s is <g, D>, plus the change
 from W to W + D of what is not smooth in the penalty. The first pass evaluates a = 1, which is nearly always taken,
 together with gradient and curvature there: then the search has cost the product X D, and the next iteration starts with
-its gradient known. Only otherwise do further passes, which do not read X, look at the rest.
+its gradient known. Smaller steps take further passes, which do not read X.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class LineSearch:
         Raises
         ------
         AssertionError
-            If F is smooth and D no direction of descent; the solver has to see to that. Where F is not, the model's
-            change is a difference, and at the end of the arithmetic it may come out as zero: there is no step then.
+            If F is smooth and D is not a descent direction; the solver must ensure that it is. Where F is not
+            smooth, the model's change is a difference, and at the limit of rounding
+            it may come out as zero: there is no step then.
         """
         slope = problem.directional_derivative(point, D)
         if problem.nonsmooth is not None and not slope < 0:
@@ -94,7 +95,7 @@ class LineSearch:
                 break
             ray = problem.more(point, ray, steps[done : done + 12])
         if first is None:
-            # Only here is the gradient at a = 1 worth a pass: to tell the end of the arithmetic from a failure.
+            # Only here is the gradient at a = 1 worth a pass: to tell rounding errors from a failure.
             ray = problem.along(point, D, (1.0,), **linearized)
             assert ray.first is not None
             if self._at_noise(problem, point, ray.first, D, slope):
