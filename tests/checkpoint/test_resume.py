@@ -183,7 +183,7 @@ def test_what_has_ended_ends_at_once(tmp_path):
 
 def test_iterations_are_counted_from_the_beginning_and_seconds_from_ones_own(tmp_path):
     path = tmp_path / "fit.zarr"
-    with pytest.warns(ConvergenceWarning, match="Advice: run it again, which goes on from the checkpoint; or raise"):
+    with pytest.warns(ConvergenceWarning, match="Advice: run it again, to continue from the checkpoint; or raise"):
         first = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=1e-9, checkpoint=path)
     assert first.status is Status.MAX_SECONDS
     second = minimize(digits(), LBFGS(), max_iter=1000, tol=0, max_seconds=1e-9, checkpoint=path)
